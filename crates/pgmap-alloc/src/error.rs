@@ -1,0 +1,202 @@
+//! One small `Copy` error per verb, with a variant for each thing a caller can act on. After any of them nothing has changed.
+
+use core::fmt;
+
+use crate::offset::Offset;
+
+/// Declares an error enum whose `Display` text stands beside each variant.
+macro_rules! errors {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident $({ $($field:ident: $ty:ty),+ })? => $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[doc = $doc])+ $variant $({ $(#[allow(missing_docs)] $field: $ty),+ })?,)+
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $($name::$variant $({ $($field),+ })? => write!(f, $text),)+
+                }
+            }
+        }
+
+        impl core::error::Error for $name {}
+    };
+}
+
+/// A number that is no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrderError {
+    /// Larger than [`Order::MAX`](crate::Order::MAX).
+    TooLarge {
+        /// What was asked for.
+        order: u32,
+    },
+}
+
+impl fmt::Display for OrderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OrderError::TooLarge { order } = self;
+        write!(f, "order {order} is larger than {}", crate::Order::MAX)
+    }
+}
+
+impl core::error::Error for OrderError {}
+
+errors! {
+    /// An offset and an order that name no run.
+    RunError {
+        /// The offset is no multiple of the run's length.
+        Misaligned => "the offset is not a multiple of the run's length",
+        /// The run would end beyond the last offset that can be named.
+        Overflow => "offset plus length overflows",
+    }
+}
+
+errors! {
+    /// Why a pool or a pgmap could not be built.
+    BuildError {
+        /// There is no range at all.
+        NoRange => "a pgmap needs at least one range",
+        /// More ranges than the pgmap was given slots for.
+        TooManyRanges { given: usize, slots: usize } => "{given} ranges, but only {slots} range slots",
+        /// A range of zero pages.
+        EmptyRange { index: usize } => "range {index} has no pages",
+        /// A range's physical start is no multiple of the page size.
+        Misaligned { index: usize } => "range {index} does not start on a page boundary",
+        /// A range's end, in bytes, does not fit in a physical address, or the offsets do not fit in an order.
+        TooLarge { index: usize } => "range {index} ends beyond what can be addressed",
+        /// Two ranges share physical memory.
+        Overlap { first: usize, second: usize } => "ranges {first} and {second} overlap",
+        /// The page size is no power of two between 512 bytes and 1 GiB.
+        PageShift { shift: u32 } => "a page of 2^{shift} bytes is not supported",
+        /// The caller's slice of tables is too short.
+        TableStorage { needed: usize, given: usize } => "{needed} tables are needed, {given} were given",
+        /// The caller's slice of folio words is too short.
+        WordStorage { needed: usize, given: usize } => "{needed} folio words are needed, {given} were given",
+        /// The caller's slice of driver-data cells is too short.
+        DataStorage { needed: usize, given: usize } => "{needed} data cells are needed, {given} were given",
+        /// The host has no memory for the metadata.
+        OutOfMemory => "the host has no memory for the metadata",
+        /// The metadata is larger than this machine can address.
+        Unaddressable => "the metadata is larger than this machine can address",
+    }
+}
+
+errors! {
+    /// Why no run was allocated.
+    AllocError {
+        /// No run of this order exists in the pool even when it is empty.
+        TooLarge => "the pool never holds a run of this order",
+        /// No idle run of this order or larger was found.
+        NoSpace => "no idle run is large enough",
+        /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.
+        Contended => "runs were in motion during every search",
+        /// The pgmap has been killed.
+        Dying => "the pgmap is dying",
+    }
+}
+
+errors! {
+    /// Why a run at a given offset was not taken.
+    RequestError {
+        /// The offset is no multiple of the folio's length.
+        Misaligned => "the offset is not a multiple of the folio's length",
+        /// Offset plus length overflows.
+        Overflow => "offset plus length overflows",
+        /// The run lies outside every range.
+        OutOfRange => "the run is outside the pgmap",
+        /// The run starts in a range and ends beyond it.
+        CrossesRange => "the run crosses the end of its physical range",
+        /// A page of the run is not idle.
+        Busy => "a page of the run is not idle",
+        /// Pages of the run were in motion (split, merged, given back) at each of several tries.
+        Contended => "pages of the run were in motion during every try",
+        /// The pgmap has been killed.
+        Dying => "the pgmap is dying",
+    }
+}
+
+impl From<RunError> for RequestError {
+    fn from(error: RunError) -> RequestError {
+        match error {
+            RunError::Misaligned => RequestError::Misaligned,
+            RunError::Overflow => RequestError::Overflow,
+        }
+    }
+}
+
+errors! {
+    /// Why a run was not freed.
+    FreeError {
+        /// The offset is no multiple of the run's length.
+        Misaligned => "the offset is not a multiple of the run's length",
+        /// Offset plus length overflows.
+        Overflow => "offset plus length overflows",
+        /// The run lies outside every range.
+        OutOfRange => "the run is outside the pgmap",
+        /// The run starts in a range and ends beyond it.
+        CrossesRange => "the run crosses the end of its physical range",
+        /// A page of the run is idle already.
+        DoubleFree { page: Offset } => "page {page} is idle already",
+        /// A page of the run belongs to a folio: it comes back by its last put, not by a free.
+        InService { head: Offset } => "the run belongs to the folio at {head}",
+    }
+}
+
+impl From<RunError> for FreeError {
+    fn from(error: RunError) -> FreeError {
+        match error {
+            RunError::Misaligned => FreeError::Misaligned,
+            RunError::Overflow => FreeError::Overflow,
+        }
+    }
+}
+
+errors! {
+    /// Why no reference was taken.
+    GetError {
+        /// No folio in service starts here.
+        NotInService => "no folio in service starts here",
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// The count is saturated: this folio stays in service for ever, so that the count can never wrap.
+        Saturated => "the reference count is saturated",
+    }
+}
+
+errors! {
+    /// Why references were not put.
+    PutError {
+        /// No folio in service starts here.
+        NotInService => "no folio in service starts here",
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// More references than the folio has.
+        TooMany { held: u32 } => "the folio has only {held} references",
+        /// The folio belongs to another pgmap.
+        Foreign => "the folio belongs to another pgmap",
+        /// The count is saturated: this folio is never freed.
+        Saturated => "the reference count is saturated",
+    }
+}
+
+errors! {
+    /// Why a lookup has no answer.
+    LookupError {
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+    }
+}
+
+errors! {
+    /// Why the pgmap's life did not go on.
+    LifetimeError {
+        /// `drain` before `kill`.
+        NotKilled => "the pgmap has not been killed",
+        /// `teardown` before the last folio was idle.
+        NotDrained => "folios are still in service",
+    }
+}
