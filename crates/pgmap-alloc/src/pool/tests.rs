@@ -1,5 +1,7 @@
 //! The pool against a slow model: one bool per page.
 
+#![allow(clippy::unwrap_used)]
+
 use alloc::vec;
 use alloc::vec::Vec;
 
