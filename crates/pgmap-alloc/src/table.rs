@@ -14,18 +14,15 @@
 //!    While that lasts the undone words look taken to others: the pool marks such claims (`pool::motion`).
 //! 3. All zeros is a valid table: nothing is idle here.
 
-use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, zero_words};
+use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata_lines, zero_words};
 
-metadata! {
+metadata_lines! {
     /// One radix table: `WORDS * 64` entries, one bit each, 1 = wholly idle at this level.
     ///
-    /// Callers only provide zeroed ones as storage. `WORDS` is 8 (one 64-byte line, 512 entries) everywhere but in models and
-    /// exhaustive tests, which run the same code on tiny tables.
+    /// Callers only provide zeroed ones as storage, best on 64-byte boundaries. `WORDS` is 8 (one 64-byte line, 512 entries)
+    /// everywhere but in models and exhaustive tests, which run the same code on tiny tables.
     #[derive(Debug)]
-    #[repr(C, align(64))]
-    pub struct Table<const WORDS: usize = 8> {
-        words: [AtomicU64; WORDS],
-    }
+    pub struct Table<const WORDS: usize = 8>;
 }
 
 /// A run of entries that was claimed.
@@ -117,14 +114,14 @@ impl<const WORDS: usize> Table<WORDS> {
     const_outside_models! {
         /// A table in which nothing is idle.
         pub fn new() -> Self {
-            Table { words: zero_words!() }
+            Table(zero_words!())
         }
     }
 
     #[inline]
     fn word(&self, index: usize) -> &AtomicU64 {
         // The mask only spares the check: indices come from entries of this table.
-        &self.words[index & (WORDS - 1)]
+        &self.0[index & (WORDS - 1)]
     }
 
     /// All words as they stand, one after another; a claim decides whether what was seen still holds.
@@ -335,10 +332,13 @@ impl<const WORDS: usize> Table<WORDS> {
     #[inline]
     pub(crate) fn first(&self) -> Option<u32> {
         // SeqCst: the read half of "list, then search" and of "unlist, then look again".
-        (0..WORDS).find_map(|index| {
+        for index in 0..WORDS {
             let word = self.word(index).load(Ordering::SeqCst);
-            (word != 0).then(|| index as u32 * 64 + word.trailing_zeros())
-        })
+            if word != 0 {
+                return Some(index as u32 * 64 + word.trailing_zeros());
+            }
+        }
+        None
     }
 
     /// The members in a run of entries.
