@@ -247,10 +247,11 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
 
     /// Whether `offset` is idle at this moment.
     pub fn is_idle(&self, offset: Offset) -> bool {
-        self.idle_run(offset).is_some()
+        // The tables know no offset beyond the last.
+        self.has_offset(offset) && self.idle_run(offset).is_some()
     }
 
-    /// The largest entry that is wholly idle and holds `offset`.
+    /// The largest entry that is wholly idle and holds `offset`, which lies in a range.
     pub(crate) fn idle_run(&self, offset: Offset) -> Option<Run> {
         (0..=self.shape.top).rev().find_map(|level| {
             let (table, entry) = self.shape.entry(offset, level);
