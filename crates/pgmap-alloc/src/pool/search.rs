@@ -131,9 +131,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.relist(level, table, level * Self::RADIX + listed);
             return None;
         };
-        if fit.from == listed && !here.has(listed) {
-            self.relist(level, table, level * Self::RADIX + listed);
-        }
+        // The table may now be listed too high: whoever is refused by it puts that right, no sooner.
         let place = Place { level, table, entry: fit.entry, order: wanted };
         Some(if at < level { self.split(place, order) } else { self.shape.run(place) })
     }
