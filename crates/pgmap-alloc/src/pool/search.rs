@@ -86,7 +86,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             if let Some(run) = self.search(order) {
                 return Ok(run);
             }
-            if watch.nothing_since(notes) && self.spares.none_below(order.get() / Self::RADIX) {
+            // In this order: a table that is a spare no more was taken out in a motion.
+            if self.spares.none_below(order.get() / Self::RADIX) && watch.nothing_since(notes) {
                 return Err(AllocError::NoSpace);
             }
             relax();
