@@ -6,7 +6,7 @@ use crate::error::{AllocError, RequestError};
 use crate::folio::Folio;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps};
+use crate::pgmap::{Entry, Pgmap, PgmapOps};
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Takes idle pages without a folio, wherever they fit best. As [`Pgmap::alloc_folio_raw`].
@@ -44,11 +44,13 @@ impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
 
     /// Puts its pages into service as one folio; the block comes back if the pgmap is dying.
     pub fn into_folio(self, data: O::Data) -> Result<Folio<'p, O, WORDS>, (RequestError, Self)> {
-        if self.pgmap.enter_service(self.run, data) {
-            let pgmap = self.pgmap;
-            Ok(Folio::adopt(pgmap, self.into_raw().start()))
-        } else {
-            Err((RequestError::Dying, self))
+        match self.pgmap.enter_service(self.run, data) {
+            Entry::InService => {
+                let pgmap = self.pgmap;
+                Ok(Folio::adopt(pgmap, self.into_raw().start()))
+            }
+            Entry::Dying => Err((RequestError::Dying, self)),
+            Entry::Occupied => Err((RequestError::Busy, self)),
         }
     }
 

@@ -220,23 +220,32 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// For drivers that keep offsets in their own structures; [`Pgmap::alloc_folio`] keeps the reference in a type.
     #[inline]
     pub fn alloc_folio_raw(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
-        let run = self.take_run(order)?;
-        if self.enter_service(run, data) {
-            return Ok(run.start());
+        loop {
+            let run = self.take_run(order)?;
+            match self.enter_service(run, data) {
+                Entry::InService => return Ok(run.start()),
+                Entry::Dying => {
+                    self.release(run);
+                    return Err(AllocError::Dying);
+                }
+                // The run stays taken, as it should have been; so the next one is another.
+                Entry::Occupied => {}
+            }
         }
-        self.release(run);
-        Err(AllocError::Dying)
     }
 
     /// Puts exactly these pages into service as one folio, if all of them are idle, with one reference that the caller owns and
     /// puts with [`Pgmap::put_raw`]. O(levels), the same for every order.
     pub fn request_folio_raw(&self, offset: Offset, order: Order, data: O::Data) -> Result<(), RequestError> {
         let run = self.take_run_at(offset, order)?;
-        if self.enter_service(run, data) {
-            return Ok(());
+        match self.enter_service(run, data) {
+            Entry::InService => Ok(()),
+            Entry::Dying => {
+                self.release(run);
+                Err(RequestError::Dying)
+            }
+            Entry::Occupied => Err(RequestError::Busy),
         }
-        self.release(run);
-        Err(RequestError::Dying)
     }
 
     /// Step 1 of the walk where the pool picks the run.
@@ -259,23 +268,33 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(run)
     }
 
-    /// Steps 2 to 4 of the walk for an owned run; `false` if the pgmap is dying, and then the word is idle again.
+    /// Steps 2 to 4 of the walk for an owned run.
     #[inline]
-    pub(crate) fn enter_service(&self, run: Run, data: O::Data) -> bool {
+    pub(crate) fn enter_service(&self, run: Run, data: O::Data) -> Entry {
         let word = self.folios.word(run.start());
         if !word.begin(run.order()) {
-            // Only a word that was written behind our back: leaving the run taken is the safe way to be wrong.
-            debug_assert!(false, "an owned run has a folio");
-            return false;
+            return Entry::Occupied;
         }
         if self.lifetime.is_dying() {
             word.abandon();
-            return false;
+            return Entry::Dying;
         }
         self.folios.set_data(run.start(), data);
         word.publish(run.order());
-        true
+        Entry::InService
     }
+}
+
+/// What became of an owned run that was to enter service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Entry {
+    /// It is a folio.
+    InService,
+    /// The pgmap is dying; the word is idle again.
+    Dying,
+    /// There is a folio already: its pages were given back while it was in service, through the raw forms.
+    Occupied,
 }
 
 /// References, and out of service.
@@ -341,8 +360,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Gives an owned run back to the pool.
     #[inline]
     pub(crate) fn release(&self, run: Run) {
-        let released = self.pool.give_back(run);
-        debug_assert!(released.is_ok(), "an owned run was idle");
+        // Refused only if pages were given back behind the owner's back, through the raw forms: then they are idle already.
+        let _ = self.pool.give_back(run);
     }
 
     /// Gives back a block, or an aligned part of one, that the driver knows only as offset and order.
