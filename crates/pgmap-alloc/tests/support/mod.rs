@@ -187,6 +187,14 @@ impl<const WORDS: usize> Lent<WORDS> {
         in_use(&self.cells)
     }
 
+    /// Every table, word and cell, with its name.
+    pub fn printed(&self) -> Vec<(String, String)> {
+        fn all<T: std::fmt::Debug>(name: &str, values: &[T]) -> Vec<(String, String)> {
+            values.iter().enumerate().map(|(index, value)| (format!("{name} {index}"), format!("{value:?}"))).collect()
+        }
+        [all("table", &self.tables), all("word", &self.words), all("cell", &self.cells)].concat()
+    }
+
     /// How many tables are not zero.
     pub fn tables_in_use(&self) -> usize {
         in_use(&self.tables).len()
