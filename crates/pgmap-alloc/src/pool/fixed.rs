@@ -22,7 +22,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             if self.claim_run(run) {
                 return Ok(());
             }
-            if watch.nothing_since(notes) && self.spares.none_below(level) {
+            if watch.nothing_since(notes) && !self.spares_below(level) {
                 return Err(RequestError::Busy);
             }
             relax();
