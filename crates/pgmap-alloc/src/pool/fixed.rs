@@ -23,7 +23,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return Ok(());
             }
             // In this order: a table that is a spare no more was taken out in a motion.
-            if self.spares.none_below(level) && watch.nothing_since(notes) {
+            if !self.spares_below(level) && watch.nothing_since(notes) {
                 return Err(RequestError::Busy);
             }
             relax();
