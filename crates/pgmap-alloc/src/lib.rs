@@ -43,34 +43,33 @@
 extern crate alloc;
 
 // Words: plain values, no atomics.
-mod error;
-mod offset;
 mod order;
+mod offset;
+mod error;
 
 // Mechanism.
+mod sync;
+mod memory;
+mod table;
+mod pool;
+mod state;
 mod data;
 mod folios;
 mod lifetime;
-mod memory;
-mod pool;
-mod state;
-mod sync;
-mod table;
 
 // Composition.
-mod block;
-mod ending;
-mod folio;
-mod local;
 mod pgmap;
+mod folio;
+mod block;
 mod report;
+mod ending;
+mod local;
 
 pub use block::Block;
 pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed};
 pub use error::{AllocError, BuildError, FreeError, GetError, Inconsistency, LookupError, PutError, RequestError};
 pub use folio::Folio;
-
 pub use local::Local;
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use order::{Order, OrderError};

@@ -5,7 +5,7 @@ use core::fmt;
 use crate::error::{AllocError, PutError};
 use crate::folio::Folio;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps, Put};
+use crate::pgmap::{Entry, Pgmap, PgmapOps, Put};
 use crate::pool;
 use crate::state::AfterPut;
 
@@ -49,13 +49,19 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
             self.runs.drain();
             return Err(AllocError::Dying);
         }
-        let run = self.runs.take(order)?;
-        if self.pgmap.enter_service(run, data) {
-            return Ok(Folio::adopt(self.pgmap, run.start()));
+        loop {
+            let run = self.runs.take(order)?;
+            match self.pgmap.enter_service(run, data) {
+                Entry::InService => return Ok(Folio::adopt(self.pgmap, run.start())),
+                Entry::Dying => {
+                    self.runs.give_back(run);
+                    self.runs.drain();
+                    return Err(AllocError::Dying);
+                }
+                // As in [`Pgmap::alloc_folio_raw`].
+                Entry::Occupied => {}
+            }
         }
-        self.runs.give_back(run);
-        self.runs.drain();
-        Err(AllocError::Dying)
     }
 
     /// Puts a folio of this handle's pgmap; if it was the last reference, its pages are at hand afterwards. A folio of another

@@ -209,7 +209,7 @@ fn req_20_pages_are_allocatable_only_after_folio_free() {
                 others.push(folio);
             }
             assert_eq!(others.len() as u64, 512 - o.pages());
-            assert_eq!(pgmap.alloc_folio_with(order(0), 99).map(drop), Err(AllocError::NoSpace));
+            assert_eq!(pgmap.alloc_folio_with(order(0), 99).map(drop), Err(AllocError::NoSpace { cached: 0 }));
             AfterFree::Release
         }))
         .ok()

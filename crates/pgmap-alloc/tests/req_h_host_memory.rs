@@ -27,7 +27,7 @@ fn req_50_nothing_is_allocated_after_construction() {
             drop(pgmap.request_block(at(0), order(o)).unwrap());
         }
         while pgmap.alloc_folio_raw(order(3), ()).is_ok() {}
-        assert_eq!(pgmap.alloc_block(order(3)).map(drop), Err(AllocError::NoSpace));
+        assert_eq!(pgmap.alloc_block(order(3)).map(drop), Err(AllocError::NoSpace { cached: 0 }));
         for head in (0..1 << 14).step_by(8) {
             pgmap.put_raw(at(head), 1).unwrap();
         }

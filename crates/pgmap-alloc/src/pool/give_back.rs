@@ -120,7 +120,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             // What is replaced is for a moment neither a spare nor merged.
             let _moving = (seen != 0).then(|| self.motion.begin());
-            // SeqCst: pairs with `none_below`, which must not miss a table that was kept during a search.
+            // SeqCst: pairs with `none_below`, which must not miss a table that was kept during a search. Relaxed on failure: read
+            // again.
             if spare.compare_exchange(seen, mark, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
                 if let Some(replaced) = (seen as usize).checked_sub(1) {
                     self.merge(level, replaced);

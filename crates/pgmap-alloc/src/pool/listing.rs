@@ -133,7 +133,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if after != Some(class) {
             self.unlist_empty(level + 1, above, class);
         }
-        self.keep_if_whole(level, table);
     }
 
     /// Takes every listing of a table away; the table is wholly ours.

@@ -130,6 +130,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let fit = if hopeful { here.claim_tightest(wanted, at_most) } else { Err(Miss::None) };
         let Ok(fit) = fit else {
             self.relist(level, table, level * Self::RADIX + listed);
+            self.keep_if_whole(level, table);
             return None;
         };
         // The table may now be listed too high: whoever is refused by it puts that right, no sooner.
