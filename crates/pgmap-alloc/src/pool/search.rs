@@ -100,11 +100,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         while let Some((table, class)) = self.propose(order.get()) {
             let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
             if let Some(run) = self.take_from(level, table, listed, order) {
-                if level == order.get() / Self::RADIX {
-                    // A table that is wholly idle is listed one order lower than it could be.
-                    let at_most = if listed + 1 == Self::RADIX { Self::RADIX } else { listed };
-                    self.hints.remember(order, table, at_most);
-                }
                 return Some(run);
             }
         }
@@ -133,6 +128,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return None;
         };
         // The table may now be listed too high: whoever is refused by it puts that right, no sooner.
+        if at == level && fit.from > wanted {
+            // Cut from a larger run, so there is more of the same next time.
+            self.hints.remember(order, table, at_most);
+        }
         let place = Place { level, table, entry: fit.entry, order: wanted };
         Some(if at < level { self.split(place, order) } else { self.shape.run(place) })
     }
