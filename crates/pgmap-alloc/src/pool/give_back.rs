@@ -108,7 +108,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     ///
     /// Lock-free: a retry means that somebody else changed the spare.
     #[inline]
-    fn keep(&self, level: u32, table: usize) {
+    pub(super) fn keep(&self, level: u32, table: usize) {
         let Some(spare) = self.spares.mine(level) else { return };
         let mark = table as u64 + 1;
         loop {
