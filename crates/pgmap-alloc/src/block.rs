@@ -149,8 +149,8 @@ impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
         let Some(order) = pgmap.folios.word(head).end_alone() else { return Err(self) };
         self.into_raw();
         let run = Run::around(head.get(), order);
-        pgmap.end_folio(head, order);
-        pgmap.kept(run);
+        pgmap.end_folio(run);
+        pgmap.attend(run);
         Ok(Block::adopt(pgmap, run))
     }
 }

@@ -56,6 +56,13 @@ impl<'s> Folios<'s> {
         if D::STORED { self.data.get(head.get() as usize).unwrap_or(&self.no_cell).get() } else { D::from_bits(0) }
     }
 
+    /// Touches every word at which something that covers `page` can start.
+    pub(crate) fn touch_above(&self, page: Offset, largest: Order) {
+        for order in largest.up_to() {
+            self.word(page.align_down(order)).touch();
+        }
+    }
+
     /// The first word of a run's pages that says anything. O(2^order).
     pub(crate) fn starting_in(&self, run: Run) -> Option<Found> {
         (run.start().get()..run.end().get()).map(Offset::new).find_map(|head| {

@@ -132,7 +132,9 @@ impl<O: PgmapOps, const WORDS: usize> Frozen<'_, O, WORDS> {
             Some(order) => {
                 let (pgmap, head) = (self.pgmap, self.head);
                 core::mem::forget(self);
-                pgmap.leave_service(head, order);
+                if let Some(run) = pgmap.leave_service(head, order) {
+                    pgmap.release(run);
+                }
                 Ok(())
             }
             None => Err(self),

@@ -8,8 +8,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use crate::error::WaitError;
-use crate::offset::{Offset, Run};
-use crate::order::Order;
+use crate::offset::Offset;
 use crate::pgmap::{Pgmap, PgmapOps};
 use crate::state::State;
 use crate::waiters::Ticket;
@@ -27,8 +26,23 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     /// Whether a folio covers the page, be it in service, being set up or being freed.
-    pub(crate) fn is_occupied(&self, page: Offset) -> bool {
+    fn is_occupied(&self, page: Offset) -> bool {
         self.covering(page).is_some_and(|found| !matches!(found.word.state(), State::Retired | State::Special))
+    }
+
+    /// The state of the folio that covers the page, its word touched. Lock-free: a retry means that the folio has just changed.
+    fn touch_folio(&self, page: Offset) -> Option<State> {
+        loop {
+            let head = self.covering(page)?.head;
+            let now = self.folios.word(head).touch();
+            match now.state() {
+                State::Retired | State::Special => return None,
+                // Somebody has freed it or split it between the two looks.
+                State::Idle => continue,
+                _ if page.align_down(now.order()) != head => continue,
+                state => return Some(state),
+            }
+        }
     }
 }
 
@@ -74,13 +88,20 @@ impl<O: PgmapOps, const WORDS: usize> Future for UntilIdle<'_, O, WORDS> {
         if let Some(ticket) = &this.ticket {
             this.pgmap.waiters.set_waker(ticket, context.waker());
         }
-        this.pgmap.pool.meet(Run::around(this.page.get(), Order::ZERO));
+        let occupied = this.pgmap.touch_folio(this.page);
         let fired = this.ticket.as_ref().is_some_and(|ticket| this.pgmap.waiters.has_fired(ticket));
-        if fired || !this.pgmap.is_occupied(this.page) {
-            this.leave();
-            return Poll::Ready(());
+        match occupied {
+            Some(State::InService | State::Frozen) if !fired => Poll::Pending,
+            Some(_) if !fired => {
+                // The folio is just being set up or freed, which takes a moment and no sleep: look again.
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            _ => {
+                this.leave();
+                Poll::Ready(())
+            }
         }
-        Poll::Pending
     }
 }
 

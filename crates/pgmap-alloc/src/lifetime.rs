@@ -14,12 +14,16 @@
 //!    ([`Lifetime::now`]); a kill writes here, and a drain then looks at the folio words. Both pairs are `SeqCst`, so at least one
 //!    of the two sees the other: either the request undoes itself, or the drain finds its word and waits. After a kill a word
 //!    that has been seen idle therefore stays idle, and a drain needs to look at each word only once.
-//! 2. *Waiters and marks.* Whoever waits for a page, or marks it, first writes here and then meets the pages' owners in the
-//!    tables: a read-modify-write, without a change, of every table word in which the page can be claimed or released
-//!    (`pool::meeting`). An owner claims, then looks here; it makes the folio word idle, releases, then looks here. The two
-//!    read-modify-writes of one table word have an order. If the owner's is later, the owner sees what stands here. If it is
-//!    earlier, whoever waits or marks sees the page idle afterwards. An owner that keeps the pages instead of releasing them
-//!    meets too.
+//! 2. *Waiters.* Whoever waits for a page first writes here, and then joins the chain of changes of its folio's word by a
+//!    read-modify-write that changes nothing ([`Word::touch`](crate::state::Word::touch)). A last put changes the word, and then
+//!    looks here. The two read-modify-writes have an order: a last put that comes later sees the waiter; one that came earlier
+//!    has left `Freeing` or `Idle` for the waiter to see.
+//! 3. *Marks.* Whoever marks a page first writes here, and then joins the chain of changes of every folio word that can ever cover
+//!    the page, and of every table word in which the page can be claimed or released (`pool::meeting`). Whoever begins a folio,
+//!    ends one, claims or releases pages looks here afterwards. So whoever comes later sees the mark; whoever came earlier has
+//!    made the page idle for the marker to see, or has it and comes later at its end.
+//!
+//! In rules 2 and 3 the order comes from the chain of one word, so no access to this one needs more than `Relaxed`.
 
 use crate::sync::{AtomicU64, Ordering, order_after_write};
 
@@ -78,10 +82,10 @@ impl Lifetime {
         Now(self.word.load(Ordering::SeqCst))
     }
 
-    /// The word, for an owner who has just released pages or met.
+    /// The word, for whoever has ended a folio or released pages.
     #[inline]
-    pub(crate) fn after_release(&self) -> Now {
-        // Relaxed: rule 2; the order comes from the read-modify-write in the tables just before.
+    pub(crate) fn afterwards(&self) -> Now {
+        // Relaxed: rules 2 and 3; the order comes from the read-modify-write just before.
         Now(self.word.load(Ordering::Relaxed))
     }
 
@@ -108,23 +112,23 @@ impl Lifetime {
 
     /// One more waits, from now until [`Lifetime::remove_waiter`].
     pub(crate) fn add_waiter(&self) {
-        // AcqRel, here and below: Release is rule 2's, handed on by the meeting.
-        self.word.fetch_add(WAITER, Ordering::AcqRel);
+        // Relaxed, here and below: rules 2 and 3.
+        self.word.fetch_add(WAITER, Ordering::Relaxed);
     }
 
     /// One fewer waits.
     pub(crate) fn remove_waiter(&self) {
-        self.word.fetch_sub(WAITER, Ordering::AcqRel);
+        self.word.fetch_sub(WAITER, Ordering::Relaxed);
     }
 
     /// One more mark, from now until [`Lifetime::remove_mark`].
     pub(crate) fn add_mark(&self) {
-        self.word.fetch_add(MARK, Ordering::AcqRel);
+        self.word.fetch_add(MARK, Ordering::Relaxed);
     }
 
     /// One mark fewer.
     pub(crate) fn remove_mark(&self) {
-        self.word.fetch_sub(MARK, Ordering::AcqRel);
+        self.word.fetch_sub(MARK, Ordering::Relaxed);
     }
 
     /// From one stage to the next, whoever else wants attention; `false` if the stage is another. Lock-free.
@@ -160,6 +164,6 @@ mod tests {
         assert!(!life.tear_down() && life.quiesce() && !life.quiesce());
         life.drained();
         life.remove_mark();
-        assert!(life.tear_down() && !life.tear_down() && !life.after_release().is_calm());
+        assert!(life.tear_down() && !life.tear_down() && !life.afterwards().is_calm());
     }
 }

@@ -5,8 +5,9 @@
 //!
 //! # Rules
 //!
-//! 1. A mark is set, counted, and met over (`lifetime`, rule 2) before its page is tried. So whoever gets the page afterwards
-//!    sees the mark and does not put it into service, and whoever gives it back afterwards sees the mark and tries the page.
+//! 1. A mark is counted and set, then the page's words are touched and its tables met (`lifetime`, rule 3), then the page is
+//!    tried. So whoever gets the page afterwards sees the mark and does not put it into service, and whoever gives it back
+//!    afterwards sees the mark and tries the page.
 //! 2. Trying a page is claiming it in the tables; the one who succeeds writes its word `Retired` and then takes away every mark on
 //!    that page. Setting a mark is followed by a look at the word. Both pairs are `SeqCst`: no mark is left on a retired page.
 

@@ -199,6 +199,11 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         &self.ops
     }
 
+    /// Whether it has been killed.
+    pub fn is_dying(&self) -> bool {
+        self.lifetime.now().is_dying()
+    }
+
     /// How many pages it has, idle or not. O(number of ranges).
     pub fn pages(&self) -> u64 {
         self.pool.size()
@@ -331,19 +336,22 @@ impl From<Refusal> for RequestError {
 
 /// Out of service.
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
-    /// Steps 6 to 8 of the walk; the word is `Freeing` and ours.
+    /// Steps 6 and 7 of the walk; the word is `Freeing` and ours. Says which run is to go back to the pool; whoever gives it back
+    /// does step 8.
     #[inline]
-    pub(crate) fn leave_service(&self, head: Offset, order: Order) {
+    pub(crate) fn leave_service(&self, head: Offset, order: Order) -> Option<Run> {
         let run = Run::around(head.get(), order);
-        match self.end_folio(head, order) {
-            FreeRule::Release => self.release(run),
-            FreeRule::Keep => self.kept(run),
+        if self.end_folio(run) == FreeRule::Release {
+            return Some(run);
         }
+        self.attend(run);
+        None
     }
 
-    /// Step 6 of the walk; afterwards the word is idle and the run is owned by the caller.
+    /// Step 6 of the walk; afterwards the word is idle and the run the caller's.
     #[inline]
-    pub(crate) fn end_folio(&self, head: Offset, order: Order) -> FreeRule {
+    pub(crate) fn end_folio(&self, run: Run) -> FreeRule {
+        let (head, order) = (run.start(), run.order());
         let data = self.folios.data(head);
         let after = self.ops.folio_free(Freed { offset: head, order, data });
         self.folios.set_data(head, O::Data::from_bits(0));
@@ -355,33 +363,26 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         }
     }
 
-    /// Gives an owned run, whose word is idle, back to the pool.
+    /// Steps 7 and 8 of the walk: gives an owned run, whose word is idle, back to the pool.
     #[inline]
     pub(crate) fn release(&self, run: Run) {
         let released = self.pool.give_back(run);
         debug_assert!(released.is_ok(), "an owned run was idle");
-        self.released(run);
-    }
-
-    /// Step 8 of the walk for a run that stays with the driver.
-    #[cold]
-    pub(crate) fn kept(&self, run: Run) {
-        self.pool.meet(run);
-        self.released(run);
-    }
-
-    /// Step 8 of the walk.
-    #[inline]
-    fn released(&self, run: Run) {
-        if !self.lifetime.after_release().is_calm() {
+        if !self.is_calm_after() {
             self.attend(run);
         }
     }
 
-    /// Retires the bad pages of a run that has just become idle, and wakes whoever waits for it.
+    /// Whether step 8 of the walk is empty; asked by whoever has ended a folio or released a run.
+    #[inline]
+    pub(crate) fn is_calm_after(&self) -> bool {
+        self.lifetime.afterwards().is_calm()
+    }
+
+    /// Step 8 of the walk: retires the bad pages of a run that has just become idle, and wakes whoever waits for it.
     #[cold]
-    fn attend(&self, run: Run) {
-        let now = self.lifetime.after_release();
+    pub(crate) fn attend(&self, run: Run) {
+        let now = self.lifetime.afterwards();
         if now.is_marked() {
             for page in self.marks.within(run) {
                 self.try_to_retire(page);
@@ -407,7 +408,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             });
         }
         self.pool.free(offset, order)?;
-        self.released(run);
+        if !self.is_calm_after() {
+            self.attend(run);
+        }
         Ok(())
     }
 }

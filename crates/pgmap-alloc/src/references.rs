@@ -124,7 +124,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         match after {
             AfterPut::InService => Put::InService,
             AfterPut::LastPut(order) => {
-                self.leave_service(head, order);
+                if let Some(run) = self.leave_service(head, order) {
+                    self.release(run);
+                }
                 Put::Freed
             }
         }

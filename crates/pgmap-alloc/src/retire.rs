@@ -40,6 +40,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             return Err(RetireError::TooManyPending { pending: MARKS });
         }
         let data = self.data_of(offset);
+        self.folios.touch_above(offset, self.largest_order());
         self.pool.meet(Run::around(offset.get(), Order::ZERO));
         let retirement =
             if self.try_to_retire(offset) || self.was_retired(offset) { Retirement::Done } else { Retirement::Pending };

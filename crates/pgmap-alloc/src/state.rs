@@ -229,6 +229,13 @@ impl Word {
         Snapshot(self.bits.load(Ordering::SeqCst))
     }
 
+    /// The word at this moment, joined to the chain of its changes: whoever changes it later sees what the caller has written
+    /// before (`lifetime`, rules 2 and 3).
+    pub(crate) fn touch(&self) -> Snapshot {
+        // AcqRel: pairs with `begin`, `put` and every other change before and after.
+        Snapshot(self.bits.fetch_or(0, Ordering::AcqRel))
+    }
+
     /// The one compare-exchange loop: goes from what is seen to what `step` makes of it. Lock-free.
     #[inline]
     fn update<T, E>(&self, success: Ordering, step: impl Fn(Snapshot) -> Result<(Snapshot, T), E>) -> Result<T, E> {
@@ -432,8 +439,9 @@ impl Word {
 
     /// Makes the frozen folio smaller, if it still has exactly `refs` references (rule 7). The caller froze it.
     pub(crate) fn shrink(&self, order: Order, refs: u32) -> Result<(), FreezeFault> {
-        // Release: pairs with the `snapshot` of a lookup: who sees the smaller order sees the words of the parts.
-        self.update(Ordering::Release, |seen| match (seen.state(), seen.refs()) {
+        // AcqRel: Release pairs with the `snapshot` of a lookup: who sees the smaller order sees the words of the parts. Acquire:
+        // hands a waiter's `touch` of the whole on to the parts.
+        self.update(Ordering::AcqRel, |seen| match (seen.state(), seen.refs()) {
             (State::Frozen, held) if held == refs => Ok((seen.with_order(order), ())),
             (State::Frozen, held) => Err(FreezeFault::Stray { held }),
             _ => Err(FreezeFault::NotInService),

@@ -146,17 +146,16 @@ impl<const WORDS: usize> Table<WORDS> {
     #[inline]
     pub(crate) fn claim_tightest(&self, order: u32, at_most: u32) -> Result<Fit, Miss> {
         loop {
-            let seen = self.seen();
-            let Some(fit) = Self::choose(&seen, order) else { return Err(Miss::None) };
+            let (fit, seen) = self.choose(order).ok_or(Miss::None)?;
             if fit.from > at_most {
                 return Err(Miss::Larger);
             }
-            let index = (fit.entry / 64) as usize & (WORDS - 1);
+            let index = (fit.entry / 64) as usize;
             let claimed = if order <= 6 {
-                let after = seen[index] & !(ones(order) << (fit.entry % 64));
+                let after = seen & !(ones(order) << (fit.entry % 64));
                 // AcqRel: Acquire pairs with `release` of the last owner; Release keeps the chain for bits of the same word that
                 // stay idle.
-                self.word(index).compare_exchange(seen[index], after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+                self.word(index).compare_exchange(seen, after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             } else {
                 self.claim_words(index, 1 << (order - 6))
             };
@@ -166,28 +165,48 @@ impl<const WORDS: usize> Table<WORDS> {
         }
     }
 
-    #[inline]
-    fn choose(seen: &[u64; WORDS], order: u32) -> Option<Fit> {
-        if order < 6 {
-            let mut best: Option<Fit> = None;
-            for (index, &word) in seen.iter().enumerate() {
-                if word == 0 || word == !0 {
-                    continue;
-                }
-                let Some((from, bit)) = tightest(word, order) else { continue };
-                if best.is_none_or(|best| from < best.from) {
-                    best = Some(Fit { entry: index as u32 * 64 + bit, from });
-                    if from == order {
-                        break;
-                    }
-                }
-            }
-            if best.is_some() {
-                return best;
+    /// Claims up to `most` idle entries of one word, the one with the fewest: which word, and a bit for each entry.
+    ///
+    /// Lock-free: a retry means that somebody else changed this table.
+    pub(crate) fn claim_some(&self, most: u32) -> Option<(u32, u64)> {
+        loop {
+            // Relaxed: the compare-exchange decides.
+            let words = (0..WORDS).map(|index| (index, self.word(index).load(Ordering::Relaxed)));
+            let (index, seen) = words.filter(|&(_, word)| word != 0).min_by_key(|&(_, word)| word.count_ones())?;
+            let mut rest = seen;
+            (0..most).for_each(|_| rest &= rest.wrapping_sub(1));
+            // AcqRel: as in `claim_tightest`.
+            if self.word(index).compare_exchange(seen, rest, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return Some((index as u32, seen & !rest));
             }
         }
-        let (from, index) = tightest(Self::idle_words(seen), order.saturating_sub(6))?;
-        Some(Fit { entry: index * 64, from: from + 6 })
+    }
+
+    /// The tightest fit, and its word as it was seen. One pass over the line; stops at a run of exactly the right size.
+    #[inline]
+    fn choose(&self, order: u32) -> Option<(Fit, u64)> {
+        let mut whole = 0;
+        let mut best: Option<(Fit, u64)> = None;
+        for index in 0..WORDS {
+            // Relaxed: the compare-exchange decides.
+            let word = self.word(index).load(Ordering::Relaxed);
+            if word == !0 {
+                whole |= 1 << index;
+            } else if word != 0
+                && order < 6
+                && let Some((from, bit)) = tightest(word, order)
+                && best.is_none_or(|(best, _)| from < best.from)
+            {
+                best = Some((Fit { entry: index as u32 * 64 + bit, from }, word));
+                if from == order {
+                    return best;
+                }
+            }
+        }
+        best.or_else(|| {
+            let (from, index) = tightest(whole, order.saturating_sub(6))?;
+            Some((Fit { entry: index * 64, from: from + 6 }, !0))
+        })
     }
 
     /// Claims exactly the run of `order` at `entry`, or nothing.
@@ -282,6 +301,14 @@ impl<const WORDS: usize> Table<WORDS> {
         order
     }
 
+    /// Fills a table that is wholly ours with idle entries.
+    pub(crate) fn fill(&self) {
+        // AcqRel: as in `fill_except`.
+        (0..WORDS).for_each(|index| {
+            self.word(index).swap(!0, Ordering::AcqRel);
+        });
+    }
+
     /// Fills a table that is wholly ours with idle entries, all but the run of `order` at `entry`: the second half of a split.
     pub(crate) fn fill_except(&self, entry: u32, order: u32) {
         let first = (entry / 64) as usize;
@@ -372,9 +399,10 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// Makes `entry` a member.
-    pub(crate) fn insert(&self, entry: u32) {
+    /// Says whether it was none before.
+    pub(crate) fn insert(&self, entry: u32) -> bool {
         // SeqCst: the write half of "list, then search".
-        self.word((entry / 64) as usize).fetch_or(1 << (entry % 64), Ordering::SeqCst);
+        self.word((entry / 64) as usize).fetch_or(1 << (entry % 64), Ordering::SeqCst) & 1 << (entry % 64) == 0
     }
 
     /// Makes `entry` no member.

@@ -11,9 +11,9 @@
 //!
 //! # Rules
 //!
-//! 1. A waiter takes a slot, sets its waker, is counted in `lifetime`, meets (`lifetime`, rule 2), and only then looks at the
-//!    folio word. A last put makes the word idle, releases or meets, and then looks whether anyone is counted. So it sees the
-//!    slot, or the waiter sees the word idle.
+//! 1. A waiter takes a slot, sets its waker, is counted in `lifetime`, and then touches the folio word (`lifetime`, rule 2). If
+//!    that says in service, the last put is still to come and sees the slot. If it says that a folio is being freed (or set up),
+//!    the waiter may have come too late to be seen: it looks again before long, and until it says idle.
 //! 2. Waiter and waker use the same key, the page: a last put wakes everyone whose page lies in the folio, whatever its order was
 //!    when the wait began.
 //! 3. Firing is by compare-exchange on the exact value of the slot, and only the waiter frees its slot.
