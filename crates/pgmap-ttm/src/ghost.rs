@@ -1,0 +1,146 @@
+//! Ghosts: what an object left behind, kept until the copy out of it has signalled.
+//!
+//! A ghost is both a promise to the mover (nothing it reads or writes is handed to someone else) and the way back: if the copy
+//! failed, the object gets its old segments again. An object moves only when its last move has ended, so at most the two legs
+//! of a bounce are ever undone together.
+
+use alloc::vec::Vec;
+
+use pgmap_alloc::PgmapOps;
+
+use crate::account::Owner;
+use crate::error::{FenceError, WaitError};
+use crate::manager::{Manager, Step};
+use crate::mover::{Mover, Ticket};
+use crate::object::{Bo, Pages, Segments};
+use crate::place::MemoryType;
+
+pub(crate) struct Ghost<'p, O: PgmapOps<Data = usize>> {
+    /// The object that goes back to `old` if the copy failed; none if nobody wants it back.
+    pub(crate) home: Option<usize>,
+    pub(crate) owner: Owner,
+    pub(crate) ticket: Ticket,
+    /// The object's pages that moved.
+    pub(crate) moved: Vec<Pages>,
+    /// Where they stood.
+    pub(crate) old: Segments<'p, O>,
+}
+
+impl<O: PgmapOps<Data = usize>> Ghost<'_, O> {
+    pub(crate) fn pages_in(&self, memory: MemoryType) -> u64 {
+        self.old.iter().filter(|(_, s)| s.piece.memory == memory).map(|(_, s)| s.cost()).sum()
+    }
+}
+
+impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
+    /// Waits until no copy into the object is under way. After that its pieces hold its bytes.
+    ///
+    /// `CopyFailed` says that a copy failed since the last wait. The object is back where it was, and readable there.
+    pub fn wait(&mut self, bo: Bo) -> Result<(), WaitError> {
+        let key = self.find(bo)?;
+        self.finish(key);
+        match core::mem::take(&mut self.objects[key].undone) {
+            true => Err(WaitError::CopyFailed),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until every copy that was started has ended, and everything that was left behind is free.
+    pub fn wait_all(&mut self) {
+        while self.finish_oldest() {}
+    }
+
+    /// Frees what copies that have ended left behind, without waiting; the other verbs do this by the way.
+    pub fn reap(&mut self) {
+        while let Some(ghost) = self.ghosts.front() {
+            let ended = match self.mover.is_signalled(ghost.ticket) {
+                Ok(false) => return,
+                Ok(true) => Ok(()),
+                Err(why) => Err(why),
+            };
+            self.bury_oldest(ended);
+        }
+    }
+
+    /// How many pages of `memory` are on their way out.
+    pub(crate) fn leaving(&self, memory: MemoryType) -> u64 {
+        self.ghosts.iter().map(|ghost| ghost.pages_in(memory)).sum()
+    }
+
+    /// Waits until `pages` pages of `memory` that were on their way out are free, or none is left.
+    pub(crate) fn wait_leaving(&mut self, memory: MemoryType, pages: u64) {
+        let leaving = self.leaving(memory);
+        let enough = leaving.saturating_sub(pages);
+        while self.leaving(memory) > enough && self.finish_oldest() {}
+    }
+
+    /// Waits until no copy out of or into the object is under way.
+    pub(crate) fn finish(&mut self, key: usize) {
+        while self.ghosts.iter().any(|ghost| ghost.home == Some(key)) {
+            self.finish_oldest();
+        }
+    }
+
+    pub(crate) fn finish_oldest(&mut self) -> bool {
+        let Some(ticket) = self.ghosts.front().map(|ghost| ghost.ticket) else { return false };
+        self.counters.waits += 1;
+        let ended = self.mover.wait(ticket);
+        self.bury_oldest(ended);
+        true
+    }
+
+    fn bury_oldest(&mut self, ended: Result<(), FenceError>) {
+        let Some(ghost) = self.ghosts.pop_front() else { return };
+        match ghost.home {
+            Some(key) if ended.is_err() || self.injected(Step::Fence) => {
+                // What started out of the failed copy copied nothing of value: undo that first.
+                while self.undo_newest(key) {}
+                self.undo(key, ghost);
+                self.objects[key].undone = true;
+                self.counters.undone += 1;
+            }
+            _ => self.release(ghost.owner, ghost.old),
+        }
+    }
+
+    /// Undoes the object's newest move that has not ended; false if there is none.
+    pub(crate) fn undo_newest(&mut self, key: usize) -> bool {
+        let newest = self.ghosts.iter().rposition(|ghost| ghost.home == Some(key));
+        match newest.and_then(|index| self.ghosts.remove(index)) {
+            Some(ghost) => {
+                self.undo(key, ghost);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Puts the object back where it was. Where it went may still be written to: that becomes a ghost nobody wants back.
+    fn undo(&mut self, key: usize, ghost: Ghost<'p, O>) {
+        let object = &mut self.objects[key];
+        let mut left = Segments::new();
+        for run in ghost.moved {
+            left.extend(object.take(run));
+        }
+        object.put(ghost.old);
+        let ticket = object.used_until.unwrap_or_default().max(self.last_ticket);
+        self.ghosts.push_back(Ghost { home: None, owner: ghost.owner, ticket, moved: Vec::new(), old: left });
+        self.relist(key, false);
+    }
+
+    /// Takes all pages from an object. They are free once nothing that was started uses them any more.
+    pub(crate) fn drop_pages(&mut self, key: usize) {
+        let object = &mut self.objects[key];
+        let mut until = object.used_until;
+        for ghost in self.ghosts.iter_mut().filter(|ghost| ghost.home == Some(key)) {
+            ghost.home = None;
+            until = until.max(Some(ghost.ticket));
+        }
+        let (owner, old) = (object.owner, object.take(0..object.pages));
+        self.relist(key, false);
+        match until {
+            Some(ticket) => self.ghosts.push_back(Ghost { home: None, owner, ticket, moved: Vec::new(), old }),
+            None => self.release(owner, old),
+        }
+    }
+}

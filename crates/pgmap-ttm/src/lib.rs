@@ -1,0 +1,75 @@
+//! Buffer objects over device memory that a [`Pgmap`](pgmap_alloc::Pgmap) hands out in folios.
+//!
+//! An object ([`Bo`]) is a number of pages with contents. A [`Manager`] keeps them in memory types in the order of preference
+//! that a [`Placement`] gives, pushes the least recently used ones out when room is short, and brings them back when there is
+//! room again. It never touches a byte itself: everything that moves, moves through one trait, [`Mover`].
+//!
+//! # One move, step by step
+//! 1. [`validate`](Manager::validate) compares where the object stands with its placement, and returns if they agree.
+//! 2. The first pass asks each place for room without disturbing anyone; the second pushes other objects out.
+//! 3. Room is charged to the object's owner first, then taken: folios of a pgmap, or pages of the host.
+//! 4. The mover is given the pieces and returns a [`Ticket`]. From here on the object stands in its new place.
+//! 5. The old folios stay in service as a *ghost* until the ticket has signalled, and are put only then.
+//! 6. If the copy fails, now or later, the ghost's folios are the object's again: it stands where it was.
+//!
+//! # What to know before use
+//! * A manager is used through `&mut self`; to share one, put it behind one lock.
+//! * A manager borrows its pgmaps (`&'p Pgmap`), so a pgmap cannot go away under an object.
+//! * The bytes of a page that was never written are not defined. Write to an object, or read it, after
+//!   [`wait`](Manager::wait), and [`pin`](Manager::pin) it for as long as something else uses its pieces.
+//! * Nothing here is on the hot path of the pgmap, so plain maps and trees are good enough.
+#![no_std]
+// `forbid` would be the word, but the adapter macro of intrusive-collections brings its own `allow`, and the compiler refuses
+// any `allow` under a `forbid`. No file of this crate lifts the `deny`.
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+// words: plain values
+mod error;
+mod mover;
+mod place;
+
+// mechanism: each file keeps one book and knows nothing of the others
+mod account;
+mod lru;
+mod object;
+mod pick;
+mod resource;
+
+// composition: the manager, one verb a file
+mod audit;
+mod bulk;
+mod carve;
+mod evict;
+mod fault;
+mod ghost;
+mod lookup;
+mod manager;
+mod pin;
+mod promote;
+mod relocate;
+mod unplug;
+mod validate;
+
+#[cfg(feature = "host")]
+mod host;
+
+pub use account::{Owner, Shares, Usage};
+pub use audit::{Audit, Inconsistency};
+pub use bulk::{Bulk, LruCursor};
+pub use error::{
+    AddError, BulkError, CarveError, CopyError, CreateError, EvictError, FaultError, FenceError, FreeError, LookupError, PinError, SharesError,
+    Stale, UnknownMemory, UnpinError, UnplugError, ValidateError, WaitError,
+};
+#[cfg(feature = "host")]
+pub use host::HostMover;
+pub use lookup::Holder;
+pub use manager::{Counters, Manager, Step};
+pub use mover::{Mover, Piece, Ticket};
+pub use object::{Bo, ByObject, ObjectInfo, ObjectParams, Priority};
+pub use place::{Flags, MemoryType, Pass, Place, Placement, Window};
+pub use promote::Promoted;
+pub use resource::{MemoryUsage, ResourceManager};
+pub use evict::Candidate;
+pub use fault::Faulted;

@@ -1,0 +1,73 @@
+//! Where in a pgmap the next folio of an object goes: the only file that chooses offsets.
+//!
+//! Without a wish, the pgmap chooses. With a window or a direction, aligned offsets are requested one after another, which is
+//! linear in the window; a pool that searches windows itself can replace [`Search::request`] and nothing else.
+
+use pgmap_alloc::{AllocError, Folio, Offset, Order, Pgmap, PgmapOps, RequestError};
+
+use crate::place::{Flags, Place, Window};
+
+/// The search for folios of one order for one object at one place.
+///
+/// It goes on where the last folio was found: what lies before was busy.
+pub(crate) struct Search {
+    order: Order,
+    /// The pgmap's pages that may be used.
+    first: u64,
+    last: u64,
+    top_down: bool,
+    anywhere: bool,
+}
+
+impl Search {
+    pub(crate) fn new(pages: u64, place: &Place, order: Order) -> Search {
+        let top_down = place.flags.contains(Flags::TOP_DOWN);
+        let whole = Window { first: place.window.first, last: place.window.last.min(pages) };
+        Search {
+            order,
+            first: whole.first,
+            last: whole.last,
+            top_down,
+            anywhere: !top_down && whole.first == 0 && whole.last == pages,
+        }
+    }
+
+    /// The next folio, carrying the object's key.
+    pub(crate) fn next<'p, O: PgmapOps<Data = usize>>(
+        &mut self,
+        pgmap: &'p Pgmap<'p, O>,
+        key: usize,
+    ) -> Result<Folio<'p, O, 8>, AllocError> {
+        if self.anywhere { pgmap.alloc_folio_with(self.order, key) } else { self.request(pgmap, key) }
+    }
+
+    fn request<'p, O: PgmapOps<Data = usize>>(
+        &mut self,
+        pgmap: &'p Pgmap<'p, O>,
+        key: usize,
+    ) -> Result<Folio<'p, O, 8>, AllocError> {
+        while let Some(offset) = self.candidate() {
+            match pgmap.request_folio_with(offset, self.order, key) {
+                Ok(folio) => return Ok(folio),
+                Err(RequestError::Dying) => return Err(AllocError::Dying),
+                // Busy, in motion, or across the end of a range: the next one may do.
+                Err(_) => {}
+            }
+        }
+        Err(AllocError::NoSpace)
+    }
+
+    /// The next aligned offset in the window, which is thereby used up.
+    fn candidate(&mut self) -> Option<Offset> {
+        let pages = self.order.pages();
+        let up = self.first.checked_next_multiple_of(pages)?;
+        let end = up.checked_add(pages).filter(|end| *end <= self.last)?;
+        if self.top_down {
+            self.last = Offset::new(self.last - pages).align_down(self.order).get();
+            Some(Offset::new(self.last))
+        } else {
+            self.first = end;
+            Some(Offset::new(up))
+        }
+    }
+}
