@@ -72,9 +72,9 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         for index in 0..self.memories.len() {
             let memory = MemoryType(index as u8);
             let held: u64 = self.objects.iter().map(|(_, object)| object.cost_in(memory)).sum();
-            let leaving = self.leaving(memory);
+            let leaving: u64 = self.ghosts.iter().map(|ghost| ghost.pages_in(memory)).sum();
             let counted = self.memories[index].used;
-            if counted != held + leaving {
+            if counted != held + leaving || leaving != self.leaving(memory) {
                 return Err(Inconsistency::Used { memory, counted, found: held + leaving });
             }
             audit.pages += held;

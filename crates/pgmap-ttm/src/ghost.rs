@@ -62,9 +62,23 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
     }
 
+    /// Adds the youngest ghost.
+    pub(crate) fn haunt(&mut self, ghost: Ghost<'p, O>) {
+        for (_, segment) in &ghost.old {
+            self.memories[segment.piece.memory.index()].leaving += segment.cost();
+        }
+        self.ghosts.push_back(ghost);
+    }
+
+    fn count_out(&mut self, ghost: &Ghost<'p, O>) {
+        for (_, segment) in &ghost.old {
+            self.memories[segment.piece.memory.index()].leaving -= segment.cost();
+        }
+    }
+
     /// How many pages of `memory` are on their way out.
     pub(crate) fn leaving(&self, memory: MemoryType) -> u64 {
-        self.ghosts.iter().map(|ghost| ghost.pages_in(memory)).sum()
+        self.memories[memory.index()].leaving
     }
 
     /// Waits until `pages` pages of `memory` that were on their way out are free, or none is left.
@@ -91,6 +105,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
 
     fn bury_oldest(&mut self, ended: Result<(), FenceError>) {
         let Some(ghost) = self.ghosts.pop_front() else { return };
+        self.count_out(&ghost);
         match ghost.home {
             Some(key) if ended.is_err() || self.injected(Step::Fence) => {
                 // What started out of the failed copy copied nothing of value: undo that first.
@@ -106,13 +121,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Undoes the object's newest move that has not ended; false if there is none.
     pub(crate) fn undo_newest(&mut self, key: usize) -> bool {
         let newest = self.ghosts.iter().rposition(|ghost| ghost.home == Some(key));
-        match newest.and_then(|index| self.ghosts.remove(index)) {
-            Some(ghost) => {
-                self.undo(key, ghost);
-                true
-            }
-            None => false,
-        }
+        let Some(ghost) = newest.and_then(|index| self.ghosts.remove(index)) else { return false };
+        self.count_out(&ghost);
+        self.undo(key, ghost);
+        true
     }
 
     /// Puts the object back where it was. Where it went may still be written to: that becomes a ghost nobody wants back.
@@ -124,7 +136,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         object.put(ghost.old);
         let ticket = object.used_until.unwrap_or_default().max(self.last_ticket);
-        self.ghosts.push_back(Ghost { home: None, owner: ghost.owner, ticket, moved: Vec::new(), old: left });
+        self.haunt(Ghost { home: None, owner: ghost.owner, ticket, moved: Vec::new(), old: left });
         self.relist(key, false);
     }
 
@@ -139,7 +151,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         let (owner, old) = (object.owner, object.take(0..object.pages));
         self.relist(key, false);
         match until {
-            Some(ticket) => self.ghosts.push_back(Ghost { home: None, owner, ticket, moved: Vec::new(), old }),
+            Some(ticket) => self.haunt(Ghost { home: None, owner, ticket, moved: Vec::new(), old }),
             None => self.release(owner, old),
         }
     }

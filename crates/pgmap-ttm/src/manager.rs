@@ -44,7 +44,7 @@ pub struct Counters {
     pub undone: u64,
     /// Objects, or what they had in one memory type, that were pushed out with their contents.
     pub evicted: u64,
-    /// Objects that were pushed out and lost their contents.
+    /// Objects that lost their pages, and what was in them.
     pub gutted: u64,
     /// Objects that were moved to the swap.
     pub swapped_out: u64,

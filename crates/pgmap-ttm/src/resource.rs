@@ -31,6 +31,8 @@ pub struct ResourceManager<'p, O: PgmapOps<Data = usize>> {
     pub(crate) kind: Kind<'p, O>,
     pub(crate) pages: u64,
     pub(crate) used: u64,
+    /// Of those, held by ghosts.
+    pub(crate) leaving: u64,
     /// Unplugged: nothing can be placed here any more.
     pub(crate) gone: bool,
 }
@@ -70,7 +72,7 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
     pub fn device(pgmap: &'p Pgmap<'p, O>) -> ResourceManager<'p, O> {
         let pages = pgmap.pages();
         let kind = Kind::Device { pgmap, holders: HashMap::new(), carved: CarveOuts::default() };
-        ResourceManager { kind, pages, used: 0, gone: false }
+        ResourceManager { kind, pages, used: 0, leaving: 0, gone: false }
     }
 
     /// `pages` pages of the host, numbered from 0; what they are is the mover's business.
@@ -79,7 +81,7 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
         if pages > 0 {
             free.insert(0..pages);
         }
-        ResourceManager { kind: Kind::Host { free }, pages, used: 0, gone: false }
+        ResourceManager { kind: Kind::Host { free }, pages, used: 0, leaving: 0, gone: false }
     }
 
     /// Whether `pages` pages could stand at `place` if nothing else did; carve-outs and holes are not looked at.

@@ -171,6 +171,19 @@ fn unplug_that_cannot_finish_leaves_the_device_in_use() {
 }
 
 #[test]
+fn nobody_moves_onto_a_device_that_is_being_unplugged() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 8);
+    let up = r.m.create(ObjectParams::new(8).evict_to(Place::new(r.vram))).unwrap();
+    r.m.validate(up, &r.to_host()).unwrap();
+    let down = r.in_vram(8, 1);
+    assert_eq!(r.m.unplug(r.vram).err(), Some(UnplugError::Evict(down, EvictError::NoSpace)));
+    assert_eq!((r.home(up), r.home(down)), (Some(r.host), Some(r.vram)));
+    check(&mut r.m, down, 1);
+    r.finish(&[up, down]);
+}
+
+#[test]
 fn bad_input_is_refused_and_changes_nothing() {
     let pgmap = pgmap(16);
     let mut r = rig(&pgmap, 64);

@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use pgmap_alloc::Offset;
 use pgmap_ttm::*;
 use support::*;
@@ -120,15 +123,43 @@ fn req_53_recursive_evict() {
 fn recursion_ends_where_it_would_go_round() {
     let pgmap = pgmap(16);
     let mut r = rig(&pgmap, 16);
-    let up = r.m.create(ObjectParams::new(16).evict_to(Place::new(r.vram))).unwrap();
-    r.m.validate(up, &r.to_host()).unwrap();
-    fill(&mut r.m, up, 1);
-    let down = r.in_vram(16, 2);
+    let mut objects = Vec::new();
+    for seed in 0..4 {
+        let up = r.m.create(ObjectParams::new(4).evict_to(Place::new(r.vram))).unwrap();
+        r.m.validate(up, &r.to_host()).unwrap();
+        fill(&mut r.m, up, seed);
+        let down = r.in_vram(4, seed);
+        objects.extend([(up, seed), (down, seed)]);
+    }
+    let asked = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&asked);
+    r.m.set_eviction_valuable(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        true
+    });
     let new = r.m.create(r.params(4)).unwrap();
     assert_eq!(r.m.validate(new, &r.to_vram()), Err(ValidateError::NoSpace));
-    check(&mut r.m, up, 1);
-    check(&mut r.m, down, 2);
-    r.finish(&[up, down, new]);
+    // Each of the four that might go down asks each of the four that might make room for it, and there it ends.
+    assert_eq!(asked.load(Ordering::Relaxed), 4 + 4 * 4);
+    for (bo, seed) in &objects {
+        check(&mut r.m, *bo, *seed);
+    }
+    r.finish(&[&objects.into_iter().map(|(bo, _)| bo).collect::<Vec<_>>()[..], &[new]].concat());
+}
+
+#[test]
+fn an_object_is_not_pushed_out_for_itself() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    let bo = r.in_host(12, 1);
+    r.m.fault(bo, 0, &Place::new(r.vram), order(2), order(2)).unwrap();
+    let other = r.in_vram(8, 2);
+    r.m.validate(bo, &r.to_vram()).unwrap();
+    assert_eq!((r.home(bo), r.home(other)), (Some(r.vram), Some(r.host)), "though it is the older one");
+    check(&mut r.m, bo, 1);
+    check(&mut r.m, other, 2);
+    r.m.audit().unwrap();
+    r.finish(&[bo, other]);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use pgmap_ttm::*;
 use support::*;
 
@@ -185,14 +188,68 @@ fn req_55_a_lost_device_takes_nothing_that_had_not_left() {
 }
 
 #[test]
+fn req_55_a_move_waits_for_the_one_before() {
+    let (a, b) = (pgmap(16), pgmap(16));
+    let mut mover = HostMover::new(SHIFT, 8);
+    [16, 16, 64].into_iter().for_each(|pages| mover.add(pages));
+    let mut m: Man<'_> = Manager::new(mover, SHIFT);
+    let (a, b) = (m.add(ResourceManager::device(&a)).unwrap(), m.add(ResourceManager::device(&b)).unwrap());
+    let host = Place::new(m.add(ResourceManager::host(64)).unwrap());
+    let make = |m: &mut Man<'_>, pages, place: Place, seed| {
+        let bo = m.create(ObjectParams::new(pages).evict_to(host)).unwrap();
+        m.validate(bo, &place.into()).unwrap();
+        fill(m, bo, seed);
+        bo
+    };
+    let in_the_way = make(&mut m, 4, Place::new(b).within(12, 16), 1);
+    // One folio, that a copy which fails brings into two; half of those are where the next placement wants them, the other half
+    // has to wait for room. The failure is found in that wait, and the one folio is back.
+    let bo = make(&mut m, 8, Place::new(a).with(Flags::CONTIGUOUS), 2);
+    m.mover_mut().spoil_next();
+    m.validate(bo, &Place::new(b).within(4, 12).into()).unwrap();
+    assert_eq!(m.pieces(bo).unwrap().count(), 2);
+    m.validate(bo, &Place::new(b).within(8, 16).into()).unwrap();
+    m.audit().unwrap();
+    check(&mut m, bo, 2);
+    check(&mut m, in_the_way, 1);
+    assert_eq!((m.home(bo), m.home(in_the_way)), (Ok(Some(b)), Ok(Some(host.memory))));
+}
+
+/// Tells what the last wait was for.
+struct Watched(HostMover, Arc<AtomicU64>);
+
+impl Mover for Watched {
+    fn copy(&mut self, from: &[Piece], to: &[Piece], bytes: u64) -> Result<Ticket, CopyError> {
+        let pages = |pieces: &[Piece]| pieces.iter().map(|piece| piece.pages).sum::<u64>();
+        assert_eq!((pages(from) << SHIFT, pages(to) << SHIFT), (bytes, bytes));
+        self.0.copy(from, to, bytes)
+    }
+
+    fn is_signalled(&mut self, ticket: Ticket) -> Result<bool, FenceError> {
+        self.0.is_signalled(ticket)
+    }
+
+    fn wait(&mut self, ticket: Ticket) -> Result<(), FenceError> {
+        self.1.store(ticket.0, Ordering::Relaxed);
+        self.0.wait(ticket)
+    }
+}
+
+#[test]
 fn dropping_a_manager_waits_and_gives_everything_back() {
     let pgmap = pgmap(16);
+    let waited = Arc::new(AtomicU64::new(0));
     {
-        let mut r = rig(&pgmap, 64);
-        let a = r.in_vram(8, 1);
-        r.m.evict(a).unwrap();
-        let _stays = r.in_vram(4, 2);
-        assert_eq!(pgmap.validate().unwrap().in_service, 12);
+        let mut mover = HostMover::new(SHIFT, DELAY);
+        [16, 16].into_iter().for_each(|pages| mover.add(pages));
+        let mut m = Manager::new(Watched(mover, Arc::clone(&waited)), SHIFT);
+        let vram = m.add(ResourceManager::device(&pgmap)).unwrap();
+        let host = Place::new(m.add(ResourceManager::host(16)).unwrap());
+        let bo = m.create(ObjectParams::new(8).evict_to(host)).unwrap();
+        let _stays = m.validate(bo, &Place::new(vram).into()).unwrap();
+        m.evict(bo).unwrap();
+        assert_eq!((waited.load(Ordering::Relaxed), pgmap.validate().unwrap().in_service), (0, 8));
     }
+    assert_eq!(waited.load(Ordering::Relaxed), 1);
     assert_idle(&pgmap);
 }
