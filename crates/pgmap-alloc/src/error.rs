@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::offset::Offset;
+use crate::offset::{Offset, RunError};
 
 /// Declares an error enum whose `Display` text stands beside each variant.
 macro_rules! errors {
@@ -24,35 +24,6 @@ macro_rules! errors {
 
         impl core::error::Error for $name {}
     };
-}
-
-/// A number that is no order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OrderError {
-    /// Larger than [`Order::MAX`](crate::Order::MAX).
-    TooLarge {
-        /// What was asked for.
-        order: u32,
-    },
-}
-
-impl fmt::Display for OrderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let OrderError::TooLarge { order } = self;
-        write!(f, "order {order} is larger than {}", crate::Order::MAX)
-    }
-}
-
-impl core::error::Error for OrderError {}
-
-errors! {
-    /// An offset and an order that name no run.
-    RunError {
-        /// The offset is no multiple of the run's length.
-        Misaligned => "the offset is not a multiple of the run's length",
-        /// The run would end beyond the last offset that can be named.
-        Overflow => "offset plus length overflows",
-    }
 }
 
 errors! {
@@ -158,28 +129,24 @@ impl From<RunError> for FreeError {
 errors! {
     /// Why no reference was taken.
     GetError {
-        /// No folio in service starts here.
-        NotInService => "no folio in service starts here",
         /// The offset is outside the pgmap.
         OutOfRange => "the offset is outside the pgmap",
-        /// The count is saturated: this folio stays in service for ever, so that the count can never wrap.
-        Saturated => "the reference count is saturated",
+        /// No folio in service starts here.
+        NotInService => "no folio in service starts here",
     }
 }
 
 errors! {
     /// Why references were not put.
     PutError {
-        /// No folio in service starts here.
-        NotInService => "no folio in service starts here",
         /// The offset is outside the pgmap.
         OutOfRange => "the offset is outside the pgmap",
+        /// No folio in service starts here.
+        NotInService => "no folio in service starts here",
         /// More references than the folio has.
         TooMany { held: u32 } => "the folio has only {held} references",
         /// The folio belongs to another pgmap.
         Foreign => "the folio belongs to another pgmap",
-        /// The count is saturated: this folio is never freed.
-        Saturated => "the reference count is saturated",
     }
 }
 
@@ -192,11 +159,22 @@ errors! {
 }
 
 errors! {
-    /// Why the pgmap's life did not go on.
-    LifetimeError {
-        /// `drain` before `kill`.
-        NotKilled => "the pgmap has not been killed",
-        /// `teardown` before the last folio was idle.
-        NotDrained => "folios are still in service",
+    /// What a validation found wrong. At a quiet moment none of these can be: each is a bug, here or in memory that was written
+    /// behind the pgmap's back.
+    Inconsistency {
+        /// A page is idle at two levels of the tables.
+        IdleTwice { page: Offset } => "page {page} is idle at two levels",
+        /// A page outside every range is idle.
+        IdleOutside { page: Offset } => "page {page} is idle but in no range",
+        /// A table with an idle run is in no list that a search for that run would look at.
+        Unlisted { page: Offset } => "the table of page {page} cannot be found",
+        /// A page of a folio in service is idle in the tables.
+        IdleInService { page: Offset } => "page {page} is idle but in service",
+        /// A folio starts inside another one.
+        Nested { page: Offset } => "a folio starts at page {page}, inside another",
+        /// A folio's first page is no multiple of its length, or it crosses the end of its range.
+        Misplaced { page: Offset } => "the folio at page {page} cannot be there",
+        /// A folio is being set up or freed: the moment is not quiet.
+        Unsettled { page: Offset } => "the folio at page {page} is being set up or freed",
     }
 }

@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use crate::error::RunError;
 use crate::order::Order;
 
 /// A page's index in its pgmap, counted from zero. Offset 0 is an ordinary offset.
@@ -46,6 +45,26 @@ impl fmt::Display for Offset {
         fmt::Display::fmt(&self.0, f)
     }
 }
+
+/// An offset and an order that name no run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RunError {
+    /// The offset is no multiple of the run's length.
+    Misaligned,
+    /// The run would end beyond the last offset that can be named.
+    Overflow,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RunError::Misaligned => "the offset is not a multiple of the run's length",
+            RunError::Overflow => "offset plus length overflows",
+        })
+    }
+}
+
+impl core::error::Error for RunError {}
 
 /// `2^order` pages that start at a multiple of `2^order`.
 ///

@@ -2,7 +2,24 @@
 
 use core::fmt;
 
-use crate::error::OrderError;
+/// A number that is no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrderError {
+    /// Larger than [`Order::MAX`].
+    TooLarge {
+        /// What was asked for.
+        order: u32,
+    },
+}
+
+impl fmt::Display for OrderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OrderError::TooLarge { order } = self;
+        write!(f, "order {order} is larger than {}", Order::MAX)
+    }
+}
+
+impl core::error::Error for OrderError {}
 
 /// The base-2 logarithm of a folio's size in pages: order 0 is one page, order 9 is 2 MiB of 4 KiB pages, order 18 is 1 GiB.
 ///

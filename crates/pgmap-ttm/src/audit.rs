@@ -99,11 +99,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
             charged_to_all += found;
         }
         let counted = self.memories[memory.index()].used;
-        if charged_to_all == counted {
-            Ok(())
-        } else {
-            Err(Inconsistency::Used { memory, counted, found: charged_to_all })
-        }
+        if charged_to_all == counted { Ok(()) } else { Err(Inconsistency::Used { memory, counted, found: charged_to_all }) }
     }
 
     fn audit_lists(&self, memory: MemoryType) -> Result<(), Inconsistency> {

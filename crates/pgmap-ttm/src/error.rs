@@ -318,10 +318,10 @@ pub enum LookupError {
     #[error("{0} is no device memory")]
     NotDevice(MemoryType),
     /// The memory type has no such page.
-    #[error("the memory type has only {pages} pages")]
+    #[error("the memory type has no page {page}")]
     OutOfRange {
-        /// How many it has.
-        pages: u64,
+        /// That page.
+        page: u64,
     },
 }
 

@@ -185,26 +185,19 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         let in_the_way = |piece: Piece| piece.memory == memory && ask.place.window.meets(piece.first, piece.pages);
         let helps = why == Failure::OverLimit || object.segments().any(|(_, segment)| in_the_way(segment.piece));
-        let candidate =
-            Candidate { bo: self.bo(key), pages: object.pages, owner, priority: object.priority, place: *ask.place };
+        let candidate = Candidate { bo: self.bo(key), pages: object.pages, owner, priority: object.priority, place: *ask.place };
         helps && self.valuable.as_ref().is_none_or(|valuable| valuable(&candidate))
     }
 
     /// Moves what an object has in `memory` to one of `places`, and remembers to bring it back; says how many pages went.
-    pub(crate) fn push_out(
-        &mut self,
-        key: usize,
-        memory: MemoryType,
-        placement: &Placement,
-        shut: Shut,
-    ) -> Result<u64, Failure> {
+    pub(crate) fn push_out(&mut self, key: usize, memory: MemoryType, placement: &Placement, shut: Shut) -> Result<u64, Failure> {
         let object = &self.objects[key];
         if object.at_work || object.pins > 0 {
             return Err(Failure::Busy);
         }
         let going = object.cost_in(memory);
         if placement.places().is_empty() {
-            if object.is_shared(&[0..object.pages]) {
+            if object.is_shared(&[object.whole()]) {
                 return Err(Failure::Busy);
             }
             self.gut(key);

@@ -58,12 +58,12 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
                 Ok(true) => Ok(()),
                 Err(why) => Err(why),
             };
-            self.bury_oldest(ended);
+            self.end_oldest(ended);
         }
     }
 
     /// Adds the youngest ghost.
-    pub(crate) fn haunt(&mut self, ghost: Ghost<'p, O>) {
+    pub(crate) fn leave_ghost(&mut self, ghost: Ghost<'p, O>) {
         for (_, segment) in &ghost.old {
             self.memories[segment.piece.memory.index()].leaving += segment.cost();
         }
@@ -99,11 +99,11 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         let Some(ticket) = self.ghosts.front().map(|ghost| ghost.ticket) else { return false };
         self.counters.waits += 1;
         let ended = self.mover.wait(ticket);
-        self.bury_oldest(ended);
+        self.end_oldest(ended);
         true
     }
 
-    fn bury_oldest(&mut self, ended: Result<(), FenceError>) {
+    fn end_oldest(&mut self, ended: Result<(), FenceError>) {
         let Some(ghost) = self.ghosts.pop_front() else { return };
         self.count_out(&ghost);
         match ghost.home {
@@ -136,7 +136,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         object.put(ghost.old);
         let ticket = object.used_until.unwrap_or_default().max(self.last_ticket);
-        self.haunt(Ghost { home: None, owner: ghost.owner, ticket, moved: Vec::new(), old: left });
+        self.leave_ghost(Ghost { home: None, owner: ghost.owner, ticket, moved: Vec::new(), old: left });
         self.relist(key, false);
     }
 
@@ -148,10 +148,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             ghost.home = None;
             until = until.max(Some(ghost.ticket));
         }
-        let (owner, old) = (object.owner, object.take(0..object.pages));
+        let (owner, old) = (object.owner, object.take(object.whole()));
         self.relist(key, false);
         match until {
-            Some(ticket) => self.haunt(Ghost { home: None, owner, ticket, moved: Vec::new(), old }),
+            Some(ticket) => self.leave_ghost(Ghost { home: None, owner, ticket, moved: Vec::new(), old }),
             None => self.release(owner, old),
         }
     }

@@ -54,7 +54,7 @@ impl HostMover {
         }
     }
 
-    /// Adds the bytes of the next memory type, in the order in which the manager is given them.
+    /// Adds the bytes of the next memory type, in the order in which the manager is given them; as far as its last page.
     pub fn add(&mut self, pages: u64) {
         self.arenas.push(vec![0; pages as usize * self.page_bytes]);
     }

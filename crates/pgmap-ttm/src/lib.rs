@@ -12,6 +12,36 @@
 //! 5. The old folios stay in service as a *ghost* until the ticket has signalled, and are put only then.
 //! 6. If the copy fails, now or later, the ghost's folios are the object's again: it stands where it was.
 //!
+//! ```
+//! # #[cfg(feature = "host")] {
+//! use pgmap_alloc::{Params, Pgmap, Phys, PhysRange};
+//! use pgmap_ttm::{ByObject, HostMover, Manager, ObjectParams, Place, ResourceManager};
+//!
+//! let vram = [PhysRange { start: Phys(0x1_0000_0000), pages: 512 }];
+//! let pgmap = Pgmap::new(&Params::new(&vram), ByObject).expect("one sound range");
+//!
+//! // A mover without a device: two arrays of bytes, in the order in which the manager gets its memory.
+//! let mut mover = HostMover::new(12, 0);
+//! mover.add(512);
+//! mover.add(2048);
+//! let mut manager = Manager::new(mover, 12);
+//! let device = Place::new(manager.add(ResourceManager::device(&pgmap)).expect("the same page size"));
+//! let host = Place::new(manager.add(ResourceManager::host(2048)).expect("not empty"));
+//!
+//! // Two objects that do not fit together: the second pushes the first out, and what was in it comes along.
+//! let first = manager.create(ObjectParams::new(400).evict_to(host)).expect("not larger than everything");
+//! manager.validate(first, &device.into()).expect("an empty device has room");
+//! let second = manager.create(ObjectParams::new(300).evict_to(host)).expect("not larger than everything");
+//! manager.validate(second, &device.into()).expect("the first can go");
+//! assert_eq!(manager.home(first), Ok(Some(host.memory)));
+//!
+//! // Room again: it comes back.
+//! manager.free(second).expect("not pinned");
+//! assert_eq!(manager.promote(u64::MAX).map(|promoted| promoted.objects), Ok(1));
+//! assert_eq!(manager.home(first), Ok(Some(device.memory)));
+//! # }
+//! ```
+//!
 //! # What to know before use
 //! * A manager is used through `&mut self`; to share one, put it behind one lock.
 //! * A manager borrows its pgmaps (`&'p Pgmap`), so a pgmap cannot go away under an object.
@@ -59,9 +89,11 @@ pub use account::{Owner, Shares, Usage};
 pub use audit::{Audit, Inconsistency};
 pub use bulk::{Bulk, LruCursor};
 pub use error::{
-    AddError, BulkError, CarveError, CopyError, CreateError, EvictError, FaultError, FenceError, FreeError, LookupError, PinError, SharesError,
-    Stale, UnknownMemory, UnpinError, UnplugError, ValidateError, WaitError,
+    AddError, BulkError, CarveError, CopyError, CreateError, EvictError, FaultError, FenceError, FreeError, LookupError, PinError,
+    SharesError, Stale, UnknownMemory, UnpinError, UnplugError, ValidateError, WaitError,
 };
+pub use evict::Candidate;
+pub use fault::Faulted;
 #[cfg(feature = "host")]
 pub use host::HostMover;
 pub use lookup::Holder;
@@ -71,5 +103,3 @@ pub use object::{Bo, ByObject, ObjectInfo, ObjectParams, Priority};
 pub use place::{Flags, MemoryType, Pass, Place, Placement, Window};
 pub use promote::Promoted;
 pub use resource::{MemoryUsage, ResourceManager};
-pub use evict::Candidate;
-pub use fault::Faulted;

@@ -37,7 +37,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         let Kind::Device { pgmap, holders, carved } = &self.memories[index].kind else {
             return Err(LookupError::NotDevice(memory));
         };
-        let head = match pgmap.lookup(Offset::new(page)).map_err(|_| LookupError::OutOfRange { pages: pgmap.pages() })? {
+        let head = match pgmap.lookup(Offset::new(page)).map_err(|_| LookupError::OutOfRange { page })? {
             Lookup::Folio { head, .. } => head.get(),
             Lookup::Idle => return Ok(Holder::Idle),
             _ => return Ok(carved.tag(page).map_or(Holder::Other, Holder::CarveOut)),

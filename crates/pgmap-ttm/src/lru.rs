@@ -192,7 +192,7 @@ impl Node {
         }
     }
 
-    fn into_members(self: Box<Node>) -> List {
+    fn into_members(self) -> List {
         match self.what {
             What::Bulk(members) => members,
             What::Object(_) => List::new(ByAge::new()),

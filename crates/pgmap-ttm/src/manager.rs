@@ -215,7 +215,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             Kind::Device { carved, .. } => carved.pages(),
             Kind::Host { .. } => 0,
         };
-        Ok(MemoryUsage { pages: resources.pages, used: resources.used, leaving: self.leaving(memory), carved })
+        Ok(MemoryUsage { pages: resources.pages, end: resources.end, used: resources.used, leaving: self.leaving(memory), carved })
     }
 
     /// What the manager has done so far.

@@ -181,6 +181,11 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
         self.backing.iter().map(|(page, segment)| (*page, segment))
     }
 
+    /// All its pages, wherever they stand.
+    pub(crate) fn whole(&self) -> Pages {
+        0..self.pages
+    }
+
     pub(crate) fn resident(&self) -> u64 {
         self.segments().map(|(_, segment)| segment.piece.pages).sum()
     }
@@ -216,7 +221,7 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
     /// Its pages that a move to `place` would have to bring there, as runs: none if it stands there already.
     pub(crate) fn pages_not_at(&self, place: &Place) -> Vec<Pages> {
         if place.flags.contains(Flags::CONTIGUOUS) {
-            return if self.stands_in_one_run(place) { Vec::new() } else { Vec::from([0..self.pages]) };
+            return if self.stands_in_one_run(place) { Vec::new() } else { Vec::from([self.whole()]) };
         }
         let mut runs = Vec::new();
         let mut next = 0;

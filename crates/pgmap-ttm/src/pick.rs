@@ -12,7 +12,7 @@ use crate::place::{Flags, Place, Window};
 /// It goes on where the last folio was found: what lies before was busy.
 pub(crate) struct Search {
     order: Order,
-    /// The pgmap's pages that may be used.
+    /// The offsets that may be used.
     first: u64,
     last: u64,
     top_down: bool,
@@ -20,15 +20,15 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    pub(crate) fn new(pages: u64, place: &Place, order: Order) -> Search {
+    pub(crate) fn new(end: u64, place: &Place, order: Order) -> Search {
         let top_down = place.flags.contains(Flags::TOP_DOWN);
-        let whole = Window { first: place.window.first, last: place.window.last.min(pages) };
+        let whole = Window { first: place.window.first, last: place.window.last.min(end) };
         Search {
             order,
             first: whole.first,
             last: whole.last,
             top_down,
-            anywhere: !top_down && whole.first == 0 && whole.last == pages,
+            anywhere: !top_down && whole.first == 0 && whole.last == end,
         }
     }
 

@@ -125,7 +125,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         match ticket {
             Some(ticket) => {
                 object.moved_at = Some(ticket);
-                self.haunt(Ghost { home: Some(key), owner, ticket, moved: runs.to_vec(), old });
+                self.leave_ghost(Ghost { home: Some(key), owner, ticket, moved: runs.to_vec(), old });
             }
             None => self.release(owner, old),
         }

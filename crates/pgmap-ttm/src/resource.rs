@@ -11,13 +11,15 @@ use crate::carve::CarveOuts;
 use crate::mover::Piece;
 use crate::object::{Pages, Segments};
 use crate::pick::Search;
-use crate::place::{Flags, MemoryType, Place, Window};
+use crate::place::{Flags, MemoryType, Place};
 
 /// How full a memory type is, in pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MemoryUsage {
     /// All of it.
     pub pages: u64,
+    /// The first page beyond the last: more than `pages` where a pgmap has holes between its ranges.
+    pub end: u64,
     /// Taken for objects; includes `leaving`.
     pub used: u64,
     /// Of those, held by ghosts: free once the copies out of them have signalled.
@@ -30,6 +32,8 @@ pub struct MemoryUsage {
 pub struct ResourceManager<'p, O: PgmapOps<Data = usize>> {
     pub(crate) kind: Kind<'p, O>,
     pub(crate) pages: u64,
+    /// The first page beyond the last: more than `pages` where a pgmap has holes between its ranges.
+    pub(crate) end: u64,
     pub(crate) used: u64,
     /// Of those, held by ghosts.
     pub(crate) leaving: u64,
@@ -71,8 +75,9 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
     /// The device memory of `pgmap`.
     pub fn device(pgmap: &'p Pgmap<'p, O>) -> ResourceManager<'p, O> {
         let pages = pgmap.pages();
+        let end = pgmap.ranges().map(|range| range.first.get() + range.pages).max().unwrap_or(0);
         let kind = Kind::Device { pgmap, holders: HashMap::new(), carved: CarveOuts::default() };
-        ResourceManager { kind, pages, used: 0, leaving: 0, gone: false }
+        ResourceManager { kind, pages, end, used: 0, leaving: 0, gone: false }
     }
 
     /// `pages` pages of the host, numbered from 0; what they are is the mover's business.
@@ -81,19 +86,22 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
         if pages > 0 {
             free.insert(0..pages);
         }
-        ResourceManager { kind: Kind::Host { free }, pages, used: 0, leaving: 0, gone: false }
+        ResourceManager { kind: Kind::Host { free }, pages, end: pages, used: 0, leaving: 0, gone: false }
     }
 
-    /// Whether `pages` pages could stand at `place` if nothing else did; carve-outs and holes are not looked at.
+    /// Whether `pages` pages could stand at `place` if nothing else did; carve-outs are not looked at.
     pub(crate) fn could_hold(&self, place: &Place, pages: u64) -> bool {
-        let Window { first, last } = place.window;
-        let last = last.min(self.pages);
+        let inside = |first: u64, end: u64| first.max(place.window.first)..end.min(place.window.last);
         match &self.kind {
-            Kind::Device { pgmap, .. } if place.flags.contains(Flags::CONTIGUOUS) => {
-                let order = Order::covering(pages).filter(|order| *order <= pgmap.largest_order());
-                order.is_some_and(|order| first.div_ceil(order.pages()) < last / order.pages())
+            Kind::Host { .. } => length(&inside(0, self.end)) >= pages,
+            Kind::Device { pgmap, .. } => {
+                let mut ranges = pgmap.ranges().map(|range| inside(range.first.get(), range.first.get() + range.pages));
+                if !place.flags.contains(Flags::CONTIGUOUS) {
+                    return ranges.map(|range| length(&range)).sum::<u64>() >= pages;
+                }
+                let Some(order) = Order::covering(pages) else { return false };
+                ranges.any(|range| range.start.div_ceil(order.pages()) < range.end / order.pages())
             }
-            _ => last.saturating_sub(first) >= pages,
         }
     }
 
@@ -110,7 +118,7 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
     pub(crate) fn allocate(&mut self, memory: MemoryType, ask: &Ask<'_>) -> Result<Segments<'p, O>, Short> {
         let taken = match &mut self.kind {
             Kind::Device { pgmap, holders, .. } => {
-                let taken = take_folios(pgmap, memory, ask)?;
+                let taken = take_folios(pgmap, self.end, memory, ask)?;
                 holders.extend(taken.iter().map(|(page, segment)| (segment.piece.first, (ask.key, *page))));
                 taken
             }
@@ -133,9 +141,14 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
     }
 }
 
+fn length(range: &Range<u64>) -> u64 {
+    range.end.saturating_sub(range.start)
+}
+
 /// Takes folios as large as allowed and possible, until the ask is met; what was taken before a refusal is put by its drop.
 fn take_folios<'p, O: PgmapOps<Data = usize>>(
     pgmap: &'p Pgmap<'p, O>,
+    end: u64,
     memory: MemoryType,
     ask: &Ask<'_>,
 ) -> Result<Segments<'p, O>, Short> {
@@ -144,7 +157,7 @@ fn take_folios<'p, O: PgmapOps<Data = usize>>(
     if ask.contiguous() {
         // One folio that covers it all, until the pool can trim.
         let order = Order::covering(ask.pages()).filter(|_| ask.runs.len() == 1).ok_or(Short(ask.pages()))?;
-        let folio = Search::new(pgmap.pages(), ask.place, order).next(pgmap, ask.key).map_err(|_| Short(order.pages()))?;
+        let folio = Search::new(end, ask.place, order).next(pgmap, ask.key).map_err(|_| Short(order.pages()))?;
         let piece = Piece { memory, first: folio.offset().get(), pages: ask.pages() };
         taken.extend(ask.runs.first().map(|run| (run.start, Segment { piece, temporary, folio: Some(folio) })));
         return Ok(taken);
@@ -158,7 +171,7 @@ fn take_folios<'p, O: PgmapOps<Data = usize>>(
             let order = Order::fitting(run.end - page).map_or(Order::ZERO, |fitting| fitting.min(largest));
             let (_, from) = match &mut search {
                 Some(going) if going.0 == order => going,
-                other => other.insert((order, Search::new(pgmap.pages(), ask.place, order))),
+                other => other.insert((order, Search::new(end, ask.place, order))),
             };
             match from.next(pgmap, ask.key) {
                 Ok(folio) => {

@@ -94,7 +94,7 @@ fn carve_outs_hold_no_object() {
     assert_eq!(r.m.memory_usage(r.vram).unwrap().carved, 21);
     assert_eq!(r.m.holder(r.vram, 20), Ok(Holder::CarveOut(7)));
     assert_eq!(r.m.holder(r.vram, 24), Ok(Holder::Idle));
-    assert_eq!(r.m.holder(r.vram, 64), Err(LookupError::OutOfRange { pages: 64 }));
+    assert_eq!(r.m.holder(r.vram, 64), Err(LookupError::OutOfRange { page: 64 }));
     let bo = r.in_vram(43, 1);
     assert!(r.m.pieces(bo).unwrap().all(|(_, p)| p.first + p.pages <= 3 || p.first >= 24));
     assert_eq!(r.m.carve_out(r.vram, window(0, 2), 8), Err(CarveError::InUse { page: 0 }));
@@ -114,16 +114,35 @@ fn carve_outs_hold_no_object() {
 }
 
 #[test]
-fn carve_outs_cross_physical_ranges() {
-    let ranges = [PhysRange { start: Phys(0), pages: 24 }, PhysRange { start: Phys(24 << SHIFT), pages: 8 }];
+fn ranges_and_holes() {
+    // Alignment in offset space is alignment in physical space, so there is a hole between the ranges.
+    let ranges = [PhysRange { start: Phys(0), pages: 20 }, PhysRange { start: Phys(64 << SHIFT), pages: 12 }];
     let pgmap = Pgmap::new(&Params::new(&ranges), ByObject).unwrap();
-    let mut r = rig(&pgmap, 16);
-    let spans: Vec<_> = pgmap.ranges().map(|range| (range.first.get(), range.pages)).collect();
-    if spans[0].0 + spans[0].1 == spans[1].0 {
-        r.m.carve_out(r.vram, Window { first: 0, last: 32 }, 1).unwrap();
-        assert_eq!(r.m.memory_usage(r.vram).unwrap().carved, 32);
-    }
-    r.m.create(r.params(1)).unwrap();
+    let mut r = rig(&pgmap, 64);
+    let spans: Vec<_> = pgmap.ranges().map(|range| (range.first.get(), range.first.get() + range.pages)).collect();
+    let usage = r.m.memory_usage(r.vram).unwrap();
+    assert_eq!((usage.pages, usage.end), (32, spans[1].1));
+    assert!(spans[0].1 < spans[1].0, "the test wants a hole");
+    let bo = r.in_vram(32, 1);
+    check(&mut r.m, bo, 1);
+    assert_eq!(r.m.validate(bo, &Place::new(r.vram).within(0, spans[1].0 + 11).into()), Err(ValidateError::TooLarge));
+    let run = Place::new(r.vram).with(Flags::CONTIGUOUS);
+    assert_eq!(r.m.validate(bo, &run.into()), Err(ValidateError::TooLarge), "no folio crosses a hole");
+    r.m.free(bo).unwrap();
+    let top = r.m.create(r.params(20)).unwrap();
+    r.m.validate(top, &Place::new(r.vram).with(Flags::TOP_DOWN).into()).unwrap();
+    let mut pages: Vec<u64> = r.m.pieces(top).unwrap().flat_map(|(_, p)| p.first..p.first + p.pages).collect();
+    pages.sort_unstable();
+    assert_eq!(pages, (0..16).chain(spans[1].1 - 4..spans[1].1).collect::<Vec<_>>());
+    fill(&mut r.m, top, 2);
+    // Carve-outs may cross from one range into the next, not into a hole.
+    r.m.evict(top).unwrap();
+    r.m.wait_all();
+    let hole = Window { first: 4, last: spans[1].1 };
+    assert_eq!(r.m.carve_out(r.vram, hole, 1), Err(CarveError::OutOfRange { page: spans[0].1 }));
+    assert_idle(&pgmap);
+    check(&mut r.m, top, 2);
+    r.finish(&[top]);
 }
 
 #[test]
@@ -131,7 +150,9 @@ fn unplug_evicts_kills_and_drains() {
     let pgmap = pgmap(16);
     let mut r = rig(&pgmap, 64);
     let objects: Vec<Bo> = (0..3).map(|seed| r.in_vram(5, seed)).collect();
-    r.m.carve_out(r.vram, Window { first: 15, last: 16 }, 1).or_else(|_| r.m.carve_out(r.vram, Window { first: 0, last: 1 }, 1)).ok();
+    r.m.carve_out(r.vram, Window { first: 15, last: 16 }, 1)
+        .or_else(|_| r.m.carve_out(r.vram, Window { first: 0, last: 1 }, 1))
+        .ok();
     r.m.pin(objects[1]).unwrap();
     assert_eq!(r.m.unplug(r.vram).err(), Some(UnplugError::Pinned(objects[1])));
     assert_eq!(r.home(objects[0]), Some(r.vram));

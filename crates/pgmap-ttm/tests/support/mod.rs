@@ -2,9 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use pgmap_alloc::{Order, Params, Pgmap, Phys, PhysRange};
-use pgmap_ttm::{
-    Bo, ByObject, HostMover, Manager, MemoryType, ObjectParams, Piece, Place, Placement, ResourceManager, WaitError,
-};
+use pgmap_ttm::{Bo, ByObject, HostMover, Manager, MemoryType, ObjectParams, Piece, Place, Placement, ResourceManager, WaitError};
 
 pub type Man<'p> = Manager<'p, HostMover>;
 
@@ -28,7 +26,8 @@ pub struct Rig<'p> {
 
 pub fn rig<'p>(pgmap: &'p Pgmap<'p, ByObject>, host: u64) -> Rig<'p> {
     let mut mover = HostMover::new(SHIFT, DELAY);
-    [pgmap.pages(), host, 256].into_iter().for_each(|pages| mover.add(pages));
+    let end = pgmap.ranges().map(|range| range.first.get() + range.pages).max().unwrap();
+    [end, host, 256].into_iter().for_each(|pages| mover.add(pages));
     let mut m = Manager::new(mover, SHIFT);
     let vram = m.add(ResourceManager::device(pgmap)).unwrap();
     let host = m.add(ResourceManager::host(host)).unwrap();

@@ -1,0 +1,78 @@
+//! What a driver keeps with each folio: anything that fits in a word, or nothing.
+
+use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata};
+
+/// Something that a driver keeps with a folio: a table index, a key, a handle.
+///
+/// `()` costs nothing: no cells are needed for it.
+pub trait DriverData: Copy {
+    /// Whether there is anything to store.
+    const STORED: bool = true;
+
+    /// As plain bits.
+    fn to_bits(self) -> u64;
+
+    /// From the bits that [`DriverData::to_bits`] gave, or from 0.
+    fn from_bits(bits: u64) -> Self;
+}
+
+impl DriverData for () {
+    const STORED: bool = false;
+
+    fn to_bits(self) -> u64 {
+        0
+    }
+
+    fn from_bits(_: u64) {}
+}
+
+macro_rules! unsigned {
+    ($($ty:ty),+) => {
+        $(impl DriverData for $ty {
+            fn to_bits(self) -> u64 {
+                self as u64
+            }
+
+            fn from_bits(bits: u64) -> $ty {
+                bits as $ty
+            }
+        })+
+    };
+}
+
+unsigned!(u32, u64, usize);
+
+metadata! {
+    /// The driver's data of one folio; callers only provide zeroed ones as storage.
+    ///
+    /// Only the page at the head of a folio uses its cell. It is written while the folio word is `Building` or `Freeing` and read
+    /// while it is `InService` or `Freeing`, so the word's orderings cover it.
+    #[derive(Debug)]
+    #[repr(C)]
+    pub struct DataCell {
+        bits: AtomicU64,
+    }
+}
+
+impl DataCell {
+    const_outside_models! {
+        /// A cell without data.
+        pub fn new() -> Self {
+            DataCell { bits: AtomicU64::new(0) }
+        }
+    }
+
+    /// Writes the data of a folio that the caller alone can see.
+    #[inline]
+    pub(crate) fn set<D: DriverData>(&self, data: D) {
+        // Relaxed: published by the folio word (`Word::publish`, `Word::finish_free`).
+        self.bits.store(data.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Reads the data of a folio to which the caller holds a reference, or the last put's right.
+    #[inline]
+    pub(crate) fn get<D: DriverData>(&self) -> D {
+        // Relaxed: acquired through the folio word (`Word::try_get`, `Word::put`).
+        D::from_bits(self.bits.load(Ordering::Relaxed))
+    }
+}

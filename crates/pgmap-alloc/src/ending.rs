@@ -1,0 +1,111 @@
+//! The end of a pgmap's life, one type per stage: killed -> drained -> torn down.
+
+use crate::offset::Offset;
+use crate::order::Order;
+use crate::pgmap::{Pgmap, PgmapOps};
+use crate::report::RunState;
+
+impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// Ends the pgmap's life: from the return on every request is refused as dying. Folios in service stay until their last put.
+    ///
+    /// Wait-free. Legal at any moment, with live folios, and more than once. A request that races with it succeeds wholly or
+    /// fails wholly.
+    pub fn kill(&self) -> Killed<'_, O, WORDS> {
+        self.lifetime.kill();
+        Killed { pgmap: self, at: Offset::new(0) }
+    }
+}
+
+/// A pgmap that puts nothing into service any more.
+///
+/// Holding one proves that the pgmap is dying; no count goes from 0 to 1 any more.
+pub struct Killed<'p, O: PgmapOps, const WORDS: usize = 8> {
+    pgmap: &'p Pgmap<'p, O, WORDS>,
+    /// Every word before this one has been seen idle, and stays so.
+    at: Offset,
+}
+
+/// A folio that a drain waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holdout {
+    /// Its first page.
+    pub offset: Offset,
+    /// Its order.
+    pub order: Order,
+    /// Its references; 0 while `folio_free` runs, or while a request that came too late undoes itself.
+    pub refs: u32,
+}
+
+/// How far a drain has come.
+pub enum Drain<'p, O: PgmapOps, const WORDS: usize = 8> {
+    /// Every folio is idle and no `folio_free` is running.
+    Done(Drained<'p, O, WORDS>),
+    /// This folio, at least, is not.
+    Waiting(Killed<'p, O, WORDS>, Holdout),
+}
+
+impl<'p, O: PgmapOps, const WORDS: usize> Killed<'p, O, WORDS> {
+    /// Goes on until a folio that is still in service. Never waits; all polls together look at each word once.
+    ///
+    /// The first poll of a pgmap calls [`PgmapOps::quiesce`].
+    pub fn poll_drain(mut self) -> Drain<'p, O, WORDS> {
+        if self.pgmap.lifetime.quiesce() {
+            self.pgmap.ops().quiesce();
+        }
+        let first = self.holdouts().next();
+        match first {
+            Some(holdout) => {
+                self.at = holdout.offset;
+                Drain::Waiting(self, holdout)
+            }
+            None => {
+                self.pgmap.lifetime.drained();
+                Drain::Done(Drained { pgmap: self.pgmap })
+            }
+        }
+    }
+
+    /// Waits until the last folio is idle and no `folio_free` is running; calls `wait` whenever it has to, with the folio that it
+    /// waits for, so that the caller can evict it, sleep or spin.
+    pub fn drain(self, mut wait: impl FnMut(Holdout)) -> Drained<'p, O, WORDS> {
+        let mut killed = self;
+        loop {
+            match killed.poll_drain() {
+                Drain::Done(drained) => return drained,
+                Drain::Waiting(again, holdout) => {
+                    killed = again;
+                    wait(holdout);
+                }
+            }
+        }
+    }
+
+    /// The folios that are still in service, in rising order of offset. O(pages not seen idle before).
+    pub fn holdouts(&self) -> impl Iterator<Item = Holdout> {
+        self.pgmap.snapshot_from(self.at).filter_map(|run| match run.state {
+            RunState::Folio { order, refs } => Some(Holdout { offset: run.start, order, refs }),
+            _ => None,
+        })
+    }
+
+    /// How many pages are still in service. O(pages not seen idle before).
+    pub fn pages_in_service(&self) -> u64 {
+        self.holdouts().map(|holdout| holdout.order.pages()).sum()
+    }
+}
+
+/// A pgmap whose last folio is idle.
+///
+/// Holding one proves that no folio is in service, that none ever will be, and that no `folio_free` is running.
+pub struct Drained<'p, O: PgmapOps, const WORDS: usize = 8> {
+    pgmap: &'p Pgmap<'p, O, WORDS>,
+}
+
+impl<O: PgmapOps, const WORDS: usize> Drained<'_, O, WORDS> {
+    /// Calls [`PgmapOps::teardown`], once in the pgmap's life.
+    pub fn teardown(self) {
+        if self.pgmap.lifetime.tear_down() {
+            self.pgmap.ops().teardown();
+        }
+    }
+}

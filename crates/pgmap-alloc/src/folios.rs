@@ -1,0 +1,69 @@
+//! From an offset to the folio that covers it.
+
+use crate::data::{DataCell, DriverData};
+use crate::memory::Memory;
+use crate::offset::Offset;
+use crate::order::Order;
+use crate::state::{Snapshot, State, Word};
+
+/// The words and the driver data of all pages.
+pub(crate) struct Folios<'s> {
+    words: Memory<'s, Word>,
+    data: Memory<'s, DataCell>,
+    /// Stand for pages that do not exist: always idle, without data.
+    no_word: Word,
+    no_cell: DataCell,
+}
+
+/// A folio as it was at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Its first page.
+    pub(crate) head: Offset,
+    /// Its word; never idle.
+    pub(crate) word: Snapshot,
+}
+
+impl<'s> Folios<'s> {
+    pub(crate) fn new(words: Memory<'s, Word>, data: Memory<'s, DataCell>) -> Self {
+        Folios { words, data, no_word: Word::new(), no_cell: DataCell::new() }
+    }
+
+    /// The word of a page.
+    #[inline]
+    pub(crate) fn word(&self, page: Offset) -> &Word {
+        self.words.get(page.get() as usize).unwrap_or(&self.no_word)
+    }
+
+    /// Writes the driver data of the folio at `head`; the caller alone can see it.
+    #[inline]
+    pub(crate) fn set_data<D: DriverData>(&self, head: Offset, data: D) {
+        if D::STORED
+            && let Some(cell) = self.data.get(head.get() as usize)
+        {
+            cell.set(data);
+        }
+    }
+
+    /// Reads the driver data of the folio at `head`.
+    #[inline]
+    pub(crate) fn data<D: DriverData>(&self, head: Offset) -> D {
+        if D::STORED { self.data.get(head.get() as usize).unwrap_or(&self.no_cell).get() } else { D::from_bits(0) }
+    }
+
+    /// The folio that covers `page`, whatever its state.
+    ///
+    /// At most one probe per order up to `largest`; smallest first, because an inner word that is not idle is the truth.
+    pub(crate) fn covering(&self, page: Offset, largest: Order) -> Option<Found> {
+        largest.up_to().find_map(|order| {
+            let head = page.align_down(order);
+            if order > Order::ZERO && head == page.align_down(Order::clamped(order.get() - 1)) {
+                // The same word as one order below.
+                return None;
+            }
+            let word = self.word(head).snapshot();
+            let covers = word.state() != State::Idle && page.align_down(word.order()) == head;
+            covers.then_some(Found { head, word })
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! Device-memory allocation for GPU drivers: pgmap offsets in folios of any order, truly linked to `folio_free`.
+//!
+//! A *pgmap* is a set of device-memory ranges. It hands out *offsets* (page indices, never page frame numbers), puts runs of
+//! `2^order` pages *in service* as *folios* with one zero-based reference count each, calls the driver's `folio_free` at the
+//! last put, and only then lets the pages be allocated again, at any order. It ends its life safely: kill, drain, tear down.
+//!
+//! ```
+//! # #[cfg(feature = "alloc")] {
+//! use pgmap_alloc::{Offset, Order, Params, Pgmap, Phys, PhysRange};
+//!
+//! let vram = [PhysRange { start: Phys(0x1_0000_0000), pages: 1 << 20 }];
+//! let pgmap = Pgmap::new(&Params::new(&vram), ()).expect("one sound range");
+//!
+//! let folio = pgmap.alloc_folio(Order::PMD).expect("an empty pgmap has 2 MiB");
+//! assert_eq!(folio.refs(), 1);
+//! let head = folio.offset();
+//! drop(folio); // the last put: folio_free, then idle
+//!
+//! let page = pgmap.request_folio(head, Order::ZERO).expect("any order over the same pages");
+//! drop(page);
+//! pgmap.kill().drain(|_| ()).teardown();
+//! # }
+//! ```
+//!
+//! # Principles
+//!
+//! - Two truths: the tables say what is idle, the folio word says everything about the folio that starts at a page. Everything
+//!   else is a hint and says so.
+//! - Request, get, put and free are lock-free, allocate nothing, never sleep and cost the same for every order.
+//! - A caller's mistake is a precise error that changes nothing; it never panics.
+//! - The memory that is managed is never touched; the metadata only where it is used.
+//! - No unsafe code: integers are handed out, not pointers.
+//!
+//! # Layers
+//!
+//! A file uses only what stands above it here; a test proves it.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+// Words: plain values, no atomics.
+mod error;
+mod offset;
+mod order;
+
+// Mechanism.
+mod data;
+mod folios;
+mod lifetime;
+mod memory;
+mod pool;
+mod state;
+mod sync;
+mod table;
+
+// Composition.
+mod block;
+mod ending;
+mod folio;
+mod pgmap;
+mod report;
+
+pub use block::Block;
+pub use data::{DataCell, DriverData};
+pub use ending::{Drain, Drained, Holdout, Killed};
+pub use error::{AllocError, BuildError, FreeError, GetError, Inconsistency, LookupError, PutError, RequestError};
+pub use folio::Folio;
+pub use offset::{Offset, Phys, PhysRange, Run, RunError};
+pub use order::{Order, OrderError};
+pub use pgmap::{AfterFree, Freed, Lookup, Pgmap, PgmapOps, Put, Storage, StorageNeeded, storage_needed};
+pub use pool::{GenPool, Params, PlacedRange, PoolNeeds, RangeSlot};
+pub use report::{Census, RunState, Snapshot, SnapshotRun};
+pub use state::Word;
+pub use table::Table;

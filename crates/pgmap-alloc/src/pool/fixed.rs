@@ -1,0 +1,57 @@
+//! Taking exactly the run that the caller names.
+
+use super::GenPool;
+use super::search::TRIES;
+use super::shape::Place;
+use crate::error::RequestError;
+use crate::offset::Run;
+use crate::sync::relax;
+
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Takes `run`, which lies in a range.
+    pub(crate) fn take_at(&self, run: Run) -> Result<(), RequestError> {
+        if self.claim_run(run) {
+            return Ok(());
+        }
+        let level = run.order().get() / Self::RADIX;
+        let watch = self.motion.watch();
+        for _ in 0..TRIES {
+            let notes = watch.notes();
+            // Its pages may be idle one by one, in tables that have not been merged yet.
+            self.merge_spares(level);
+            if self.claim_run(run) {
+                return Ok(());
+            }
+            if watch.nothing_since(notes) && self.spares.none_below(level) {
+                return Err(RequestError::Busy);
+            }
+            relax();
+        }
+        Err(RequestError::Contended)
+    }
+
+    /// Claims the run at its own level, or splits the idle entry above that holds it.
+    fn claim_run(&self, run: Run) -> bool {
+        let place = self.shape.place(run);
+        let table = self.table(place.level, place.table);
+        if table.is_idle(place.entry, place.order) {
+            let _moving = (place.order > 6).then(|| self.motion.begin());
+            if table.claim_at(place.entry, place.order) {
+                // The table may now be listed too high; the next search that comes by puts that right.
+                return true;
+            }
+        }
+        (place.level + 1..=self.shape.top).any(|level| {
+            let (table, entry) = self.shape.entry(run.start(), level);
+            if !self.table(level, table).is_idle(entry, 0) {
+                return false;
+            }
+            let _moving = self.motion.begin();
+            let claimed = self.table(level, table).claim_at(entry, 0);
+            if claimed {
+                self.split_to(Place { level, table, entry, order: 0 }, run);
+            }
+            claimed
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! Giving a run back, and merging what has become whole.
+
+use super::GenPool;
+use super::shape::{LEVELS, Place};
+use crate::error::FreeError;
+use crate::offset::{Offset, Run};
+use crate::sync::{AtomicU64, Ordering, caller_slot};
+
+/// Lines among which concurrent callers are spread.
+const SLOTS: usize = 8;
+
+/// Tables that are wholly idle and not merged yet: per caller slot and level at most one, so that merging them all is bounded.
+///
+/// Only hints: a table may stand here though it is in use again, or in two slots.
+pub(super) struct Spares {
+    lines: [Line; SLOTS],
+}
+
+/// One caller slot: for each level the table's number plus one, 0 = none. 128 bytes because lines are fetched in pairs.
+#[repr(align(128))]
+struct Line([AtomicU64; LEVELS]);
+
+impl Spares {
+    pub(super) fn new() -> Spares {
+        Spares { lines: core::array::from_fn(|_| Line(core::array::from_fn(|_| AtomicU64::new(0)))) }
+    }
+
+    /// Makes a table the caller's spare; gives back the one that it replaces and that is to be merged now.
+    #[inline]
+    fn keep(&self, level: u32, table: usize) -> Option<usize> {
+        let spare = self.lines[caller_slot(SLOTS) & (SLOTS - 1)].0.get(level as usize)?;
+        let mark = table as u64 + 1;
+        // Relaxed: only spares the swap when nothing changes.
+        if spare.load(Ordering::Relaxed) == mark {
+            return None;
+        }
+        // SeqCst: pairs with `none_below`, which must not miss a table that was kept during a search.
+        (spare.swap(mark, Ordering::SeqCst) as usize).checked_sub(1)
+    }
+
+    /// Whether no table below `level` is kept.
+    pub(super) fn none_below(&self, level: u32) -> bool {
+        self.lines.iter().all(|line| line.0.iter().take(level as usize).all(|spare| spare.load(Ordering::SeqCst) == 0))
+    }
+}
+
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// An idle page of a run at the levels above and below its own, if there is one.
+    #[inline]
+    pub(super) fn idle_page_around(&self, run: Run) -> Option<Offset> {
+        let level = run.order().get() / Self::RADIX;
+        let above = (level + 1..=self.shape.top).any(|level| {
+            let (table, entry) = self.shape.entry(run.start(), level);
+            self.table(level, table).is_idle(entry, 0)
+        });
+        if above {
+            return Some(run.start());
+        }
+        if level > 0 { self.first_idle_below(self.shape.place(run)) } else { None }
+    }
+
+    /// An idle page of a run, if there is one.
+    pub(crate) fn idle_page_in(&self, run: Run) -> Option<Offset> {
+        let place = self.shape.place(run);
+        let here = self.table(place.level, place.table).members(place.entry, place.order).next();
+        match here {
+            Some(entry) => Some(self.shape.run(Place { entry, order: 0, ..place }).start()),
+            None => self.idle_page_around(run),
+        }
+    }
+
+    /// An idle page in the tables below a run of entries. Every table with an idle page is listed, so the lists tell.
+    fn first_idle_below(&self, place: Place) -> Option<Offset> {
+        (0..place.level * Self::RADIX).find_map(|class| {
+            let list = self.metadata(self.shape.list(place.level, place.table, class));
+            list.members(place.entry, place.order).find_map(|entry| {
+                let (level, table) = (place.level - 1, self.shape.child(place.table, entry));
+                let whole = self.table(level, table).members(0, Self::RADIX).next();
+                let found = whole.map(|entry| self.shape.run(Place { level, table, entry, order: 0 }).start());
+                found.or_else(|| self.first_idle_below(Place { level, table, entry: 0, order: Self::RADIX }))
+            })
+        })
+    }
+
+    /// Makes an owned run idle.
+    ///
+    /// Lock-free; O(levels). Merging, if it comes to that, claims one table per level.
+    #[inline]
+    pub(crate) fn give_back(&self, run: Run) -> Result<(), FreeError> {
+        let place = self.shape.place(run);
+        let table = self.table(place.level, place.table);
+        let Ok(grown) = table.release(place.entry, place.order) else {
+            let entry = table.members(place.entry, place.order).next().unwrap_or(place.entry);
+            let place = Place { entry, order: 0, ..place };
+            return Err(FreeError::DoubleFree { page: self.shape.run(place).start() });
+        };
+        self.released(place.level, place.table, grown);
+        self.motion.note();
+        Ok(())
+    }
+
+    /// After a release that made or completed an idle run of order `grown`: list the table, and keep or merge it when it is whole.
+    #[inline]
+    fn released(&self, level: u32, table: usize, grown: u32) {
+        if level == self.shape.top {
+            return;
+        }
+        self.ensure_listed(level, table, grown);
+        if grown == Self::RADIX
+            && let Some(replaced) = self.spares.keep(level, table)
+        {
+            self.merge(level, replaced);
+        }
+    }
+
+    /// Merges every spare below `level`, so that their runs can be found at the levels above.
+    pub(super) fn merge_spares(&self, level: u32) {
+        for line in &self.spares.lines {
+            for (below, spare) in line.0.iter().enumerate().take(level as usize) {
+                // SeqCst: as in `keep`.
+                if spare.load(Ordering::SeqCst) != 0
+                    && let Some(table) = (spare.swap(0, Ordering::SeqCst) as usize).checked_sub(1)
+                {
+                    self.merge(below as u32, table);
+                }
+            }
+        }
+    }
+
+    /// If a table is wholly idle, makes it an idle entry of the table above.
+    #[cold]
+    fn merge(&self, level: u32, table: usize) {
+        // Not more often than somebody else claims in this table and gives it back meanwhile: a claim that fails is followed by
+        // another look, because the release that made the table whole may have seen our half-finished claim.
+        while level < self.shape.top && self.table(level, table).largest() == Some(Self::RADIX) {
+            let _moving = self.motion.begin();
+            if self.table(level, table).claim_all() {
+                self.unlist_all(level, table);
+                let (above, entry) = self.shape.parent(table);
+                // The entry was taken when it was split, and all that is below is ours.
+                if let Ok(grown) = self.table(level + 1, above).release(entry, 0) {
+                    self.released(level + 1, above, grown);
+                }
+                return;
+            }
+        }
+    }
+}

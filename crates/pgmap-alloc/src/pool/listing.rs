@@ -1,0 +1,180 @@
+//! Lists of partial tables, by the order of their largest idle run.
+//!
+//! Every table above the lowest level has, beside its bits, one list (a bit per entry) for each order that the tables below it
+//! can hold: "below this entry there is a table whose largest idle run has this order". A search for an order takes the lowest
+//! list that is not empty and follows it down; it never looks at a table without a reason.
+//!
+//! Lists are hints:
+//! - A table may be listed too high, or in several lists, or though it has been merged; whoever comes by such a listing and
+//!   fails puts it right ([`GenPool::relist`]). That costs him one look at the table.
+//! - A table is never listed too low: whoever makes a run of some order idle sees to it that the table is listed at that order
+//!   or higher before its call returns.
+//! - Taking a listing away is followed by a second look at the table, and the whole is a motion (`pool::motion`), so that a
+//!   release that relied on the listing is not lost.
+//! - A table whose entries are all idle but which has not been merged yet is listed at the highest order below that of the
+//!   whole table.
+
+use super::GenPool;
+use crate::sync::{AtomicU64, Ordering, order_after_write};
+use crate::table::Table;
+
+/// Which lists of the table on top have a member: one bit per order. A hint like the lists, with the same rules.
+///
+/// 128 bytes because neighbouring lines are fetched in pairs, and this one is read by every search.
+#[repr(align(128))]
+pub(super) struct Summary(AtomicU64);
+
+impl Summary {
+    pub(super) fn new() -> Summary {
+        Summary(AtomicU64::new(0))
+    }
+
+    /// The lowest order from `class` on whose list may have a member.
+    #[inline]
+    fn next(&self, class: u32) -> Option<u32> {
+        // SeqCst: as the lists themselves.
+        let from = self.0.load(Ordering::SeqCst) & (!0 << class);
+        (from != 0).then(|| from.trailing_zeros())
+    }
+
+    fn insert(&self, class: u32) {
+        if self.0.load(Ordering::SeqCst) & 1 << class == 0 {
+            self.0.fetch_or(1 << class, Ordering::SeqCst);
+        }
+    }
+
+    fn remove(&self, class: u32) {
+        self.0.fetch_and(!(1 << class), Ordering::SeqCst);
+        order_after_write();
+    }
+}
+
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// A table with an idle run of `order` or more, and the order that it is listed at: the lowest that can be had.
+    #[inline]
+    pub(super) fn propose(&self, order: u32) -> Option<(usize, u32)> {
+        loop {
+            let class = self.summary.next(order)?;
+            if let Some(table) = self.listed(class) {
+                return Some((table, class));
+            }
+        }
+    }
+
+    /// A table that is listed at `class`; `None` if there was only a stale listing, which has been put right.
+    #[inline]
+    fn listed(&self, class: u32) -> Option<usize> {
+        let level = class / Self::RADIX;
+        let mut table = 0;
+        for above in (level + 1..=self.shape.top).rev() {
+            let Some(entry) = self.list(above, table, class).first() else {
+                let _moving = self.motion.begin();
+                self.unlist_empty(above, table, class);
+                return None;
+            };
+            table = self.shape.child(table, entry);
+        }
+        Some(table)
+    }
+
+    /// Sees to it that a table with an idle run of `order` (in its entries) can be found by a search for that order.
+    #[inline]
+    pub(super) fn ensure_listed(&self, level: u32, table: usize, order: u32) {
+        if level == self.shape.top {
+            return;
+        }
+        let (above, entry) = self.shape.parent(table);
+        let first = level * Self::RADIX;
+        let order = order.min(Self::RADIX - 1);
+        let listed = (order..Self::RADIX).find(|order| self.list(level + 1, above, first + order).contains(entry));
+        self.enlist(level, table, first + listed.unwrap_or(order));
+    }
+
+    /// Lists a table at `class`, all the way up.
+    fn enlist(&self, level: u32, mut table: usize, class: u32) {
+        for above in level + 1..=self.shape.top {
+            let (up, entry) = self.shape.parent(table);
+            let list = self.list(above, up, class);
+            if !list.contains(entry) {
+                list.insert(entry);
+                // Insert here, then read above: against "remove above, then look here" in `unlist_empty`.
+                order_after_write();
+            }
+            table = up;
+        }
+        self.summary.insert(class);
+    }
+
+    /// Puts right a listing at `class` that did not hold what it promised.
+    #[cold]
+    pub(super) fn relist(&self, level: u32, table: usize, class: u32) {
+        if level == self.shape.top {
+            return;
+        }
+        let _moving = self.motion.begin();
+        let before = self.class(level, table);
+        if before == Some(class) {
+            return;
+        }
+        if let Some(right) = before {
+            self.enlist(level, table, right);
+        }
+        let (above, entry) = self.shape.parent(table);
+        self.list(level + 1, above, class).remove(entry);
+        // The second look: a release may have relied on the listing that is now gone.
+        let after = self.class(level, table);
+        if let Some(right) = after.filter(|_| after != before) {
+            self.enlist(level, table, right);
+        }
+        if after != Some(class) {
+            self.unlist_empty(level + 1, above, class);
+        }
+    }
+
+    /// Takes every listing of a table away; the table is wholly ours.
+    pub(super) fn unlist_all(&self, level: u32, table: usize) {
+        let (above, entry) = self.shape.parent(table);
+        for class in level * Self::RADIX..(level + 1) * Self::RADIX {
+            let list = self.list(level + 1, above, class);
+            if list.contains(entry) {
+                list.remove(entry);
+                self.unlist_empty(level + 1, above, class);
+            }
+        }
+    }
+
+    /// If a list of a table is empty, takes the table's own listing at that class away, and so on up to the summary.
+    ///
+    /// Each step is followed by a second look: somebody may have listed a table meanwhile and relied on what was above.
+    fn unlist_empty(&self, mut level: u32, mut table: usize, class: u32) {
+        let empty = |level, table| self.list(level, table, class).first().is_none();
+        while level < self.shape.top {
+            if !empty(level, table) {
+                return;
+            }
+            let (above, entry) = self.shape.parent(table);
+            self.list(level + 1, above, class).remove(entry);
+            if !empty(level, table) {
+                self.enlist(level, table, class);
+                return;
+            }
+            (level, table) = (level + 1, above);
+        }
+        if empty(level, table) {
+            self.summary.remove(class);
+            if !empty(level, table) {
+                self.summary.insert(class);
+            }
+        }
+    }
+
+    /// At which class a table belongs; `None` when nothing in it is idle.
+    fn class(&self, level: u32, table: usize) -> Option<u32> {
+        let largest = self.table(level, table).largest()?;
+        Some(level * Self::RADIX + largest.min(Self::RADIX - 1))
+    }
+
+    fn list(&self, level: u32, table: usize, class: u32) -> &Table<WORDS> {
+        self.metadata(self.shape.list(level, table, class))
+    }
+}

@@ -1,0 +1,321 @@
+//! The pool: which offsets are idle, at every order, and nothing about folios.
+//!
+//! ```text
+//! order  0..8   entries of a PTE table    512 x 4 KiB
+//! order  9..17  entries of a PMD table    512 x 2 MiB
+//! order 18..26  entries of a PUD table    512 x 1 GiB     ... and so on
+//! ```
+//!
+//! An entry is a 1 where it is wholly idle *at its level*. A 0 is taken, split into the table below, or outside. The code is the
+//! same at every level.
+//!
+//! | step | file |
+//! |---|---|
+//! | where an offset falls | `shape` |
+//! | which offsets there are | `ranges` |
+//! | propose a table and claim in it, splitting larger entries | `search` |
+//! | claim exactly these offsets | `fixed` |
+//! | give back, and merge upwards | `give_back` |
+//! | which tables to look into | `listing` |
+//! | when a refusal is true | `motion` |
+//! | is all this consistent? | `audit` |
+//!
+//! Splitting claims an entry first: what is below is then wholly ours, and is filled and listed before anyone relies on it.
+//! Merging claims all of a table first, and then sets the entry above. A table that has just become wholly idle is not merged
+//! at once but kept as the caller's *spare*, so that a pair of allocation and free does not split and merge every time; the
+//! spare is merged when another takes its place, or when a larger run is wanted.
+
+mod audit;
+mod fixed;
+mod give_back;
+mod listing;
+mod motion;
+mod ranges;
+mod search;
+mod shape;
+#[cfg(all(test, feature = "alloc"))]
+mod tests;
+
+use crate::error::{AllocError, BuildError, FreeError, RequestError};
+use crate::memory::Memory;
+use crate::offset::{Offset, Phys, PhysRange, Run};
+use crate::order::Order;
+use crate::table::Table;
+
+pub(crate) use audit::Fault;
+use give_back::Spares;
+use listing::Summary;
+use motion::Motion;
+pub use ranges::{PlacedRange, RangeSlot};
+use ranges::{Ranges, place_all};
+use search::Hints;
+use shape::{Place, Shape};
+
+/// What a pool is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Params<'a> {
+    /// The physical ranges, in the order in which they get their offsets.
+    pub ranges: &'a [PhysRange],
+    /// The base-2 logarithm of the page size in bytes: 12 for pages of 4 KiB.
+    pub page_shift: u32,
+}
+
+impl<'a> Params<'a> {
+    /// These ranges, with pages of 4 KiB.
+    pub const fn new(ranges: &'a [PhysRange]) -> Self {
+        Params { ranges, page_shift: 12 }
+    }
+
+    /// The number of offsets, once everything has been checked.
+    fn check(&self) -> Result<u64, BuildError> {
+        if !(9..=30).contains(&self.page_shift) {
+            return Err(BuildError::PageShift { shift: self.page_shift });
+        }
+        let mut end = Err(BuildError::NoRange);
+        for placed in place_all(self.ranges, self.page_shift) {
+            end = Ok(placed?.end().get());
+        }
+        end
+    }
+}
+
+/// How much metadata a pool needs, in elements of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolNeeds {
+    /// Tables: one bit per page and about 2 % more. Only those of split entries are ever touched.
+    pub tables: usize,
+    /// Range slots.
+    pub ranges: usize,
+    /// Offsets, padding between the ranges included.
+    pub pages: u64,
+}
+
+impl PoolNeeds {
+    /// What a pool with these parameters needs.
+    pub fn of<const WORDS: usize>(params: &Params<'_>) -> Result<PoolNeeds, BuildError> {
+        let pages = params.check()?;
+        let index = params.ranges.len() - 1;
+        let shape = Shape::<WORDS>::new(pages).ok_or(BuildError::TooLarge { index })?;
+        Ok(PoolNeeds { tables: shape.storage, ranges: params.ranges.len(), pages })
+    }
+}
+
+/// A pool of offsets: gen_pool's place in a driver, without folios.
+///
+/// Hands out naturally aligned runs of any order. All verbs take `&self`, are lock-free unless they say otherwise, allocate
+/// nothing and never sleep, so they may be called from any context, interrupts included.
+pub struct GenPool<'s, const WORDS: usize = 8> {
+    shape: Shape<WORDS>,
+    ranges: Ranges<'s>,
+    tables: Memory<'s, Table<WORDS>>,
+    /// Stands for a table that the shape does not have, in which nothing is ever idle: spares every access a panic.
+    outside: Table<WORDS>,
+    summary: Summary,
+    motion: Motion,
+    hints: Hints,
+    spares: Spares,
+    largest: Order,
+}
+
+#[cfg(feature = "alloc")]
+impl GenPool<'static> {
+    /// Builds a pool that owns its metadata. Touches only the tables at the edges of ranges.
+    pub fn new(params: &Params<'_>) -> Result<Self, BuildError> {
+        Self::boxed(params)
+    }
+}
+
+impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
+    pub(super) const RADIX: u32 = Table::<WORDS>::RADIX;
+
+    /// Builds a pool over the caller's metadata, which must be zeroed (fresh).
+    pub fn with_storage(
+        params: &Params<'_>,
+        tables: &'s mut [Table<WORDS>],
+        ranges: &'s mut [RangeSlot],
+    ) -> Result<Self, BuildError> {
+        let needs = PoolNeeds::of::<WORDS>(params)?;
+        if ranges.len() < needs.ranges {
+            return Err(BuildError::TooManyRanges { given: needs.ranges, slots: ranges.len() });
+        }
+        if tables.len() < needs.tables {
+            return Err(BuildError::TableStorage { needed: needs.tables, given: tables.len() });
+        }
+        Self::build(params, Memory::Lent(tables), Memory::Lent(ranges))
+    }
+
+    /// Builds a pool that owns its metadata, with tables of any size.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn boxed(params: &Params<'_>) -> Result<Self, BuildError> {
+        let needs = PoolNeeds::of::<WORDS>(params)?;
+        let tables = Memory::boxed(needs.tables).ok_or(BuildError::OutOfMemory)?;
+        let ranges = Memory::boxed(needs.ranges).ok_or(BuildError::OutOfMemory)?;
+        Self::build(params, tables, ranges)
+    }
+
+    fn build(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
+        let pages = params.check()?;
+        let index = params.ranges.len() - 1;
+        let shape = Shape::new(pages).ok_or(BuildError::TooLarge { index })?;
+        let placed = place_all(params.ranges, params.page_shift).filter_map(Result::ok);
+        let mut pool = GenPool {
+            shape,
+            ranges: Ranges::new(slots, placed, params.page_shift),
+            tables,
+            outside: Table::new(),
+            summary: Summary::new(),
+            motion: Motion::new(),
+            hints: Hints::new(),
+            spares: Spares::new(),
+            largest: Order::ZERO,
+        };
+        for range in pool.ranges.iter() {
+            pool.largest = pool.largest.max(pool.seed(range));
+        }
+        Ok(pool)
+    }
+
+    /// Makes the pages of a range idle, as the largest runs there are; says the order of the largest.
+    fn seed(&self, range: PlacedRange) -> Order {
+        let mut largest = Order::ZERO;
+        for run in runs_of(range.first.get(), range.end().get(), self.shape.entry_order(self.shape.top + 1)) {
+            largest = largest.max(run.order());
+            // The pages are outside until now, so nobody can have freed them.
+            let _ = self.give_back(run);
+        }
+        largest
+    }
+
+    /// How many pages it manages, idle or not.
+    pub fn size(&self) -> u64 {
+        self.ranges.iter().map(|range| range.pages).sum()
+    }
+
+    /// The largest order that it holds when empty.
+    pub fn largest_order(&self) -> Order {
+        self.largest
+    }
+
+    /// Its ranges, in rising order of offset.
+    pub fn ranges(&self) -> impl Iterator<Item = PlacedRange> {
+        self.ranges.iter()
+    }
+
+    /// Whether `offset` belongs to it. O(log n) in the number of ranges.
+    pub fn has_offset(&self, offset: Offset) -> bool {
+        self.ranges.of(offset).is_some()
+    }
+
+    /// The physical address of a page. O(log n) in the number of ranges.
+    pub fn phys(&self, offset: Offset) -> Option<Phys> {
+        self.ranges.phys(offset)
+    }
+
+    /// The page that a physical address lies in. O(n) in the number of ranges.
+    pub fn offset_of(&self, phys: Phys) -> Option<Offset> {
+        self.ranges.offset_of(phys)
+    }
+
+    /// Takes a run of `order` wherever it fits best.
+    ///
+    /// Lock-free; O(levels) plus one look at each stale hint that it meets and repairs. A refusal is true: during the call
+    /// there was a moment without a fitting idle run; where that cannot be shown the error is [`AllocError::Contended`].
+    #[inline]
+    pub fn alloc(&self, order: Order) -> Result<Offset, AllocError> {
+        self.take(order).map(Run::start)
+    }
+
+    /// Takes exactly the run of `order` at `offset`. Lock-free; O(levels).
+    pub fn alloc_at(&self, offset: Offset, order: Order) -> Result<(), RequestError> {
+        let run = Run::new(offset, order)?;
+        self.check_inside(run)?;
+        self.take_at(run)
+    }
+
+    /// Gives back a run, or any aligned part of one.
+    ///
+    /// Lock-free; O(levels), and O(2^k) words for a run of 2^k entries of its table. Refuses what is idle already; that check is
+    /// exact unless the mistaken free runs at the same time as another free of the same pages.
+    pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
+        let run = Run::new(offset, order)?;
+        self.check_inside(run)?;
+        if let Some(page) = self.idle_page_around(run) {
+            return Err(FreeError::DoubleFree { page });
+        }
+        self.give_back(run)
+    }
+
+    /// Whether `offset` is idle at this moment.
+    pub fn is_idle(&self, offset: Offset) -> bool {
+        self.idle_run(offset).is_some()
+    }
+
+    /// The largest entry that is wholly idle and holds `offset`.
+    pub(crate) fn idle_run(&self, offset: Offset) -> Option<Run> {
+        (0..=self.shape.top).rev().find_map(|level| {
+            let (table, entry) = self.shape.entry(offset, level);
+            let idle = self.table(level, table).is_idle(entry, 0);
+            idle.then(|| self.shape.run(Place { level, table, entry, order: 0 }))
+        })
+    }
+
+    /// Refuses a run that is not wholly in one range.
+    pub(crate) fn check_inside(&self, run: Run) -> Result<(), Outside> {
+        let range = self.ranges.of(run.start()).ok_or(Outside::OutOfRange)?;
+        if run.end() > range.end() { Err(Outside::CrossesRange) } else { Ok(()) }
+    }
+
+    /// The range at `offset`, or the next one after it.
+    pub(crate) fn range_from(&self, offset: Offset) -> Option<PlacedRange> {
+        self.ranges.at_or_after(offset)
+    }
+
+    #[inline]
+    fn table(&self, level: u32, table: usize) -> &Table<WORDS> {
+        self.metadata(self.shape.table(level, table))
+    }
+
+    #[inline]
+    fn metadata(&self, index: usize) -> &Table<WORDS> {
+        debug_assert!(index < self.shape.storage);
+        self.tables.get(index).unwrap_or(&self.outside)
+    }
+}
+
+/// How a run can fail to lie in a range.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outside {
+    OutOfRange,
+    CrossesRange,
+}
+
+impl From<Outside> for RequestError {
+    fn from(outside: Outside) -> RequestError {
+        match outside {
+            Outside::OutOfRange => RequestError::OutOfRange,
+            Outside::CrossesRange => RequestError::CrossesRange,
+        }
+    }
+}
+
+impl From<Outside> for FreeError {
+    fn from(outside: Outside) -> FreeError {
+        match outside {
+            Outside::OutOfRange => FreeError::OutOfRange,
+            Outside::CrossesRange => FreeError::CrossesRange,
+        }
+    }
+}
+
+/// Cuts `[start, end)` into the largest aligned runs below order `limit`.
+pub(crate) fn runs_of(start: u64, end: u64, limit: Order) -> impl Iterator<Item = Run> {
+    let mut at = start;
+    core::iter::from_fn(move || {
+        let fitting = Order::fitting(end.checked_sub(at)?)?.get();
+        let aligned = if at == 0 { fitting } else { at.trailing_zeros() };
+        let order = Order::clamped(fitting.min(aligned).min(limit.get().saturating_sub(1)));
+        let run = Run::around(at, order);
+        at = run.end().get();
+        Some(run)
+    })
+}

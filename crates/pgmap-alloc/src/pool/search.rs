@@ -1,0 +1,157 @@
+//! Taking a run wherever it fits best: search proposes, claim decides.
+
+use super::GenPool;
+use super::shape::Place;
+use crate::error::AllocError;
+use crate::offset::Run;
+use crate::order::Order;
+use crate::sync::{AtomicU64, Ordering, caller_slot, relax};
+use crate::table::Miss;
+
+/// How often a refusal is tried to be proved before the caller is told that the pool is too busy for a proof.
+pub(super) const TRIES: u32 = 64;
+
+/// Lines among which concurrent callers are spread.
+const SLOTS: usize = 8;
+
+/// Where each caller found a run of each order last: looked at before the lists.
+///
+/// Only hints: the table may be used by others too, or have been merged; then the claim in it fails and the lists are asked.
+/// A hint also remembers the order at which the table was listed, and no larger run is cut than that, so that a caller who
+/// stays with a table does not break what the lists would have kept whole.
+pub(super) struct Hints {
+    lines: [Line; SLOTS],
+}
+
+/// One caller slot: for each order below 16 the table's number plus one and its class, 0 = none. 128 bytes: a pair of lines.
+#[repr(align(128))]
+struct Line([AtomicU64; 16]);
+
+impl Hints {
+    pub(super) fn new() -> Hints {
+        Hints { lines: core::array::from_fn(|_| Line(core::array::from_fn(|_| AtomicU64::new(0)))) }
+    }
+
+    #[inline]
+    fn slot(&self, order: Order) -> Option<&AtomicU64> {
+        self.lines[caller_slot(SLOTS) & (SLOTS - 1)].0.get(order.get() as usize)
+    }
+
+    /// The table and the order at which it was listed.
+    #[inline]
+    fn last(&self, order: Order) -> Option<(usize, u32)> {
+        // Relaxed: a hint; the claim decides.
+        let hint = self.slot(order)?.load(Ordering::Relaxed);
+        ((hint >> 8) as usize).checked_sub(1).map(|table| (table, hint as u32 & 0xFF))
+    }
+
+    #[inline]
+    fn remember(&self, order: Order, table: usize, class: u32) {
+        if let Some(slot) = self.slot(order) {
+            // Relaxed: as in `last`.
+            slot.store((table as u64 + 1) << 8 | u64::from(class), Ordering::Relaxed);
+        }
+    }
+}
+
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Takes a run of `order`.
+    #[inline]
+    pub(crate) fn take(&self, order: Order) -> Result<Run, AllocError> {
+        let (level, wanted) = (order.get() / Self::RADIX, order.get() % Self::RADIX);
+        if wanted <= 6
+            && let Some((table, at_most)) = self.hints.last(order)
+            && let Ok(fit) = self.table(level, table).claim_tightest(wanted, at_most)
+        {
+            // The table may now be listed too high; the next search that comes by puts that right.
+            return Ok(self.shape.run(Place { level, table, entry: fit.entry, order: wanted }));
+        }
+        match self.search(order) {
+            Some(run) => Ok(run),
+            None => self.search_or_prove(order),
+        }
+    }
+
+    /// Searches again until there is a run or a proof that there is none.
+    #[cold]
+    fn search_or_prove(&self, order: Order) -> Result<Run, AllocError> {
+        if order > self.largest {
+            return Err(AllocError::TooLarge);
+        }
+        let watch = self.motion.watch();
+        for _ in 0..TRIES {
+            let notes = watch.notes();
+            // Tables that are wholly idle but not merged are findable only for orders below their own.
+            self.merge_spares(order.get() / Self::RADIX);
+            if let Some(run) = self.search(order) {
+                return Ok(run);
+            }
+            if watch.nothing_since(notes) && self.spares.none_below(order.get() / Self::RADIX) {
+                return Err(AllocError::NoSpace);
+            }
+            relax();
+        }
+        Err(AllocError::Contended)
+    }
+
+    /// The lowest list that has a table for `order`, the tightest run in it; at last the table on top.
+    fn search(&self, order: Order) -> Option<Run> {
+        while let Some((table, class)) = self.propose(order.get()) {
+            let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
+            if let Some(run) = self.take_from(level, table, listed, order) {
+                if level == order.get() / Self::RADIX {
+                    // A table that is wholly idle is listed one order lower than it could be.
+                    let at_most = if listed + 1 == Self::RADIX { Self::RADIX } else { listed };
+                    self.hints.remember(order, table, at_most);
+                }
+                return Some(run);
+            }
+        }
+        if order > self.largest {
+            return None;
+        }
+        self.take_from(self.shape.top, 0, Self::RADIX, order)
+    }
+
+    /// Takes a run from a table that is listed at `listed`; if there is none, the listing has been put right.
+    #[inline]
+    fn take_from(&self, level: u32, table: usize, listed: u32, order: Order) -> Option<Run> {
+        let at = order.get() / Self::RADIX;
+        let wanted = if at == level { order.get() % Self::RADIX } else { 0 };
+        let here = self.table(level, table);
+        // A split hides what it leaves over until the tables below are filled, a claim of several words what it gives back.
+        let hides = at < level || wanted > 6;
+        // Looking first: a hopeless try must not itself be the motion that keeps a refusal from being proved.
+        let hopeful = !hides || here.has(wanted);
+        let _moving = (hides && hopeful).then(|| self.motion.begin());
+        // A table that is wholly idle is listed one order lower than it could be.
+        let at_most = if listed + 1 == Self::RADIX { Self::RADIX } else { listed };
+        let fit = if hopeful { here.claim_tightest(wanted, at_most) } else { Err(Miss::None) };
+        let Ok(fit) = fit else {
+            self.relist(level, table, level * Self::RADIX + listed);
+            return None;
+        };
+        // The table may now be listed too high: whoever is refused by it puts that right, no sooner.
+        let place = Place { level, table, entry: fit.entry, order: wanted };
+        Some(if at < level { self.split(place, order) } else { self.shape.run(place) })
+    }
+
+    /// Splits an owned entry down to a run of `order` at its start; the rest becomes idle.
+    fn split(&self, entry: Place, order: Order) -> Run {
+        let run = Run::around(self.shape.run(entry).start().get(), order);
+        self.split_to(entry, run)
+    }
+
+    /// Splits an owned entry down to `run`, which lies in it; the rest becomes idle. The caller has marked the motion.
+    pub(super) fn split_to(&self, entry: Place, run: Run) -> Run {
+        let target = self.shape.place(run);
+        for level in (target.level..entry.level).rev() {
+            let (table, path) = self.shape.entry(run.start(), level);
+            let order = if level == target.level { target.order } else { 0 };
+            self.table(level, table).fill_except(path, order);
+            // At least one half of the table is wholly idle.
+            self.ensure_listed(level, table, Self::RADIX - 1);
+        }
+        run
+    }
+}

@@ -1,0 +1,113 @@
+//! Which tables a pool of a given size has, and where an offset falls in them.
+
+use crate::offset::{Offset, Run};
+use crate::order::Order;
+use crate::table::Table;
+
+/// Levels a pool may have; with `WORDS` = 8 five of them hold 2^45 pages.
+pub(crate) const LEVELS: usize = 5;
+
+/// A run of entries in one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// 0 for a PTE table, 1 for PMD, ...
+    pub(crate) level: u32,
+    /// Which table of that level.
+    pub(crate) table: usize,
+    /// Its first entry.
+    pub(crate) entry: u32,
+    /// The order of the run in entries.
+    pub(crate) order: u32,
+}
+
+/// The geometry of a pool.
+///
+/// All tables stand in one array, level after level. Above the lowest level each table is followed by its lists
+/// (`pool::listing`), one table's worth of bits per order that the level below and those under it can hold.
+#[derive(Debug)]
+pub(crate) struct Shape<const WORDS: usize> {
+    /// Offsets below this one may belong to a range.
+    pub(crate) pages: u64,
+    /// The level of the one table on top.
+    pub(crate) top: u32,
+    base: [usize; 8],
+    /// How many entries of storage the array needs.
+    pub(crate) storage: usize,
+}
+
+impl<const WORDS: usize> Shape<WORDS> {
+    pub(crate) const RADIX: u32 = Table::<WORDS>::RADIX;
+
+    /// `None` when the offsets, or the array, are too many.
+    pub(crate) fn new(pages: u64) -> Option<Self> {
+        let mut shape = Shape { pages, top: 0, base: [0; 8], storage: 0 };
+        for level in 0..LEVELS {
+            let tables = usize::try_from(pages.div_ceil(1 << (Self::RADIX * (level as u32 + 1)))).ok()?;
+            shape.base[level] = shape.storage;
+            shape.storage = shape.storage.checked_add(tables.checked_mul(Self::stride(level as u32))?)?;
+            // A pool that fills a table exactly gets one above it, so that its largest run is an entry too.
+            if pages >> (Self::RADIX * (level as u32 + 1)) == 0 {
+                shape.top = level as u32;
+                return Some(shape);
+            }
+        }
+        None
+    }
+
+    /// Array elements per table of a level: the table and its lists.
+    const fn stride(level: u32) -> usize {
+        1 + (level * Self::RADIX) as usize
+    }
+
+    /// Where in the array a table stands.
+    #[inline]
+    pub(crate) fn table(&self, level: u32, table: usize) -> usize {
+        self.base[level as usize & 7] + table * Self::stride(level)
+    }
+
+    /// Where in the array the list for runs of order `class` stands that belongs to a table of `level >= 1`.
+    #[inline]
+    pub(crate) fn list(&self, level: u32, table: usize, class: u32) -> usize {
+        self.table(level, table) + 1 + class as usize
+    }
+
+    /// The table and the entries that a run consists of.
+    #[inline]
+    pub(crate) fn place(&self, run: Run) -> Place {
+        let level = run.order().get() / Self::RADIX;
+        let (table, entry) = self.entry(run.start(), level);
+        Place { level, table, entry, order: run.order().get() % Self::RADIX }
+    }
+
+    /// The table and the entry of `level` that `offset` falls into.
+    #[inline]
+    pub(crate) fn entry(&self, offset: Offset, level: u32) -> (usize, u32) {
+        let index = offset.get() >> (level * Self::RADIX);
+        ((index >> Self::RADIX) as usize, (index & (Table::<WORDS>::ENTRIES - 1)) as u32)
+    }
+
+    /// The run that a place stands for.
+    #[inline]
+    pub(crate) fn run(&self, place: Place) -> Run {
+        let entry = (place.table as u64) << Self::RADIX | u64::from(place.entry);
+        let order = Order::clamped(place.level * Self::RADIX + place.order);
+        Run::around(entry << (place.level * Self::RADIX), order)
+    }
+
+    /// The table below an entry.
+    #[inline]
+    pub(crate) fn child(&self, table: usize, entry: u32) -> usize {
+        table << Self::RADIX | entry as usize
+    }
+
+    /// The table above, and the entry in it.
+    #[inline]
+    pub(crate) fn parent(&self, table: usize) -> (usize, u32) {
+        (table >> Self::RADIX, (table & (Table::<WORDS>::ENTRIES as usize - 1)) as u32)
+    }
+
+    /// The order of a whole entry of `level`.
+    pub(crate) fn entry_order(&self, level: u32) -> Order {
+        Order::clamped(level * Self::RADIX)
+    }
+}

@@ -1,0 +1,238 @@
+//! The pool against a slow model: one bool per page.
+
+#![allow(clippy::unwrap_used)]
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::error::*;
+use proptest::prelude::*;
+
+fn order(order: u32) -> Order {
+    Order::new(order).unwrap()
+}
+
+fn range(start: u64, pages: u64) -> PhysRange {
+    PhysRange { start: Phys(start << 12), pages }
+}
+
+fn pool<const WORDS: usize>(ranges: &[PhysRange]) -> GenPool<'static, WORDS> {
+    GenPool::boxed(&Params::new(ranges)).unwrap()
+}
+
+/// Idle or not, page by page.
+struct Model {
+    idle: Vec<bool>,
+}
+
+impl Model {
+    fn of<const WORDS: usize>(pool: &GenPool<'_, WORDS>) -> Model {
+        Model { idle: (0..pool.shape.pages).map(|page| pool.has_offset(Offset::new(page))).collect() }
+    }
+
+    fn pages(&mut self, run: Run) -> &mut [bool] {
+        &mut self.idle[run.start().get() as usize..run.end().get() as usize]
+    }
+
+    /// Whether an idle run of `order` exists.
+    fn fits(&self, order: Order) -> bool {
+        self.idle.chunks_exact(order.pages() as usize).any(|run| run.iter().all(|&idle| idle))
+    }
+
+    fn agrees<const WORDS: usize>(&self, pool: &GenPool<'_, WORDS>) {
+        pool.audit().unwrap();
+        for (page, &idle) in self.idle.iter().enumerate() {
+            assert_eq!(pool.is_idle(Offset::new(page as u64)), idle, "page {page}");
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Alloc(u32),
+    AllocAt(u64, u32),
+    /// Free one of the taken runs.
+    Free(usize),
+    /// Free an aligned part of one of the taken runs.
+    FreePart(usize, u32, u64),
+    /// Free anything at all.
+    FreeAny(u64, u32),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0..12u32).prop_map(Op::Alloc),
+        2 => (0..5000u64, 0..12u32).prop_map(|(at, o)| Op::AllocAt(at, o)),
+        1 => (0..5000u64, 0..12u32).prop_map(|(at, o)| Op::AllocAt(at >> o << o, o)),
+        4 => any::<usize>().prop_map(Op::Free),
+        2 => (any::<usize>(), 0..12u32, any::<u64>()).prop_map(|(i, o, at)| Op::FreePart(i, o, at)),
+        1 => (0..5000u64, 0..12u32).prop_map(|(at, o)| Op::FreeAny(at >> o << o, o)),
+    ]
+}
+
+/// Runs `ops` on a pool and on the model; `taken` are the runs that the caller holds.
+fn compare<const WORDS: usize>(ranges: &[PhysRange], ops: &[Op]) {
+    let pool = pool::<WORDS>(ranges);
+    let mut model = Model::of(&pool);
+    model.agrees(&pool);
+    let mut taken: Vec<Run> = vec![];
+    for op in ops {
+        match *op {
+            Op::Alloc(o) => match pool.alloc(order(o)) {
+                Ok(offset) => {
+                    let run = Run::new(offset, order(o)).unwrap();
+                    assert!(model.pages(run).iter().all(|&idle| idle), "{run} was not idle");
+                    model.pages(run).fill(false);
+                    taken.push(run);
+                }
+                Err(error) => {
+                    assert!(!model.fits(order(o)), "refused order {o} though there is a run");
+                    let expected = if order(o) > pool.largest_order() { AllocError::TooLarge } else { AllocError::NoSpace };
+                    assert_eq!(error, expected);
+                }
+            },
+            Op::AllocAt(at, o) => {
+                let result = pool.alloc_at(Offset::new(at), order(o));
+                let Ok(run) = Run::new(Offset::new(at), order(o)) else {
+                    assert_eq!(result, Err(RequestError::Misaligned));
+                    continue;
+                };
+                let inside = pool.check_inside(run);
+                let idle = inside.is_ok() && model.pages(run).iter().all(|&idle| idle);
+                match result {
+                    Ok(()) => {
+                        assert!(idle);
+                        model.pages(run).fill(false);
+                        taken.push(run);
+                    }
+                    Err(RequestError::Busy) => assert!(inside.is_ok() && !idle, "{run} is idle"),
+                    Err(error) => assert_eq!(error, inside.map_err(RequestError::from).unwrap_err()),
+                }
+            }
+            Op::Free(i) if !taken.is_empty() => {
+                let run = taken.swap_remove(i % taken.len());
+                pool.free(run.start(), run.order()).unwrap();
+                model.pages(run).fill(true);
+            }
+            Op::FreePart(i, o, at) if !taken.is_empty() => {
+                let whole = taken.swap_remove(i % taken.len());
+                let part_order = order(o).min(whole.order());
+                let part = Run::around(whole.start().get() + at % whole.pages(), part_order);
+                pool.free(part.start(), part.order()).unwrap();
+                model.pages(part).fill(true);
+                taken.extend(runs_of(whole.start().get(), part.start().get(), Order::MAX));
+                taken.extend(runs_of(part.end().get(), whole.end().get(), Order::MAX));
+            }
+            Op::FreeAny(at, o) => {
+                let run = Run::new(Offset::new(at), order(o)).unwrap();
+                let inside = pool.check_inside(run);
+                match pool.free(run.start(), run.order()) {
+                    Ok(()) => {
+                        assert!(model.pages(run).iter().all(|&idle| !idle), "{run} was idle in part");
+                        model.pages(run).fill(true);
+                        let held: Vec<Run> = core::mem::take(&mut taken);
+                        for h in held {
+                            if h.start() >= run.end() || h.end() <= run.start() {
+                                taken.push(h);
+                            } else {
+                                taken.extend(runs_of(h.start().get(), run.start().get().max(h.start().get()), Order::MAX));
+                                taken.extend(runs_of(run.end().get().min(h.end().get()), h.end().get(), Order::MAX));
+                            }
+                        }
+                    }
+                    Err(FreeError::DoubleFree { page }) => {
+                        assert!(run.contains(page) && model.idle[page.get() as usize]);
+                    }
+                    Err(error) => assert_eq!(error, inside.map_err(FreeError::from).unwrap_err()),
+                }
+            }
+            Op::Free(_) | Op::FreePart(..) => {}
+        }
+    }
+    model.agrees(&pool);
+    for run in taken {
+        pool.free(run.start(), run.order()).unwrap();
+        model.pages(run).fill(true);
+    }
+    model.agrees(&pool);
+    // Everything has come back: the largest run must be there again.
+    let largest = pool.largest_order();
+    assert!(pool.alloc(largest).is_ok(), "order {largest} did not merge");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn agrees_with_the_model_in_tables_of_one_word(ops in prop::collection::vec(op(), 1..200)) {
+        compare::<1>(&[range(0, 4096)], &ops);
+    }
+
+    #[test]
+    fn agrees_with_the_model_in_tables_of_two_words(ops in prop::collection::vec(op(), 1..200)) {
+        compare::<2>(&[range(8192, 2500), range(20_000, 700)], &ops);
+    }
+
+    #[test]
+    fn agrees_with_the_model_in_tables_of_eight_words(ops in prop::collection::vec(op(), 1..200)) {
+        compare::<8>(&[range(0, 4999)], &ops);
+    }
+
+    #[test]
+    fn agrees_with_the_model_over_several_ranges(ops in prop::collection::vec(op(), 1..200)) {
+        compare::<8>(&[range(3, 1), range(4096, 2048), range(100_001, 1000)], &ops);
+    }
+}
+
+#[test]
+fn req_43_every_bad_free_is_refused_and_changes_nothing() {
+    let pool = pool::<8>(&[range(0, 1 << 20), range(1 << 24, 1000)]);
+    let second = pool.ranges().nth(1).unwrap();
+    let free = |at: u64, o| pool.free(Offset::new(at), order(o));
+    pool.alloc_at(Offset::new(0), order(18)).unwrap();
+    assert_eq!(free(1, 1), Err(FreeError::Misaligned));
+    assert_eq!(free(u64::MAX, 0), Err(FreeError::Overflow));
+    assert_eq!(free(second.end().get(), 0), Err(FreeError::OutOfRange));
+    assert_eq!(free(second.first.get(), 10), Err(FreeError::CrossesRange));
+    assert_eq!(free(1 << 19, 9), Err(FreeError::DoubleFree { page: Offset::new(1 << 19) }));
+    // A part, then the part again, a part of the part, and the whole that contains it.
+    free(512 * 3 + 5, 0).unwrap();
+    let again = FreeError::DoubleFree { page: Offset::new(512 * 3 + 5) };
+    assert_eq!(free(512 * 3 + 5, 0), Err(again));
+    assert_eq!(free(512 * 3, 9), Err(again));
+    assert_eq!(free(0, 18), Err(again));
+    pool.audit().unwrap();
+    // The rest, in its largest pieces.
+    for run in runs_of(0, 512 * 3 + 5, Order::MAX).chain(runs_of(512 * 3 + 6, 1 << 18, Order::MAX)) {
+        pool.free(run.start(), run.order()).unwrap();
+    }
+    assert_eq!(pool.alloc_at(Offset::new(0), order(18)), Ok(()));
+}
+
+#[test]
+fn req_50_sixteen_tebibytes_touch_only_the_top() {
+    let pool = pool::<8>(&[range(0, 1 << 32)]);
+    assert_eq!(pool.largest_order().get(), 32);
+    assert_eq!(pool.alloc(order(32)), Ok(Offset::new(0)));
+    assert_eq!(pool.alloc(order(0)), Err(AllocError::NoSpace));
+    pool.free(Offset::new(0), order(32)).unwrap();
+    for o in (0..=31).rev() {
+        pool.alloc(order(o)).unwrap();
+    }
+    // 2^32 - 1 pages are taken: one is left.
+    let last = pool.alloc(order(0)).unwrap();
+    assert_eq!(pool.alloc(order(0)), Err(AllocError::NoSpace));
+    pool.free(last, order(0)).unwrap();
+}
+
+#[test]
+fn sizes_at_the_edge_of_a_table_hold_their_largest_run() {
+    for pages in [1, 2, 63, 64, 65, 511, 512, 513, 1 << 18, (1 << 18) + 1, (1 << 27) - 1, 1 << 27] {
+        let pool = pool::<8>(&[range(0, pages)]);
+        let largest = pages.ilog2();
+        assert_eq!(pool.largest_order().get(), largest, "{pages} pages");
+        assert_eq!(pool.alloc(order(largest)), Ok(Offset::new(0)));
+        assert_eq!(pool.alloc(order(largest + 1)), Err(AllocError::TooLarge));
+    }
+}

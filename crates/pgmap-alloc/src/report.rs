@@ -1,0 +1,160 @@
+//! What stands where: the snapshot, and the proof that it is consistent.
+
+use crate::error::Inconsistency;
+use crate::offset::{Offset, Run};
+use crate::order::Order;
+use crate::pgmap::{Pgmap, PgmapOps};
+use crate::pool::Fault;
+use crate::state::State;
+
+/// Pages that stand side by side in the same state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotRun {
+    /// The first page.
+    pub start: Offset,
+    /// How many pages.
+    pub pages: u64,
+    /// What they are.
+    pub state: RunState,
+}
+
+/// What pages can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunState {
+    /// Allocatable.
+    Idle,
+    /// One folio; no references while it is being set up or freed.
+    Folio {
+        /// Its order.
+        order: Order,
+        /// Its references.
+        refs: u32,
+    },
+    /// Taken by the driver, without a folio.
+    Block,
+}
+
+/// All pages of a pgmap, in rising order of offset: each idle run, folio and block. Allocates nothing.
+///
+/// A walk over a pgmap in use sees each page at the moment it comes by.
+pub struct Snapshot<'p, O: PgmapOps, const WORDS: usize = 8> {
+    pgmap: &'p Pgmap<'p, O, WORDS>,
+    at: Offset,
+}
+
+impl<O: PgmapOps, const WORDS: usize> Snapshot<'_, O, WORDS> {
+    /// What stands at the cursor, without joining neighbours; skips holes.
+    fn piece(&mut self) -> Option<SnapshotRun> {
+        let range = self.pgmap.pool.range_from(self.at)?;
+        self.at = self.at.max(range.first);
+        let (start, left) = (self.at, range.end().get() - self.at.get());
+        let word = self.pgmap.folios.word(start).snapshot();
+        let (pages, state) = if word.state() != State::Idle {
+            (word.order().pages(), RunState::Folio { order: word.order(), refs: word.refs() })
+        } else if let Some(idle) = self.pgmap.pool.idle_run(start) {
+            (idle.end().get() - start.get(), RunState::Idle)
+        } else {
+            (1, RunState::Block)
+        };
+        Some(SnapshotRun { start, pages: pages.min(left), state })
+    }
+
+    fn pass(&mut self, run: &SnapshotRun) {
+        self.at = Offset::new(run.start.get() + run.pages);
+    }
+}
+
+impl<O: PgmapOps, const WORDS: usize> Iterator for Snapshot<'_, O, WORDS> {
+    type Item = SnapshotRun;
+
+    fn next(&mut self) -> Option<SnapshotRun> {
+        let mut run = self.piece()?;
+        self.pass(&run);
+        while !matches!(run.state, RunState::Folio { .. })
+            && let Some(more) = self.piece()
+            && more.state == run.state
+            && more.start.get() == run.start.get() + run.pages
+        {
+            run.pages += more.pages;
+            self.pass(&more);
+        }
+        Some(run)
+    }
+}
+
+/// How many pages are what. Idle, in service and block add up to all pages: they partition the offsets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// All pages.
+    pub pages: u64,
+    /// Allocatable pages.
+    pub idle: u64,
+    /// Pages of folios in service.
+    pub in_service: u64,
+    /// Pages that the driver has taken without a folio.
+    pub block: u64,
+    /// Folios in service.
+    pub folios: u64,
+}
+
+impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// Every idle run, folio and block.
+    pub fn snapshot(&self) -> Snapshot<'_, O, WORDS> {
+        self.snapshot_from(Offset::new(0))
+    }
+
+    pub(crate) fn snapshot_from(&self, at: Offset) -> Snapshot<'_, O, WORDS> {
+        Snapshot { pgmap: self, at }
+    }
+
+    /// Proves that idle pages, folios and blocks partition the offsets, and that every idle run can be found.
+    ///
+    /// Meant for a quiet moment: while others use the pgmap it may report what is only in between. O(pages that are not idle).
+    pub fn validate(&self) -> Result<Census, Inconsistency> {
+        self.pool.audit().map_err(|fault| match fault {
+            Fault::IdleTwice(page) => Inconsistency::IdleTwice { page },
+            Fault::IdleOutside(page) => Inconsistency::IdleOutside { page },
+            Fault::Unlisted(page) => Inconsistency::Unlisted { page },
+        })?;
+        let mut census = Census { pages: self.pages(), ..Census::default() };
+        for run in self.snapshot() {
+            match run.state {
+                RunState::Idle => {
+                    self.check_no_folio(run.start.get(), run.pages)?;
+                    census.idle += run.pages;
+                }
+                RunState::Block => census.block += run.pages,
+                RunState::Folio { order, refs } => {
+                    self.check_folio(run.start, order, refs)?;
+                    census.in_service += run.pages;
+                    census.folios += 1;
+                }
+            }
+        }
+        Ok(census)
+    }
+
+    fn check_folio(&self, head: Offset, order: Order, refs: u32) -> Result<(), Inconsistency> {
+        let misplaced = Inconsistency::Misplaced { page: head };
+        let run = Run::new(head, order).map_err(|_| misplaced)?;
+        self.pool.check_inside(run).map_err(|_| misplaced)?;
+        if refs == 0 {
+            return Err(Inconsistency::Unsettled { page: head });
+        }
+        if let Some(page) = self.pool.idle_page_in(run) {
+            return Err(Inconsistency::IdleInService { page });
+        }
+        self.check_no_folio(head.get() + 1, run.pages() - 1)
+    }
+
+    /// The words of idle pages and of tails are 0. Of a long run only the first pages are read: the rest may never have been
+    /// touched, and reading would not leave it so.
+    fn check_no_folio(&self, start: u64, pages: u64) -> Result<(), Inconsistency> {
+        let nested = |page: &Offset| self.folios.word(*page).snapshot().state() != State::Idle;
+        match (start..start + pages.min(4096)).map(Offset::new).find(nested) {
+            Some(page) => Err(Inconsistency::Nested { page }),
+            None => Ok(()),
+        }
+    }
+}

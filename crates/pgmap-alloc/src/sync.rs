@@ -1,0 +1,165 @@
+//! The only file that names core's atomics or loom: the same code runs on the machine and in the model checker.
+//!
+//! Two of our protocols are of the shape "write mine, then read yours" (a release against a refusal, a request against a
+//! kill). They need one total order over the four accesses, so both sides use `SeqCst` accesses, which cost nothing extra on
+//! x86 and are the plain acquire and release forms on Arm. loom treats a `SeqCst` access as acquire-release and models only
+//! the fence; [`order_after_write`] is that fence there and nothing on the machine.
+
+#[cfg(not(loom))]
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Stands between a `SeqCst` write and the `SeqCst` read that must not pass it.
+#[inline(always)]
+pub(crate) fn order_after_write() {
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// Gives way for a moment to whoever is being waited for.
+#[inline]
+pub(crate) fn relax() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+}
+
+/// A small number that tends to differ between callers that run at the same time, `0..slots`.
+///
+/// It is only a hint: callers with the same number share a line, nothing else. It is taken from where the caller's stack lies,
+/// so it needs no thread-local and works in a kernel.
+#[inline]
+pub(crate) fn caller_slot(slots: usize) -> usize {
+    #[cfg(loom)]
+    {
+        // A model must not depend on addresses.
+        let _ = slots;
+        0
+    }
+    #[cfg(not(loom))]
+    {
+        let here = 0u8;
+        let address = core::ptr::from_ref(core::hint::black_box(&here)).addr();
+        // Stacks are many pages apart; Fibonacci hashing spreads what is left.
+        ((address >> 16) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) as usize >> (usize::BITS - 16) & (slots - 1)
+    }
+}
+
+/// Declares a function `const` wherever the atomics allow it, which is everywhere but in the model checker.
+macro_rules! const_outside_models {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident() -> $ret:ty $body:block) => {
+        #[cfg(not(loom))]
+        $(#[$meta])*
+        $vis const fn $name() -> $ret $body
+
+        #[cfg(loom)]
+        $(#[$meta])*
+        $vis fn $name() -> $ret $body
+    };
+}
+pub(crate) use const_outside_models;
+
+/// Declares a metadata type: one that is valid when all its bytes are zero, so that it can be asked for as zeroed memory.
+macro_rules! metadata {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($body:tt)* }) => {
+        #[cfg_attr(all(feature = "alloc", not(loom)), derive(bytemuck::Zeroable))]
+        $(#[$meta])*
+        $vis struct $name { $($body)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl $crate::memory::Metadata for $name {
+            #[cfg(feature = "alloc")]
+            type Owned = $crate::memory::Pieces<Self>;
+
+            #[cfg(feature = "alloc")]
+            fn boxed(count: usize) -> Option<Self::Owned> {
+                #[cfg(not(loom))]
+                let zeroed = |count| bytemuck::allocation::try_zeroed_slice_box(count).ok();
+                #[cfg(loom)]
+                let zeroed = |count| Some((0..count).map(|_| Self::new()).collect());
+                $crate::memory::Pieces::new(count, zeroed)
+            }
+
+            #[cfg(feature = "alloc")]
+            #[inline]
+            fn at(owned: &Self::Owned, index: usize) -> Option<&Self> {
+                owned.get(index)
+            }
+        }
+    };
+}
+pub(crate) use metadata;
+
+/// Declares a metadata type that is nothing but an array of words, and is to stand on cache lines of its own.
+macro_rules! metadata_lines {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident<const $n:ident: usize = $default:literal>;) => {
+        // The model checker's words are not plain memory: there a line is a boxed value of its own.
+        #[cfg_attr(all(feature = "alloc", not(loom)), derive(bytemuck::TransparentWrapper))]
+        $(#[$meta])*
+        #[repr(transparent)]
+        $vis struct $name<const $n: usize = $default>([$crate::sync::AtomicU64; $n]);
+
+        impl<const $n: usize> Default for $name<$n> {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl<const $n: usize> $crate::memory::Metadata for $name<$n> {
+            #[cfg(all(feature = "alloc", not(loom)))]
+            type Owned = $crate::memory::Lines;
+
+            #[cfg(all(feature = "alloc", not(loom)))]
+            fn boxed(count: usize) -> Option<Self::Owned> {
+                let zeroed = |count| bytemuck::allocation::try_zeroed_slice_box(count).ok();
+                $crate::memory::Lines::new(count.checked_mul($n)?, zeroed)
+            }
+
+            #[cfg(all(feature = "alloc", not(loom)))]
+            #[inline]
+            fn at(owned: &Self::Owned, index: usize) -> Option<&Self> {
+                owned.get(index).map(bytemuck::TransparentWrapper::wrap_ref)
+            }
+
+            #[cfg(all(feature = "alloc", loom))]
+            type Owned = alloc::boxed::Box<[Self]>;
+
+            #[cfg(all(feature = "alloc", loom))]
+            fn boxed(count: usize) -> Option<Self::Owned> {
+                Some((0..count).map(|_| Self::new()).collect())
+            }
+
+            #[cfg(all(feature = "alloc", loom))]
+            fn at(owned: &Self::Owned, index: usize) -> Option<&Self> {
+                owned.get(index)
+            }
+        }
+    };
+}
+pub(crate) use metadata_lines;
+
+/// An array of zero words.
+#[cfg(not(loom))]
+macro_rules! zero_words {
+    () => {
+        [const { $crate::sync::AtomicU64::new(0) }; _]
+    };
+}
+#[cfg(not(loom))]
+pub(crate) use zero_words;
+
+#[cfg(loom)]
+macro_rules! zero_words_loom {
+    () => {
+        core::array::from_fn(|_| $crate::sync::AtomicU64::new(0))
+    };
+}
+#[cfg(loom)]
+pub(crate) use zero_words_loom as zero_words;
