@@ -4,11 +4,8 @@
 
 use hashbrown::HashMap;
 
+use crate::bo::Owner;
 use crate::place::MemoryType;
-
-/// Whoever the pages of an object are charged to: a process, a client, a control group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner(pub u32);
 
 /// An owner's protected shares and limit in one memory type, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,10 +3,11 @@
 use pgmap_alloc::{Lookup, Offset, PgmapOps};
 use thiserror::Error;
 
-use crate::account::Owner;
+use crate::bo::{Bo, Owner};
 use crate::manager::Manager;
-use crate::mover::{Mover, Piece};
-use crate::object::{Bo, Object};
+use crate::mover::Mover;
+use crate::object::Object;
+use crate::piece::Piece;
 use crate::place::MemoryType;
 use crate::resource::Kind;
 

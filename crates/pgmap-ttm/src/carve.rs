@@ -7,16 +7,13 @@ use pgmap_alloc::{Block, Offset, Order, Pgmap, PgmapOps, RequestError};
 use rangemap::RangeMap;
 
 use crate::error::CarveError;
-use crate::manager::Manager;
-use crate::mover::Mover;
-use crate::place::{MemoryType, Window};
-use crate::resource::Kind;
+use crate::place::Window;
 
 /// The carve-outs of one pgmap: blocks, so that the pgmap itself hands none of their pages out.
 pub(crate) struct CarveOuts<'p, O: PgmapOps<Data = usize>> {
     /// The tag of each, and its first page, which keeps neighbours with the same tag apart.
-    tags: RangeMap<u64, (u32, u64)>,
-    blocks: BTreeMap<u64, Vec<Block<'p, O, 8>>>,
+    pub(crate) tags: RangeMap<u64, (u32, u64)>,
+    pub(crate) blocks: BTreeMap<u64, Vec<Block<'p, O, 8>>>,
 }
 
 impl<O: PgmapOps<Data = usize>> Default for CarveOuts<'_, O> {
@@ -39,7 +36,7 @@ impl<'p, O: PgmapOps<Data = usize>> CarveOuts<'p, O> {
     }
 
     /// Takes all pages of the window, or none: blocks taken before a refusal are freed by their drop.
-    fn carve(&mut self, pgmap: &'p Pgmap<'p, O>, window: Window, tag: u32) -> Result<(), CarveError> {
+    pub(crate) fn carve(&mut self, pgmap: &'p Pgmap<'p, O>, window: Window, tag: u32) -> Result<(), CarveError> {
         let mut blocks = Vec::new();
         let mut page = window.first;
         // A block that would cross from one physical range into the next is tried in halves.
@@ -72,34 +69,4 @@ fn largest_run(page: u64, last: u64) -> Order {
     let fitting = Order::fitting(last - page).unwrap_or(Order::ZERO);
     let aligned = Order::new(page.trailing_zeros()).unwrap_or(Order::MAX);
     fitting.min(aligned)
-}
-
-impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
-    /// Takes the pages of `window` out of use for objects, all or none; `tag` says what for.
-    pub fn carve_out(&mut self, memory: MemoryType, window: Window, tag: u32) -> Result<(), CarveError> {
-        let index = self.known(memory).map_err(|_| CarveError::UnknownMemory(memory))?;
-        if window.first >= window.last {
-            return Err(CarveError::EmptyWindow);
-        }
-        self.reap();
-        match &mut self.memories[index].kind {
-            Kind::Device { pgmap, carved, .. } => carved.carve(pgmap, window, tag),
-            Kind::Host { .. } => Err(CarveError::NotDevice(memory)),
-        }
-    }
-
-    /// Gives the carve-out that `page` lies in back.
-    pub fn give_back(&mut self, memory: MemoryType, page: u64) -> Result<(), CarveError> {
-        let index = self.known(memory).map_err(|_| CarveError::UnknownMemory(memory))?;
-        let Kind::Device { carved, .. } = &mut self.memories[index].kind else {
-            return Err(CarveError::NotDevice(memory));
-        };
-        let (range, first) = match carved.tags.get_key_value(&page) {
-            Some((range, (_, first))) => (range.clone(), *first),
-            None => return Err(CarveError::NotCarved),
-        };
-        carved.tags.remove(range);
-        carved.blocks.remove(&first);
-        Ok(())
-    }
 }

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use crate::object::Bo;
+use crate::bo::Bo;
 use crate::place::MemoryType;
 
 /// The object was freed.

@@ -4,45 +4,17 @@ use alloc::vec::Vec;
 
 use pgmap_alloc::PgmapOps;
 
-use crate::account::{Owner, Protection};
+use crate::account::Protection;
+use crate::bo::{Bo, Candidate};
 use crate::error::{EvictError, Failure};
+use crate::fill::Ask;
+use crate::job::{Job, Part, Shut};
 use crate::lru::Cursor;
 use crate::manager::Manager;
-use crate::mover::{Mover, Piece};
-use crate::object::{Bo, Priority, Segments};
+use crate::mover::Mover;
+use crate::piece::Piece;
 use crate::place::{MemoryType, Place, Placement};
-use crate::resource::Ask;
-use crate::validate::{Job, Part};
-
-/// The memory types in which room is being made already, further up: nobody is pushed out of those again, so pushing out one
-/// object to push out another ends.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Shut(u32);
-
-impl Shut {
-    pub(crate) fn has(self, memory: MemoryType) -> bool {
-        self.0 >> memory.index() & 1 != 0
-    }
-
-    pub(crate) fn and(self, memory: MemoryType) -> Shut {
-        Shut(self.0 | 1 << memory.index())
-    }
-}
-
-/// An object that is about to be pushed out for another's need.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate {
-    /// The object.
-    pub bo: Bo,
-    /// Its length in pages.
-    pub pages: u64,
-    /// Who is charged for it.
-    pub owner: Owner,
-    /// How much it is worth keeping.
-    pub priority: Priority,
-    /// The place where room is needed.
-    pub place: Place,
-}
+use crate::segment::Segments;
 
 /// A walk over those who might go.
 struct Walk {

@@ -4,13 +4,14 @@ use alloc::vec::Vec;
 
 use pgmap_alloc::{Order, PgmapOps};
 
+use crate::bo::Bo;
 use crate::error::{Failure, FaultError};
-use crate::evict::Shut;
+use crate::fill::Ask;
+use crate::job::Shut;
 use crate::manager::Manager;
 use crate::mover::Mover;
-use crate::object::{Bo, Pages};
 use crate::place::{Flags, Place};
-use crate::resource::Ask;
+use crate::segment::Pages;
 
 /// What a fault brought in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

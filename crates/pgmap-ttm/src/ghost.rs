@@ -8,29 +8,12 @@ use alloc::vec::Vec;
 
 use pgmap_alloc::PgmapOps;
 
-use crate::account::Owner;
+use crate::bo::Bo;
 use crate::error::{FenceError, WaitError};
 use crate::manager::{Manager, Step};
-use crate::mover::{Mover, Ticket};
-use crate::object::{Bo, Pages, Segments};
+use crate::mover::Mover;
 use crate::place::MemoryType;
-
-pub(crate) struct Ghost<'p, O: PgmapOps<Data = usize>> {
-    /// The object that goes back to `old` if the copy failed; none if nobody wants it back.
-    pub(crate) home: Option<usize>,
-    pub(crate) owner: Owner,
-    pub(crate) ticket: Ticket,
-    /// The object's pages that moved.
-    pub(crate) moved: Vec<Pages>,
-    /// Where they stood.
-    pub(crate) old: Segments<'p, O>,
-}
-
-impl<O: PgmapOps<Data = usize>> Ghost<'_, O> {
-    pub(crate) fn pages_in(&self, memory: MemoryType) -> u64 {
-        self.old.iter().filter(|(_, s)| s.piece.memory == memory).map(|(_, s)| s.cost()).sum()
-    }
-}
+use crate::segment::{Ghost, Segments};
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Waits until no copy into the object is under way. After that its pieces hold its bytes.

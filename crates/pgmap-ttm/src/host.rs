@@ -5,7 +5,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::error::{CopyError, FenceError};
-use crate::mover::{Mover, Piece, Ticket};
+use crate::mover::Mover;
+use crate::piece::{Piece, Ticket};
 use crate::place::MemoryType;
 
 /// Copies between arrays of bytes.
@@ -103,9 +104,22 @@ impl HostMover {
                 self.spoiled.push(self.done);
             }
             for (from, to) in copy.from.iter().zip(&copy.to) {
-                let bytes = if copy.spoil { vec![0xdb; self.range(*to).len()] } else { self.bytes(*from).to_vec() };
-                self.bytes_mut(*to).copy_from_slice(&bytes);
+                if copy.spoil {
+                    self.bytes_mut(*to).fill(0xdb);
+                } else {
+                    self.copy_bytes(*from, *to);
+                }
             }
+        }
+    }
+
+    fn copy_bytes(&mut self, from: Piece, to: Piece) {
+        let (source, target) = (self.range(from), self.range(to));
+        let arenas = [from.memory.index(), to.memory.index()];
+        match self.arenas.get_disjoint_mut(arenas) {
+            Ok([a, b]) => b[target].copy_from_slice(&a[source]),
+            // Both in the same one.
+            Err(_) => self.arenas[arenas[0]].copy_within(source, target.start),
         }
     }
 

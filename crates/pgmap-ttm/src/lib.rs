@@ -55,27 +55,35 @@
 
 extern crate alloc;
 
-// words: plain values
+// Layers: a file uses only files of the layers above it, and a test says in which order those of one layer stand.
+
+// Words: plain values.
+mod bo;
 mod error;
 mod mover;
+mod piece;
 mod place;
 
-// mechanism: each file keeps one book and knows nothing of the others
+// Mechanism: each file keeps one book, or does one thing, and knows no manager.
 mod account;
+mod carve;
+mod fill;
+mod job;
 mod lru;
 mod object;
 mod pick;
 mod resource;
+mod segment;
 
-// composition: the manager, one verb a file
+// Composition: the manager, and its verbs, a few to a file.
+mod manager;
+
 mod audit;
-mod bulk;
-mod carve;
+mod device;
 mod evict;
 mod fault;
 mod ghost;
-mod lookup;
-mod manager;
+mod lists;
 mod pin;
 mod promote;
 mod relocate;
@@ -85,21 +93,21 @@ mod validate;
 #[cfg(feature = "host")]
 mod host;
 
-pub use account::{Owner, Shares, Usage};
+pub use account::{Shares, Usage};
 pub use audit::{Audit, Inconsistency};
-pub use bulk::{Bulk, LruCursor};
+pub use bo::{Bo, ByObject, Candidate, ObjectInfo, ObjectParams, Owner, Priority};
+pub use device::Holder;
 pub use error::{
     AddError, BulkError, CarveError, CopyError, CreateError, EvictError, FaultError, FenceError, FreeError, LookupError, PinError,
     SharesError, Stale, UnknownMemory, UnpinError, UnplugError, ValidateError, WaitError,
 };
-pub use evict::Candidate;
 pub use fault::Faulted;
 #[cfg(feature = "host")]
 pub use host::HostMover;
-pub use lookup::Holder;
+pub use lists::{Bulk, LruCursor};
 pub use manager::{Counters, Manager, Step};
-pub use mover::{Mover, Piece, Ticket};
-pub use object::{Bo, ByObject, ObjectInfo, ObjectParams, Priority};
+pub use mover::Mover;
+pub use piece::{Piece, Ticket};
 pub use place::{Flags, MemoryType, Pass, Place, Placement, Window};
 pub use promote::Promoted;
 pub use resource::{MemoryUsage, ResourceManager};

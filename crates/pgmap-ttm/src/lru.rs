@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use intrusive_collections::{Bound, KeyAdapter, RBTree, RBTreeLink, intrusive_adapter};
 
-use crate::object::Priority;
+use crate::bo::Priority;
 use crate::place::MemoryType;
 
 struct Node {

@@ -8,15 +8,16 @@ use hashbrown::HashMap;
 use pgmap_alloc::PgmapOps;
 use slab::Slab;
 
-use crate::account::{Accounts, Owner, Shares, Usage};
+use crate::account::{Accounts, Shares, Usage};
+use crate::bo::{Bo, ByObject, Candidate, ObjectInfo, ObjectParams, Owner, Priority};
 use crate::error::{AddError, CreateError, FreeError, SharesError, Stale, UnknownMemory};
-use crate::evict::Candidate;
-use crate::ghost::Ghost;
 use crate::lru::Lru;
-use crate::mover::{Mover, Piece, Ticket};
-use crate::object::{Bo, ByObject, Object, ObjectInfo, ObjectParams, Priority, Segments};
+use crate::mover::Mover;
+use crate::object::Object;
+use crate::piece::{Piece, Ticket};
 use crate::place::MemoryType;
-use crate::resource::{Kind, MemoryUsage, ResourceManager, Segment};
+use crate::resource::{Kind, MemoryUsage, ResourceManager};
+use crate::segment::{Ghost, Segment, Segments};
 
 /// A step at which a fault hook can make a verb fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,10 +2,10 @@
 
 use pgmap_alloc::PgmapOps;
 
+use crate::bo::Bo;
 use crate::error::{PinError, UnpinError};
 use crate::manager::Manager;
 use crate::mover::Mover;
-use crate::object::Bo;
 
 impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
     /// Pins an object where it stands, after waiting until it stands there; pins are counted.

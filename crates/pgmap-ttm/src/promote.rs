@@ -4,12 +4,11 @@ use alloc::vec::Vec;
 
 use pgmap_alloc::PgmapOps;
 
+use crate::bo::Priority;
 use crate::error::{CopyError, Failure};
-use crate::evict::Shut;
+use crate::job::{Job, Part, Shut};
 use crate::manager::Manager;
 use crate::mover::Mover;
-use crate::object::Priority;
-use crate::validate::{Job, Part};
 
 /// What came back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 use pgmap_alloc::PgmapOps;
 
 use crate::error::{CopyError, Failure};
-use crate::evict::Shut;
-use crate::ghost::Ghost;
+use crate::fill::{Ask, Short};
+use crate::job::Shut;
 use crate::manager::{Manager, Step};
-use crate::mover::{Mover, Piece, Ticket};
-use crate::object::{Object, Pages, Segments};
+use crate::mover::Mover;
+use crate::object::Object;
+use crate::piece::{Piece, Ticket};
 use crate::place::{Flags, MemoryType, Place};
-use crate::resource::{Ask, Short};
+use crate::segment::{Ghost, Pages, Segments};
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// What an ask is charged for, if it could be met with everybody else out of the way.

@@ -1,17 +1,16 @@
 //! One memory type: the folios of a pgmap, or pages of the host, and the segments of objects that are made of them.
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use hashbrown::HashMap;
-use pgmap_alloc::{Folio, Order, Pgmap, PgmapOps};
+use pgmap_alloc::{Order, Pgmap, PgmapOps};
 use rangemap::RangeSet;
 
 use crate::carve::CarveOuts;
-use crate::mover::Piece;
-use crate::object::{Pages, Segments};
-use crate::pick::Search;
+use crate::fill::{Ask, Short, take_folios, take_host_pages};
+use crate::piece::Piece;
 use crate::place::{Flags, MemoryType, Place};
+use crate::segment::{Segment, Segments};
 
 /// How full a memory type is, in pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,24 +51,6 @@ pub(crate) enum Kind<'p, O: PgmapOps<Data = usize>> {
         free: RangeSet<u64>,
     },
 }
-
-/// Consecutive pages of an object that stand in consecutive pages of one memory type.
-pub(crate) struct Segment<'p, O: PgmapOps<Data = usize>> {
-    pub(crate) piece: Piece,
-    temporary: bool,
-    folio: Option<Folio<'p, O, 8>>,
-}
-
-/// What is asked of a memory type: room for these pages of an object.
-pub(crate) struct Ask<'a> {
-    pub(crate) key: usize,
-    pub(crate) place: &'a Place,
-    pub(crate) runs: &'a [Pages],
-    pub(crate) largest: Order,
-}
-
-/// A refusal, with how many pages were missing when the search gave up.
-pub(crate) struct Short(pub(crate) u64);
 
 impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
     /// The device memory of `pgmap`.
@@ -143,145 +124,4 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
 
 fn length(range: &Range<u64>) -> u64 {
     range.end.saturating_sub(range.start)
-}
-
-/// Takes folios as large as allowed and possible, until the ask is met; what was taken before a refusal is put by its drop.
-fn take_folios<'p, O: PgmapOps<Data = usize>>(
-    pgmap: &'p Pgmap<'p, O>,
-    end: u64,
-    memory: MemoryType,
-    ask: &Ask<'_>,
-) -> Result<Segments<'p, O>, Short> {
-    let mut taken = Segments::new();
-    let temporary = ask.place.flags.contains(Flags::TEMPORARY);
-    if ask.contiguous() {
-        // One folio that covers it all, until the pool can trim.
-        let order = Order::covering(ask.pages()).filter(|_| ask.runs.len() == 1).ok_or(Short(ask.pages()))?;
-        let folio = Search::new(end, ask.place, order).next(pgmap, ask.key).map_err(|_| Short(order.pages()))?;
-        let piece = Piece { memory, first: folio.offset().get(), pages: ask.pages() };
-        taken.extend(ask.runs.first().map(|run| (run.start, Segment { piece, temporary, folio: Some(folio) })));
-        return Ok(taken);
-    }
-    let mut left = ask.pages();
-    let mut largest = ask.largest.min(pgmap.largest_order());
-    let mut search: Option<(Order, Search)> = None;
-    for run in ask.runs {
-        let mut page = run.start;
-        while page < run.end {
-            let order = Order::fitting(run.end - page).map_or(Order::ZERO, |fitting| fitting.min(largest));
-            let (_, from) = match &mut search {
-                Some(going) if going.0 == order => going,
-                other => other.insert((order, Search::new(end, ask.place, order))),
-            };
-            match from.next(pgmap, ask.key) {
-                Ok(folio) => {
-                    let piece = Piece { memory, first: folio.offset().get(), pages: order.pages() };
-                    taken.push((page, Segment { piece, temporary, folio: Some(folio) }));
-                    page += order.pages();
-                    left -= order.pages();
-                }
-                // No run of this order is idle, so none of a larger one either: go on with half.
-                Err(_) => match order.get().checked_sub(1).and_then(|lower| Order::new(lower).ok()) {
-                    Some(lower) => largest = lower,
-                    None => return Err(Short(left)),
-                },
-            }
-        }
-    }
-    Ok(taken)
-}
-
-fn take_host_pages<'p, O: PgmapOps<Data = usize>>(
-    free: &mut RangeSet<u64>,
-    memory: MemoryType,
-    ask: &Ask<'_>,
-) -> Result<Segments<'p, O>, Short> {
-    let parts = host_parts(free, ask)?;
-    let temporary = ask.place.flags.contains(Flags::TEMPORARY);
-    let mut taken = Segments::new();
-    let mut parts = parts.into_iter();
-    let mut part = parts.next().unwrap_or_default();
-    for run in ask.runs {
-        let mut page = run.start;
-        while page < run.end {
-            if part.is_empty() {
-                part = parts.next().ok_or(Short(run.end - page))?;
-            }
-            let pages = (run.end - page).min(part.end - part.start);
-            let piece = Piece { memory, first: part.start, pages };
-            taken.push((page, Segment { piece, temporary, folio: None }));
-            part.start += pages;
-            page += pages;
-        }
-    }
-    for (_, segment) in &taken {
-        free.remove(segment.piece.first..segment.piece.first + segment.piece.pages);
-    }
-    Ok(taken)
-}
-
-/// The free ranges to use, first fit, together exactly as long as the ask.
-fn host_parts(free: &RangeSet<u64>, ask: &Ask<'_>) -> Result<Vec<Range<u64>>, Short> {
-    let window = ask.place.window;
-    let mut inside: Vec<Range<u64>> =
-        free.iter().map(|r| r.start.max(window.first)..r.end.min(window.last)).filter(|r| !r.is_empty()).collect();
-    let top_down = ask.place.flags.contains(Flags::TOP_DOWN);
-    if top_down {
-        inside.reverse();
-    }
-    let mut left = ask.pages();
-    let mut parts = Vec::new();
-    for range in inside {
-        let length = range.end - range.start;
-        if left == 0 || ask.contiguous() && length < left {
-            continue;
-        }
-        let pages = length.min(left);
-        parts.push(if top_down { range.end - pages..range.end } else { range.start..range.start + pages });
-        left -= pages;
-    }
-    if left == 0 { Ok(parts) } else { Err(Short(left)) }
-}
-
-impl Ask<'_> {
-    pub(crate) fn pages(&self) -> u64 {
-        self.runs.iter().map(|run| run.end - run.start).sum()
-    }
-
-    fn contiguous(&self) -> bool {
-        self.place.flags.contains(Flags::CONTIGUOUS)
-    }
-}
-
-impl<O: PgmapOps<Data = usize>> Segment<'_, O> {
-    /// The pages that it takes, which are more than it holds where one folio covers a contiguous object.
-    pub(crate) fn cost(&self) -> u64 {
-        self.folio.as_ref().map_or(self.piece.pages, |folio| folio.order().pages())
-    }
-
-    /// Whether it may stay where it is for an object that belongs at `place`.
-    pub(crate) fn suits(&self, place: &Place) -> bool {
-        let Piece { memory, first, pages } = self.piece;
-        !self.temporary && memory == place.memory && place.window.contains(first, pages)
-    }
-
-    pub(crate) fn is_folio(&self) -> bool {
-        self.folio.is_some()
-    }
-
-    /// Whether someone else holds a reference to its folio: then its pages are in use and must not move.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.folio.as_ref().is_some_and(|folio| folio.refs() > 1)
-    }
-
-    /// Cuts host pages in two and returns the second part; a folio stays whole.
-    pub(crate) fn cut(&mut self, pages: u64) -> Option<Self> {
-        let Piece { memory, first, pages: all } = self.piece;
-        if self.is_folio() || pages == 0 || pages >= all {
-            return None;
-        }
-        self.piece.pages = pages;
-        let piece = Piece { memory, first: first + pages, pages: all - pages };
-        Some(Segment { piece, temporary: self.temporary, folio: None })
-    }
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use pgmap_alloc::{Killed, PgmapOps};
 
 use crate::error::UnplugError;
-use crate::evict::Shut;
+use crate::job::Shut;
 use crate::manager::Manager;
 use crate::mover::Mover;
 use crate::place::MemoryType;

@@ -4,30 +4,14 @@ use alloc::vec::Vec;
 
 use pgmap_alloc::PgmapOps;
 
+use crate::bo::Bo;
 use crate::error::{Failure, ValidateError};
-use crate::evict::Shut;
+use crate::fill::Ask;
+use crate::job::{Job, Part, Shut};
 use crate::manager::Manager;
 use crate::mover::Mover;
-use crate::object::{Bo, Pages};
-use crate::place::{MemoryType, Place, Placement};
-use crate::resource::Ask;
-
-/// What of an object is to move.
-#[derive(Clone, Copy)]
-pub(crate) enum Part {
-    /// Whatever is not where the placement wants it, pages that stand nowhere included.
-    Misplaced,
-    /// Its pages in one memory type.
-    In(MemoryType),
-}
-
-/// One object's way to one of several places.
-pub(crate) struct Job<'a> {
-    pub(crate) key: usize,
-    pub(crate) part: Part,
-    pub(crate) places: &'a [Place],
-    pub(crate) shut: Shut,
-}
+use crate::place::{Place, Placement};
+use crate::segment::Pages;
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Brings an object where `placement` wants it, and makes it the youngest; says whether it had to move.

@@ -253,3 +253,11 @@ fn dropping_a_manager_waits_and_gives_everything_back() {
     assert_eq!(waited.load(Ordering::Relaxed), 1);
     assert_idle(&pgmap);
 }
+
+#[test]
+fn a_manager_can_be_put_behind_one_lock() {
+    fn shareable<T: Send + Sync>() {}
+    fn movable<T: Send>() {}
+    movable::<Man<'static>>();
+    shareable::<std::sync::Mutex<Man<'static>>>();
+}

@@ -1,12 +1,13 @@
-//! From a page of device memory back to whoever has it, for eviction from outside and for memory failures.
+//! Pages of device memory by their offset: who has one, and which nobody may have.
 
 use pgmap_alloc::{Lookup, Offset, PgmapOps};
 
-use crate::error::LookupError;
+use crate::bo::Bo;
+use crate::error::{CarveError, LookupError};
 use crate::manager::Manager;
-use crate::mover::{Mover, Piece};
-use crate::object::Bo;
-use crate::place::MemoryType;
+use crate::mover::Mover;
+use crate::piece::Piece;
+use crate::place::{MemoryType, Window};
 use crate::resource::Kind;
 
 /// Who has a page of device memory.
@@ -49,5 +50,33 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
             Some((_, segment)) if stands(segment.piece) => Ok(Holder::Object { bo: self.bo(key), page: first + (page - head) }),
             _ => Ok(Holder::Ghost),
         }
+    }
+
+    /// Takes the pages of `window` out of use for objects, all or none; `tag` says what for.
+    pub fn carve_out(&mut self, memory: MemoryType, window: Window, tag: u32) -> Result<(), CarveError> {
+        let index = self.known(memory).map_err(|_| CarveError::UnknownMemory(memory))?;
+        if window.first >= window.last {
+            return Err(CarveError::EmptyWindow);
+        }
+        self.reap();
+        match &mut self.memories[index].kind {
+            Kind::Device { pgmap, carved, .. } => carved.carve(pgmap, window, tag),
+            Kind::Host { .. } => Err(CarveError::NotDevice(memory)),
+        }
+    }
+
+    /// Gives the carve-out that `page` lies in back.
+    pub fn give_back(&mut self, memory: MemoryType, page: u64) -> Result<(), CarveError> {
+        let index = self.known(memory).map_err(|_| CarveError::UnknownMemory(memory))?;
+        let Kind::Device { carved, .. } = &mut self.memories[index].kind else {
+            return Err(CarveError::NotDevice(memory));
+        };
+        let (range, first) = match carved.tags.get_key_value(&page) {
+            Some((range, (_, first))) => (range.clone(), *first),
+            None => return Err(CarveError::NotCarved),
+        };
+        carved.tags.remove(range);
+        carved.blocks.remove(&first);
+        Ok(())
     }
 }

@@ -2,11 +2,11 @@
 
 use pgmap_alloc::PgmapOps;
 
+use crate::bo::{Bo, Priority};
 use crate::error::{BulkError, Stale, UnknownMemory};
 use crate::lru::Cursor;
 use crate::manager::Manager;
 use crate::mover::Mover;
-use crate::object::{Bo, Priority};
 use crate::place::MemoryType;
 
 /// Objects that are used together, and so become the youngest together.
