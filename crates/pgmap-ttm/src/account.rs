@@ -63,6 +63,13 @@ impl Accounts {
         self.usage.entry((owner, memory)).or_default().shares = shares;
     }
 
+    pub(crate) fn forget(&mut self, owner: Owner) {
+        self.usage.retain(|(of, _), usage| *of != owner || usage.pages > 0);
+        for (_, usage) in self.usage.iter_mut().filter(|((of, _), _)| *of == owner) {
+            *usage = Usage { pages: usage.pages, peak: usage.pages, shares: Shares::default() };
+        }
+    }
+
     /// Charges all of `pages`, or says by how many the owner would be over its limit.
     pub(crate) fn try_charge(&mut self, owner: Owner, memory: MemoryType, pages: u64) -> Result<(), u64> {
         let usage = self.usage.entry((owner, memory)).or_default();

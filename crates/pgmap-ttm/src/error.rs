@@ -58,6 +58,9 @@ pub enum AddError {
     /// No pages.
     #[error("a memory type needs at least one page")]
     NoPages,
+    /// The host has no memory for it.
+    #[error("the host has no memory for it")]
+    OutOfMemory,
     /// The pgmap's pages are of another size than the manager's.
     #[error("the pgmap's pages are of 2^{pgmap} bytes, the manager's of 2^{manager}")]
     PageShift {

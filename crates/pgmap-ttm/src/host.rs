@@ -1,10 +1,10 @@
 //! A mover without a device: every memory type is an array of bytes, and copies are done late on purpose.
 
 use alloc::collections::VecDeque;
-use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use crate::error::{CopyError, FenceError};
+use crate::error::{AddError, CopyError, FenceError};
 use crate::mover::Mover;
 use crate::piece::{Piece, Ticket};
 use crate::place::MemoryType;
@@ -15,7 +15,7 @@ use crate::place::MemoryType;
 /// frees or reads pages too soon finds the wrong bytes.
 #[derive(Debug)]
 pub struct HostMover {
-    page_bytes: usize,
+    page_shift: u32,
     arenas: Vec<Vec<u8>>,
     /// Copies that were started and not done yet, oldest first.
     started: VecDeque<Copy>,
@@ -41,7 +41,7 @@ impl HostMover {
     /// A mover for pages of `2^page_shift` bytes, without memory.
     pub fn new(page_shift: u32, delay: u64) -> HostMover {
         HostMover {
-            page_bytes: 1 << page_shift,
+            page_shift,
             arenas: Vec::new(),
             started: VecDeque::new(),
             delay,
@@ -56,8 +56,13 @@ impl HostMover {
     }
 
     /// Adds the bytes of the next memory type, in the order in which the manager is given them; as far as its last page.
-    pub fn add(&mut self, pages: u64) {
-        self.arenas.push(vec![0; pages as usize * self.page_bytes]);
+    pub fn add(&mut self, pages: u64) -> Result<(), AddError> {
+        let bytes = self.byte(pages).ok_or(AddError::OutOfMemory)?;
+        let mut arena = Vec::new();
+        arena.try_reserve_exact(bytes).map_err(|_| AddError::OutOfMemory)?;
+        arena.resize(bytes, 0);
+        self.arenas.push(arena);
+        Ok(())
     }
 
     /// There is no direct way between `from` and `to`, only one through `via`.
@@ -81,45 +86,57 @@ impl HostMover {
         self.started.clear();
     }
 
-    /// The bytes of a piece.
-    pub fn bytes(&self, piece: Piece) -> &[u8] {
-        &self.arenas[piece.memory.index()][self.range(piece)]
+    /// The bytes of a piece; none if there is no such memory.
+    pub fn bytes(&self, piece: Piece) -> Option<&[u8]> {
+        self.arenas.get(piece.memory.index())?.get(self.range(piece)?)
     }
 
-    /// The bytes of a piece, to write to.
-    pub fn bytes_mut(&mut self, piece: Piece) -> &mut [u8] {
-        let range = self.range(piece);
-        &mut self.arenas[piece.memory.index()][range]
+    /// The bytes of a piece, to write to; none if there is no such memory.
+    pub fn bytes_mut(&mut self, piece: Piece) -> Option<&mut [u8]> {
+        let range = self.range(piece)?;
+        self.arenas.get_mut(piece.memory.index())?.get_mut(range)
     }
 
-    fn range(&self, piece: Piece) -> core::ops::Range<usize> {
-        piece.first as usize * self.page_bytes..(piece.first + piece.pages) as usize * self.page_bytes
+    fn range(&self, piece: Piece) -> Option<Range<usize>> {
+        Some(self.byte(piece.first)?..self.byte(piece.first.checked_add(piece.pages)?)?)
+    }
+
+    /// Where a page begins.
+    fn byte(&self, page: u64) -> Option<usize> {
+        let bytes = 1u64.checked_shl(self.page_shift)?.checked_mul(page)?;
+        usize::try_from(bytes).ok()
     }
 
     fn do_until(&mut self, ticket: u64) {
         while self.done < ticket.min(self.last) {
             self.done += 1;
             let Some(copy) = self.started.pop_front() else { continue };
-            if copy.spoil {
-                self.spoiled.push(self.done);
-            }
+            let mut good = !copy.spoil;
             for (from, to) in copy.from.iter().zip(&copy.to) {
                 if copy.spoil {
-                    self.bytes_mut(*to).fill(0xdb);
+                    self.bytes_mut(*to).into_iter().for_each(|bytes| bytes.fill(0xdb));
                 } else {
-                    self.copy_bytes(*from, *to);
+                    good &= self.copy_bytes(*from, *to).is_some();
                 }
+            }
+            if !good {
+                self.spoiled.push(self.done);
             }
         }
     }
 
-    fn copy_bytes(&mut self, from: Piece, to: Piece) {
-        let (source, target) = (self.range(from), self.range(to));
+    /// None if one of the pieces does not exist.
+    fn copy_bytes(&mut self, from: Piece, to: Piece) -> Option<()> {
+        let (source, target) = (self.range(from)?, self.range(to)?);
         let arenas = [from.memory.index(), to.memory.index()];
-        match self.arenas.get_disjoint_mut(arenas) {
-            Ok([a, b]) => b[target].copy_from_slice(&a[source]),
+        if let Ok([a, b]) = self.arenas.get_disjoint_mut(arenas) {
+            let (a, b) = (a.get(source)?, b.get_mut(target)?);
+            (a.len() == b.len()).then(|| b.copy_from_slice(a))
+        } else {
             // Both in the same one.
-            Err(_) => self.arenas[arenas[0]].copy_within(source, target.start),
+            let arena = self.arenas.get_mut(arenas[0])?;
+            let fits = source.len() == target.len() && source.end.max(target.end) <= arena.len();
+            fits.then(|| arena.copy_within(source, target.start))
         }
     }
 

@@ -22,8 +22,8 @@
 //!
 //! // A mover without a device: two arrays of bytes, in the order in which the manager gets its memory.
 //! let mut mover = HostMover::new(12, 0);
-//! mover.add(512);
-//! mover.add(2048);
+//! mover.add(512).expect("2 MiB");
+//! mover.add(2048).expect("8 MiB");
 //! let mut manager = Manager::new(mover, 12);
 //! let device = Place::new(manager.add(ResourceManager::device(&pgmap)).expect("the same page size"));
 //! let host = Place::new(manager.add(ResourceManager::host(2048)).expect("not empty"));

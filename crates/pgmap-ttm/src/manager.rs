@@ -186,7 +186,8 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         Ok(first.filter(|first| memories.all(|memory| memory == *first)))
     }
 
-    /// Says that the device uses the object's pages until `ticket`, which is of the mover's timeline.
+    /// Says that the device uses the object's pages until `ticket`: a point of the mover's timeline that something which was
+    /// started already will reach.
     pub fn used_until(&mut self, bo: Bo, ticket: Ticket) -> Result<(), Stale> {
         let key = self.find(bo)?;
         let object = &mut self.objects[key];
@@ -207,6 +208,11 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// What an owner has of one memory type.
     pub fn owner_usage(&self, owner: Owner, memory: MemoryType) -> Usage {
         self.accounts.usage(owner, memory)
+    }
+
+    /// Forgets an owner's shares and peaks everywhere; pages that it has stay charged.
+    pub fn forget_owner(&mut self, owner: Owner) {
+        self.accounts.forget(owner);
     }
 
     /// How full a memory type is.
@@ -263,6 +269,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
 
     pub(crate) fn known(&self, memory: MemoryType) -> Result<usize, UnknownMemory> {
         if memory.index() < self.memories.len() { Ok(memory.index()) } else { Err(UnknownMemory { memory }) }
+    }
+
+    pub(crate) fn bytes(&self, pages: u64) -> u64 {
+        pages.saturating_mul(1u64.checked_shl(self.page_shift).unwrap_or(u64::MAX))
     }
 
     pub(crate) fn injected(&mut self, step: Step) -> bool {

@@ -106,7 +106,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             return Err(CopyError::Failed);
         }
         let pages: u64 = from.iter().map(|piece| piece.pages).sum();
-        let ticket = self.mover.copy(&from, &to, pages << self.page_shift)?;
+        let ticket = self.mover.copy(&from, &to, self.bytes(pages))?;
         self.last_ticket = ticket;
         self.counters.copies += 1;
         self.counters.pages_copied += pages;

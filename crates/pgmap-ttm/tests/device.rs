@@ -68,7 +68,7 @@ fn fault_of_a_page_that_stands_nowhere_copies_nothing() {
 fn fault_refuses_what_cannot_be() {
     let (a, b) = (pgmap(16), pgmap(16));
     let mut mover = HostMover::new(SHIFT, DELAY);
-    [16, 16].into_iter().for_each(|pages| mover.add(pages));
+    [16, 16].into_iter().for_each(|pages| mover.add(pages).unwrap());
     let mut m: Man<'_> = Manager::new(mover, SHIFT);
     let first = m.add(ResourceManager::device(&a)).unwrap();
     let second = m.add(ResourceManager::device(&b)).unwrap();
@@ -226,6 +226,10 @@ fn bad_input_is_refused_and_changes_nothing() {
         m.add(ResourceManager::host(1)).unwrap();
     }
     assert_eq!(m.add(ResourceManager::host(1)), Err(AddError::TooMany));
+    let mut mover = HostMover::new(70, 0);
+    assert_eq!(mover.add(1), Err(AddError::OutOfMemory));
+    assert_eq!(HostMover::new(SHIFT, 0).add(u64::MAX), Err(AddError::OutOfMemory));
+    assert_eq!(mover.bytes(Piece { memory: r.vram, first: u64::MAX, pages: 2 }), None);
     check(&mut r.m, again, 2);
     r.finish(&[again]);
 }

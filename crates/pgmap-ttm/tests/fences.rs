@@ -191,7 +191,7 @@ fn req_55_a_lost_device_takes_nothing_that_had_not_left() {
 fn req_55_a_move_waits_for_the_one_before() {
     let (a, b) = (pgmap(16), pgmap(16));
     let mut mover = HostMover::new(SHIFT, 8);
-    [16, 16, 64].into_iter().for_each(|pages| mover.add(pages));
+    [16, 16, 64].into_iter().for_each(|pages| mover.add(pages).unwrap());
     let mut m: Man<'_> = Manager::new(mover, SHIFT);
     let (a, b) = (m.add(ResourceManager::device(&a)).unwrap(), m.add(ResourceManager::device(&b)).unwrap());
     let host = Place::new(m.add(ResourceManager::host(64)).unwrap());
@@ -241,7 +241,7 @@ fn dropping_a_manager_waits_and_gives_everything_back() {
     let waited = Arc::new(AtomicU64::new(0));
     {
         let mut mover = HostMover::new(SHIFT, DELAY);
-        [16, 16].into_iter().for_each(|pages| mover.add(pages));
+        [16, 16].into_iter().for_each(|pages| mover.add(pages).unwrap());
         let mut m = Manager::new(Watched(mover, Arc::clone(&waited)), SHIFT);
         let vram = m.add(ResourceManager::device(&pgmap)).unwrap();
         let host = Place::new(m.add(ResourceManager::host(16)).unwrap());

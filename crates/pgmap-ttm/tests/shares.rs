@@ -78,6 +78,10 @@ fn req_56_max_makes_the_owner_give_up_its_own() {
     assert_eq!((r.home(a[1]), r.home(a[2])), (Some(r.vram), Some(r.vram)), "nobody goes in vain");
     let usage = r.m.owner_usage(A, r.vram);
     assert_eq!((usage.pages, usage.peak), (8, 8));
+    r.m.forget_owner(A);
+    let usage = r.m.owner_usage(A, r.vram);
+    assert_eq!((usage.pages, usage.shares), (8, Shares::default()), "what it has stays charged");
+    r.m.forget_owner(Owner(9));
     let unordered = Shares { min: 3, low: 2, max: 4 };
     assert_eq!(r.m.set_shares(A, r.vram, unordered), Err(SharesError::Unordered));
     for (seed, bo) in (0..).zip(&a) {

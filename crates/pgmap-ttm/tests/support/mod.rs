@@ -27,7 +27,7 @@ pub struct Rig<'p> {
 pub fn rig<'p>(pgmap: &'p Pgmap<'p, ByObject>, host: u64) -> Rig<'p> {
     let mut mover = HostMover::new(SHIFT, DELAY);
     let end = pgmap.ranges().map(|range| range.first.get() + range.pages).max().unwrap();
-    [end, host, 256].into_iter().for_each(|pages| mover.add(pages));
+    [end, host, 256].into_iter().for_each(|pages| mover.add(pages).unwrap());
     let mut m = Manager::new(mover, SHIFT);
     let vram = m.add(ResourceManager::device(pgmap)).unwrap();
     let host = m.add(ResourceManager::host(host)).unwrap();
@@ -93,9 +93,10 @@ pub fn order(order: u32) -> Order {
     Order::new(order).unwrap()
 }
 
-pub fn byte(seed: u64, page: u64, at: usize) -> u8 {
-    let word = (seed << 40 ^ page << 16 ^ (at as u64 >> 3)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (word >> (8 * (at & 7))) as u8 ^ 0x5a
+/// What a page of an object holds.
+pub fn contents(seed: u64, page: u64) -> Vec<u8> {
+    let word = |at: u64| (seed << 40 ^ page << 16 ^ at).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (0..1 << (SHIFT - 3)).flat_map(|at| word(at).to_le_bytes()).collect()
 }
 
 fn pages_of(piece: Piece) -> impl Iterator<Item = Piece> {
@@ -108,9 +109,7 @@ pub fn fill(m: &mut Man<'_>, bo: Bo, seed: u64) {
     let pieces: Vec<_> = m.pieces(bo).unwrap().collect();
     for (first, piece) in pieces {
         for (page, piece) in (first..).zip(pages_of(piece)) {
-            for (at, b) in m.mover_mut().bytes_mut(piece).iter_mut().enumerate() {
-                *b = byte(seed, page, at);
-            }
+            m.mover_mut().bytes_mut(piece).unwrap().copy_from_slice(&contents(seed, page));
         }
     }
 }
@@ -127,9 +126,7 @@ pub fn check_resident(m: &mut Man<'_>, bo: Bo, seed: u64) {
     settle(m, bo);
     for (first, piece) in m.pieces(bo).unwrap() {
         for (page, piece) in (first..).zip(pages_of(piece)) {
-            let bytes = m.mover().bytes(piece);
-            let wrong = bytes.iter().enumerate().find(|(at, b)| **b != byte(seed, page, *at));
-            assert_eq!(wrong, None, "page {page} of {bo:?} in {piece:?}");
+            assert!(m.mover().bytes(piece).unwrap() == contents(seed, page), "page {page} of {bo:?} in {piece:?}");
         }
     }
 }
