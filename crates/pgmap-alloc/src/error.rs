@@ -61,8 +61,9 @@ errors! {
     AllocError {
         /// No run of this order exists in the pool even when it is empty.
         TooLarge => "the pool never holds a run of this order",
-        /// No idle run of this order or larger was found.
-        NoSpace => "no idle run is large enough",
+        /// No idle run of this order or larger was found. Per-CPU handles hold `cached` idle pages; they have been asked to give
+        /// them back, so if it is not 0 another try soon may succeed.
+        NoSpace { cached: u64 } => "no idle run is large enough ({cached} idle pages in handles)",
         /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.
         Contended => "runs were in motion during every search",
         /// The pgmap has been killed.

@@ -61,6 +61,7 @@ mod table;
 mod block;
 mod ending;
 mod folio;
+mod local;
 mod pgmap;
 mod report;
 
@@ -69,10 +70,12 @@ pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed};
 pub use error::{AllocError, BuildError, FreeError, GetError, Inconsistency, LookupError, PutError, RequestError};
 pub use folio::Folio;
+
+pub use local::Local;
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use order::{Order, OrderError};
 pub use pgmap::{AfterFree, Freed, Lookup, Pgmap, PgmapOps, Put, Storage, StorageNeeded, storage_needed};
-pub use pool::{GenPool, Params, PlacedRange, PoolNeeds, RangeSlot};
+pub use pool::{GenPool, LocalPool, Params, PlacedRange, PoolNeeds, RangeSlot, Taken};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};
 pub use state::Word;
 pub use table::Table;

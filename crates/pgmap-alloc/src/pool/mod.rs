@@ -29,6 +29,7 @@ mod audit;
 mod fixed;
 mod give_back;
 mod listing;
+mod local;
 mod motion;
 mod ranges;
 mod search;
@@ -45,6 +46,9 @@ use crate::table::Table;
 pub(crate) use audit::Fault;
 use give_back::Spares;
 use listing::Summary;
+use local::Handles;
+pub(crate) use local::Local;
+pub use local::{LocalPool, Taken};
 use motion::Motion;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
@@ -114,6 +118,7 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     motion: Motion,
     hints: Hints,
     spares: Spares,
+    handles: Handles,
     largest: Order,
 }
 
@@ -167,6 +172,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             motion: Motion::new(),
             hints: Hints::new(),
             spares: Spares::new(),
+            handles: Handles::new(),
             largest: Order::ZERO,
         };
         for range in pool.ranges.iter() {
@@ -247,10 +253,11 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
 
     /// Whether `offset` is idle at this moment.
     pub fn is_idle(&self, offset: Offset) -> bool {
-        self.idle_run(offset).is_some()
+        // The tables know no offset beyond the last.
+        self.has_offset(offset) && self.idle_run(offset).is_some()
     }
 
-    /// The largest entry that is wholly idle and holds `offset`.
+    /// The largest entry that is wholly idle and holds `offset`, which lies in a range.
     pub(crate) fn idle_run(&self, offset: Offset) -> Option<Run> {
         (0..=self.shape.top).rev().find_map(|level| {
             let (table, entry) = self.shape.entry(offset, level);

@@ -83,11 +83,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let notes = watch.notes();
             // Tables that are wholly idle but not merged are findable only for orders below their own.
             self.merge_spares(order.get() / Self::RADIX);
-            if let Some(run) = self.search(order) {
+            if let Some(run) = self.search(order).or_else(|| self.take_from_handles(order)) {
                 return Ok(run);
             }
-            if watch.nothing_since(notes) && self.spares.none_below(order.get() / Self::RADIX) {
-                return Err(AllocError::NoSpace);
+            // In this order: a table that is a spare no more was taken out in a motion.
+            if !self.spares_below(order.get() / Self::RADIX) && watch.nothing_since(notes) {
+                return Err(AllocError::NoSpace { cached: self.handles.press() });
             }
             relax();
         }
@@ -95,7 +96,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// The lowest list that has a table for `order`, the tightest run in it; at last the table on top.
-    fn search(&self, order: Order) -> Option<Run> {
+    pub(super) fn search(&self, order: Order) -> Option<Run> {
         while let Some((table, class)) = self.propose(order.get()) {
             let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
             if let Some(run) = self.take_from(level, table, listed, order) {
