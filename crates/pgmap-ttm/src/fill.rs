@@ -44,7 +44,7 @@ pub(crate) fn take_folios<'p, O: PgmapOps<Data = usize>>(
     if ask.contiguous() {
         // One folio that covers it all, until the pool can trim.
         let order = Order::covering(ask.pages()).filter(|_| ask.runs.len() == 1).ok_or(Short(ask.pages()))?;
-        let folio = Search::new(end, ask.place, order).next(pgmap, ask.key).map_err(|_| Short(order.pages()))?;
+        let folio = Search::new(end, ask.place, order).next(pgmap, ask.key).ok_or(Short(order.pages()))?;
         let piece = Piece { memory, first: folio.offset().get(), pages: ask.pages() };
         taken.extend(ask.runs.first().map(|run| (run.start, Segment { piece, temporary, folio: Some(folio) })));
         return Ok(taken);
@@ -61,14 +61,14 @@ pub(crate) fn take_folios<'p, O: PgmapOps<Data = usize>>(
                 other => other.insert((order, Search::new(end, ask.place, order))),
             };
             match from.next(pgmap, ask.key) {
-                Ok(folio) => {
+                Some(folio) => {
                     let piece = Piece { memory, first: folio.offset().get(), pages: order.pages() };
                     taken.push((page, Segment { piece, temporary, folio: Some(folio) }));
                     page += order.pages();
                     left -= order.pages();
                 }
                 // No run of this order is idle, so none of a larger one either: go on with half.
-                Err(_) => match order.get().checked_sub(1).and_then(|lower| Order::new(lower).ok()) {
+                None => match order.get().checked_sub(1).and_then(|lower| Order::new(lower).ok()) {
                     Some(lower) => largest = lower,
                     None => return Err(Short(left)),
                 },

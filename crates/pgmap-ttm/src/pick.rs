@@ -3,7 +3,7 @@
 //! Without a wish, the pgmap chooses. With a window or a direction, aligned offsets are requested one after another, which is
 //! linear in the window; a pool that searches windows itself can replace [`Search::request`] and nothing else.
 
-use pgmap_alloc::{AllocError, Folio, Offset, Order, Pgmap, PgmapOps, RequestError};
+use pgmap_alloc::{Folio, Offset, Order, Pgmap, PgmapOps, RequestError};
 
 use crate::place::{Flags, Place, Window};
 
@@ -32,29 +32,21 @@ impl Search {
         }
     }
 
-    /// The next folio, carrying the object's key.
-    pub(crate) fn next<'p, O: PgmapOps<Data = usize>>(
-        &mut self,
-        pgmap: &'p Pgmap<'p, O>,
-        key: usize,
-    ) -> Result<Folio<'p, O, 8>, AllocError> {
-        if self.anywhere { pgmap.alloc_folio_with(self.order, key) } else { self.request(pgmap, key) }
+    /// The next folio, carrying the object's key; none if there is no more, or the pgmap is dying.
+    pub(crate) fn next<'p, O: PgmapOps<Data = usize>>(&mut self, pgmap: &'p Pgmap<'p, O>, key: usize) -> Option<Folio<'p, O, 8>> {
+        if self.anywhere { pgmap.alloc_folio_with(self.order, key).ok() } else { self.request(pgmap, key) }
     }
 
-    fn request<'p, O: PgmapOps<Data = usize>>(
-        &mut self,
-        pgmap: &'p Pgmap<'p, O>,
-        key: usize,
-    ) -> Result<Folio<'p, O, 8>, AllocError> {
+    fn request<'p, O: PgmapOps<Data = usize>>(&mut self, pgmap: &'p Pgmap<'p, O>, key: usize) -> Option<Folio<'p, O, 8>> {
         while let Some(offset) = self.candidate() {
             match pgmap.request_folio_with(offset, self.order, key) {
-                Ok(folio) => return Ok(folio),
-                Err(RequestError::Dying) => return Err(AllocError::Dying),
+                Ok(folio) => return Some(folio),
+                Err(RequestError::Dying) => return None,
                 // Busy, in motion, or across the end of a range: the next one may do.
                 Err(_) => {}
             }
         }
-        Err(AllocError::NoSpace)
+        None
     }
 
     /// The next aligned offset in the window, which is thereby used up.
