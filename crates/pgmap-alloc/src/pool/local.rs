@@ -190,10 +190,8 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
                     return Ok(run);
                 }
                 self.leave_table(group);
-                let Some((table, class)) = self.pool.own_table(order) else { break };
+                let Some(class) = self.pool.own_table(order, &self.public.own[group]) else { break };
                 self.at_most[group] = class;
-                // Release: pairs with the Acquire in `tables`: the table is filled before others are pointed at it.
-                self.public.own[group].store(table as u64 + 1, Ordering::Release);
             }
         }
         match self.pool.take(order) {
@@ -222,8 +220,8 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     fn leave_table(&mut self, group: usize) {
         let own = &self.public.own[group % GROUPS];
         if let Some(table) = (own.load(Ordering::Relaxed) as usize).checked_sub(1) {
-            own.store(0, Ordering::Relaxed);
             self.pool.disown_table(table);
+            own.store(0, Ordering::Relaxed);
         }
     }
 
@@ -278,9 +276,11 @@ impl<const WORDS: usize> Drop for Local<'_, WORDS> {
 
 /// Tables that belong to handles.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Takes a table with an idle run of `order` off the lists, or makes one from an idle entry above; the caller's until
-    /// [`GenPool::disown_table`].
-    fn own_table(&self, order: Order) -> Option<(usize, u32)> {
+    /// Takes a table with an idle run of `order` off the lists, or makes one from an idle entry above, and puts it where others
+    /// can see it; the caller's until [`GenPool::disown_table`]. Says the order of the largest run to be cut in it.
+    fn own_table(&self, order: Order, place: &AtomicU64) -> Option<u32> {
+        // Release: pairs with the Acquire in `tables`: the table is filled before others are pointed at it.
+        let publish = |table| place.store(table as u64 + 1, Ordering::Release);
         if self.shape.top == 0 {
             return None;
         }
@@ -292,7 +292,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let won = self.set_owned(table);
             self.unlist_all(0, table);
             if won && self.table(0, table).has(order.get()) {
-                return Some((table, if class + 1 == Self::RADIX { Self::RADIX } else { class }));
+                publish(table);
+                return Some(if class + 1 == Self::RADIX { Self::RADIX } else { class });
             }
             if won {
                 self.disown_table(table);
@@ -303,7 +304,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.set_owned(table);
         self.table(0, table).fill();
-        Some((table, Self::RADIX))
+        publish(table);
+        Some(Self::RADIX)
     }
 
     /// Gives a table back to the lists.

@@ -86,7 +86,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             if let Some(run) = self.search(order).or_else(|| self.take_from_handles(order)) {
                 return Ok(run);
             }
-            if watch.nothing_since(notes) && !self.spares_below(order.get() / Self::RADIX) {
+            // In this order: a table that is a spare no more was taken out in a motion.
+            if !self.spares_below(order.get() / Self::RADIX) && watch.nothing_since(notes) {
                 return Err(AllocError::NoSpace { cached: self.handles.press() });
             }
             relax();
