@@ -13,6 +13,8 @@
 //! 2. A run of several words is claimed word by word in rising order; the first word that cannot be had undoes the ones before.
 //!    While that lasts the undone words look taken to others: the pool marks such claims (`pool::motion`).
 //! 3. All zeros is a valid table: nothing is idle here.
+//! 4. Every change of a word is a read-modify-write with Acquire and Release, so all changes of a word are one chain: who comes
+//!    later sees whatever came with the earlier ones ([`Table::meet`], `lifetime`).
 
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata_lines, zero_words};
 
@@ -298,8 +300,10 @@ impl<const WORDS: usize> Table<WORDS> {
 
     /// Fills a table that is wholly ours with idle entries.
     pub(crate) fn fill(&self) {
-        // Release: as in `fill_except`.
-        (0..WORDS).for_each(|index| self.word(index).store(!0, Ordering::Release));
+        // AcqRel: as in `fill_except`.
+        (0..WORDS).for_each(|index| {
+            self.word(index).swap(!0, Ordering::AcqRel);
+        });
     }
 
     /// Fills a table that is wholly ours with idle entries, all but the run of `order` at `entry`: the second half of a split.
@@ -311,9 +315,18 @@ impl<const WORDS: usize> Table<WORDS> {
                 7.. if index >= first && index < first + (1 << (order - 6)) => !0,
                 _ => 0,
             };
-            // Release: hands on what the claim of the entry above acquired. No claim succeeds on a word of zeros, so nobody else
-            // writes it (rule 3).
-            self.word(index).store(!keep, Ordering::Release);
+            // AcqRel: Release hands on what the claim of the entry above acquired; Acquire is rule 4. No claim succeeds on a word
+            // of zeros, so nobody else changes it (rule 3).
+            self.word(index).swap(!keep, Ordering::AcqRel);
+        }
+    }
+
+    /// Joins the chain of changes of every word of the run, without a change (rule 4).
+    pub(crate) fn meet(&self, entry: u32, order: u32) {
+        let first = (entry / 64) as usize;
+        for index in first..first + (1 << order.saturating_sub(6)) {
+            // AcqRel: pairs with every claim and release in the word, before and after.
+            self.word(index).fetch_or(0, Ordering::AcqRel);
         }
     }
 

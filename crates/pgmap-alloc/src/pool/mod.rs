@@ -18,6 +18,7 @@
 //! | give back, and merge upwards | `give_back` |
 //! | which tables to look into | `listing` |
 //! | when a refusal is true | `motion` |
+//! | coming before or after every owner of some pages | `meeting` |
 //! | is all this consistent? | `audit` |
 //!
 //! Splitting claims an entry first: what is below is then wholly ours, and is filled and listed before anyone relies on it.
@@ -29,6 +30,7 @@
 mod shape;
 mod ranges;
 mod motion;
+mod meeting;
 mod listing;
 mod give_back;
 mod search;
