@@ -5,7 +5,7 @@
 
 use crate::error::RetireError;
 use crate::marks::MARKS;
-use crate::offset::{Offset, Phys, Run};
+use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::pgmap::{Failure, Pgmap, PgmapOps};
 use crate::report::RunState;
@@ -48,14 +48,11 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(retirement)
     }
 
-    /// [`Pgmap::retire`] for a machine-check handler, which knows only the physical address.
-    pub fn memory_failure(&self, phys: Phys) -> Result<Retirement, RetireError> {
-        self.retire(self.offset_of(phys).ok_or(RetireError::OutOfRange)?)
-    }
-
-    /// For tests: the same walk that hardware would start for the page at `offset`.
+    /// For tests: the walk that a machine-check handler makes, from the physical address of the page at `offset` to
+    /// [`Pgmap::retire`].
     pub fn inject_memory_failure(&self, offset: Offset) -> Result<Retirement, RetireError> {
-        self.memory_failure(self.phys(offset).ok_or(RetireError::OutOfRange)?)
+        let page = self.phys(offset).and_then(|phys| self.offset_of(phys));
+        self.retire(page.ok_or(RetireError::OutOfRange)?)
     }
 
     /// Whether a page is pending. Retires it if it can be had by now.
