@@ -206,3 +206,14 @@ fn in_use<T: Default + std::fmt::Debug>(values: &[T]) -> Vec<usize> {
     let fresh = format!("{:?}", T::default());
     (0..values.len()).filter(|&index| format!("{:?}", values[index]) != fresh).collect()
 }
+
+/// Ends the process when its thread panics: the others would wait for it for ever.
+pub struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::exit(101);
+        }
+    }
+}
