@@ -43,38 +43,38 @@
 extern crate alloc;
 
 // Words: plain values, no atomics.
-mod error;
-mod memory_type;
-mod offset;
 mod order;
+mod offset;
+mod memory_type;
+mod error;
 mod standing;
 
 // Mechanism.
+mod sync;
+mod memory;
+mod table;
+mod pool;
+mod state;
 mod data;
 mod folios;
 mod lifetime;
 mod marks;
-mod memory;
-mod pool;
-mod state;
-mod sync;
-mod table;
 mod waiters;
 
 // Composition.
-mod block;
-mod ending;
-mod folio;
-mod frozen;
-mod idle;
-mod local;
-mod lookup;
 mod pgmap;
 mod references;
+mod folio;
+mod lookup;
+mod block;
+mod frozen;
+mod share;
 mod report;
 mod retire;
-mod share;
 mod special;
+mod idle;
+mod ending;
+mod local;
 
 pub use block::{Block, Blocks};
 pub use data::{DataCell, DriverData};

@@ -54,7 +54,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
             let run = self.runs.take(order)?;
             let Err(refusal) = self.pgmap.enter_service(run, data) else { return Ok(Folio::adopt(self.pgmap, run.start())) };
             // Not onto the stack: giving a run with a bad page back to the pgmap retires that page.
-            self.pgmap.release(run);
+            self.pgmap.release_refused(run, refusal);
             if refusal == Refusal::Dying {
                 self.runs.drain();
                 return Err(AllocError::Dying);

@@ -247,7 +247,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             let run = self.take_run(order)?;
             let Err(refusal) = self.enter_service(run, data) else { return Ok(run.start()) };
             // Giving a run with a bad page back retires that page, so the next run is another.
-            self.release(run);
+            self.release_refused(run, refusal);
             if refusal == Refusal::Dying {
                 return Err(AllocError::Dying);
             }
@@ -259,7 +259,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub fn request_folio_raw(&self, offset: Offset, order: Order, data: O::Data) -> Result<(), RequestError> {
         let run = self.take_run_at(offset, order)?;
         self.enter_service(run, data).map_err(|refusal| {
-            self.release(run);
+            self.release_refused(run, refusal);
             refusal.into()
         })
     }
@@ -284,14 +284,12 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(run)
     }
 
-    /// Steps 2 to 4 of the walk for an owned run; after a refusal the word is idle again and the run still owned.
+    /// Steps 2 to 4 of the walk for an owned run; after a refusal the word is as before and the run still owned.
     #[inline]
     pub(crate) fn enter_service(&self, run: Run, data: O::Data) -> Result<(), Refusal> {
         let word = self.folios.word(run.start());
         if !word.begin(run.order()) {
-            // Only a word that was written behind our back: leaving the run taken is the safe way to be wrong.
-            debug_assert!(false, "an owned run has a folio");
-            return Err(Refusal::Dying);
+            return Err(Refusal::Occupied);
         }
         if !self.lifetime.now().is_calm()
             && let Err(refusal) = self.check_calm(run)
@@ -302,6 +300,13 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.folios.set_data(run.start(), data);
         word.publish(run.order());
         Ok(())
+    }
+
+    /// Gives a run back that did not enter service; where a folio stands on it already it stays taken, as it should have been.
+    pub(crate) fn release_refused(&self, run: Run, refusal: Refusal) {
+        if refusal != Refusal::Occupied {
+            self.release(run);
+        }
     }
 
     /// Step 3 of the walk when there is something to look at.
@@ -323,6 +328,8 @@ pub(crate) enum Refusal {
     Dying,
     /// A page is marked to be retired.
     Retired,
+    /// There is a folio already: its pages were given back while it was in service, through the raw forms.
+    Occupied,
 }
 
 impl From<Refusal> for RequestError {
@@ -330,6 +337,7 @@ impl From<Refusal> for RequestError {
         match refusal {
             Refusal::Dying => RequestError::Dying,
             Refusal::Retired => RequestError::Retired,
+            Refusal::Occupied => RequestError::Busy,
         }
     }
 }
@@ -366,8 +374,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Steps 7 and 8 of the walk: gives an owned run, whose word is idle, back to the pool.
     #[inline]
     pub(crate) fn release(&self, run: Run) {
-        let released = self.pool.give_back(run);
-        debug_assert!(released.is_ok(), "an owned run was idle");
+        // Refused only if pages were given back behind the owner's back, through the raw forms: they are idle already.
+        let _ = self.pool.give_back(run);
         if !self.is_calm_after() {
             self.attend(run);
         }

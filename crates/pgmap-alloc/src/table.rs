@@ -87,20 +87,17 @@ fn tightest(word: u64, order: u32) -> Option<(u32, u32)> {
     }
 }
 
-/// The order of the largest idle run in `word`.
+/// The order of the largest idle run in any of `words`, all at once: each step is the same for every word.
 #[inline]
-fn largest(word: u64) -> Option<u32> {
-    if word == 0 {
-        return None;
-    }
-    let (mut starts, mut order) = (word, 0);
-    loop {
-        starts = doubled(starts, order);
-        if starts == 0 {
-            return Some(order);
+fn largest<const N: usize>(words: [u64; N]) -> Option<u32> {
+    let mut starts = words;
+    for order in 0..7 {
+        if starts.iter().fold(0, |any, starts| any | starts) == 0 {
+            return u32::checked_sub(order, 1);
         }
-        order += 1;
+        starts = starts.map(|starts| doubled(starts, order));
     }
+    Some(6)
 }
 
 impl<const WORDS: usize> Table<WORDS> {
@@ -336,9 +333,9 @@ impl<const WORDS: usize> Table<WORDS> {
     /// The order of its largest idle run; `None` when nothing is idle, `RADIX` when all is.
     pub(crate) fn largest(&self) -> Option<u32> {
         let seen = self.seen();
-        match largest(Self::idle_words(&seen)) {
+        match largest([Self::idle_words(&seen)]) {
             Some(order) => Some(order + 6),
-            None => seen.iter().filter_map(|&word| largest(word)).max(),
+            None => largest(seen),
         }
     }
 

@@ -26,16 +26,17 @@
 //! at once but kept as the caller's *spare*, so that a pair of allocation and free does not split and merge every time; the
 //! spare is merged when another takes its place, or when a larger run is wanted.
 
-mod audit;
-mod fixed;
-mod give_back;
-mod listing;
-mod local;
-mod meeting;
-mod motion;
-mod ranges;
-mod search;
+// As in `lib.rs`: a part uses only what stands above it.
 mod shape;
+mod ranges;
+mod motion;
+mod meeting;
+mod listing;
+mod give_back;
+mod search;
+mod fixed;
+mod local;
+mod audit;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
 
