@@ -78,7 +78,7 @@ impl Model {
 
     /// What is wrong with a run, if anything is.
     fn check(&self, start: u64, o: Order) -> Result<(), RequestError> {
-        if start % o.pages() != 0 {
+        if !start.is_multiple_of(o.pages()) {
             return Err(RequestError::Misaligned);
         }
         let home = self.range.get(start as usize).copied().flatten().ok_or(RequestError::OutOfRange)?;
@@ -131,7 +131,7 @@ fn run(ops: &[Op]) {
     for &op in ops {
         match op {
             Op::Alloc(o, data) => {
-                let given = pgmap.alloc_folio_raw(order(o), data).map(|start| start.get());
+                let given = pgmap.alloc_folio_raw(order(o), data).map(pgmap_alloc::Offset::get);
                 model.judge(order(o), given);
                 if let Ok(start) = given {
                     model.serve(start, order(o), data);
@@ -182,7 +182,7 @@ fn run(ops: &[Op]) {
                 let result = pgmap.put_raw(at(head), n);
                 match model.folios.get_mut(&head) {
                     None if model.range.get(head as usize).copied().flatten().is_none() => {
-                        assert_eq!(result, Err(PutError::OutOfRange))
+                        assert_eq!(result, Err(PutError::OutOfRange));
                     }
                     None => assert_eq!(result, Err(PutError::NotInService)),
                     Some(folio) if n > folio.refs => assert_eq!(result, Err(PutError::TooMany { held: folio.refs })),
