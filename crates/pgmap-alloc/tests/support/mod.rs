@@ -62,13 +62,16 @@ impl PgmapOps for Driver {
     }
 }
 
+#[cfg(feature = "alloc")]
 pub type Map = Pgmap<'static, Driver>;
 
+#[cfg(feature = "alloc")]
 pub fn pgmap(ranges: &[PhysRange]) -> Map {
     Pgmap::new(&Params::new(ranges), Driver::default()).unwrap()
 }
 
 /// A pgmap that a callback can name while it runs.
+#[cfg(feature = "alloc")]
 pub fn leaked(ranges: &[PhysRange]) -> &'static Map {
     Box::leak(Box::new(pgmap(ranges)))
 }
