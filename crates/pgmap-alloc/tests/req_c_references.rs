@@ -294,6 +294,8 @@ fn req_21_no_stale_order_or_owner_survives_the_last_put() {
                 assert_eq!((next.order(), next.data(), next.refs()), (order(0), 0, 1));
             }
         }
+        // And the last one leaves nothing for whoever comes after.
+        drop(pgmap.request_folio_with(at(512), order(9), u64::MAX).unwrap());
     }
     assert_eq!((lent.words_in_use(), lent.cells_in_use()), (vec![], vec![]));
 }
