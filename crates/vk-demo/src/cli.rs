@@ -65,7 +65,7 @@ pub(crate) struct RunOptions {
     #[command(flatten)]
     pub(crate) device: DeviceOptions,
     /// Bytes of buffers for each byte of the heap
-    #[arg(long, value_name = "FACTOR", default_value = "1.5", value_parser = oversub)]
+    #[arg(long, value_name = "FACTOR", default_value = "1.5", value_parser = oversub, allow_negative_numbers = true)]
     pub(crate) oversub: f64,
     /// Largest folio order to place buffers with; what fits by default
     #[arg(long, value_name = "N")]

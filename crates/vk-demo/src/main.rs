@@ -11,6 +11,8 @@ mod choose;
 mod cli;
 mod device;
 mod failure;
+#[cfg(test)]
+mod faulty;
 mod gpu;
 mod heap;
 mod host;

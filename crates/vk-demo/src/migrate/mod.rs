@@ -267,3 +267,38 @@ impl<'h> Bench<'h, '_> {
         Ok(wrong)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::device::DeviceError;
+    use crate::faulty::{Fault, Faulty};
+    use crate::host;
+
+    fn on_faulty(fault: Fault) -> Result<Report, Failure> {
+        let arguments = ["vk-demo", "migrate", "--heap", "64KiB"];
+        let Command::Migrate(options) = Cli::parse_from(arguments).command() else {
+            unreachable!("the command was given");
+        };
+        let plan = Plan::new(&options, &host::describe()).unwrap();
+        run(&mut Faulty::open(&plan.layout, fault).unwrap(), &plan, true)
+    }
+
+    #[test]
+    fn a_wrong_bit_and_stale_bytes_are_seen() {
+        assert!(!on_faulty(Fault::FlippedBit).unwrap().verified);
+        assert!(!on_faulty(Fault::LostCopies).unwrap().verified);
+    }
+
+    #[test]
+    fn a_device_that_is_lost_ends_the_benchmark() {
+        for submit in 0..40 {
+            assert!(matches!(on_faulty(Fault::DeviceLost(submit)), Err(Failure::Device(DeviceError::Lost))));
+        }
+    }
+}

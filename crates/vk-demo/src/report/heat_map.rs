@@ -52,9 +52,15 @@ impl HeatMap {
             let (first, cell_pages) = (range.first.get(), order.pages());
             let size = |start: u64| Cell { pages: cell_pages.min(range.pages - start), ..Cell::default() };
             let mut cells: Vec<Cell> = (0..range.pages).step_by(cell_pages as usize).map(size).collect();
-            while let Some(run) = runs.next_if(|run| run.start < range.end()) {
-                let start = run.start.get() - first;
-                for_each_cell(start, run.pages, cell_pages, |cell, pages| cells[cell].add(run.state, pages, order));
+            // Idle pages of two ranges that touch are one run: each range takes its part of it.
+            while let Some(run) = runs.peek() {
+                let (start, end) = (run.start.get().max(first), run.start.get() + run.pages);
+                let inside = end.min(range.end().get()).saturating_sub(start);
+                for_each_cell(start - first, inside, cell_pages, |cell, pages| cells[cell].add(run.state, pages, order));
+                if end > range.end().get() {
+                    break;
+                }
+                runs.next();
             }
             ranges.push(Cells(cells));
         }

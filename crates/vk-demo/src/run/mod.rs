@@ -155,3 +155,59 @@ fn check(manager: &mut Manager<'_, '_>, quiet: bool) -> Result<(), Failure> {
     bar.finish();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::device::DeviceError;
+    use crate::faulty::{Fault, Faulty};
+    use crate::host::Host;
+
+    fn plan(arguments: &[&str]) -> Plan {
+        let Command::Run(options) = Cli::parse_from(["vk-demo", "run"].iter().chain(arguments)).command() else {
+            unreachable!("the command was given");
+        };
+        Plan::new(&options, &host::describe()).unwrap()
+    }
+
+    fn on_faulty(fault: Fault) -> Result<Report, Failure> {
+        let plan = plan(&["--heap", "2MiB", "--ops", "100"]);
+        run(&mut Faulty::open(&plan.layout, fault).unwrap(), &plan, true)
+    }
+
+    #[test]
+    fn every_shape_of_heap_and_load_is_verified() {
+        let shapes: &[&[&str]] = &[
+            &["--heap", "4KiB"],
+            &["--heap", "8KiB", "--oversub", "16"],
+            &["--heap", "2MiB", "--object", "12KiB"],
+            &["--heap", "3MiB", "--oversub", "0.5"],
+            &["--heap", "2MiB", "--oversub", "4", "--order", "0"],
+            &["--heap", "2MiB", "--order", "2", "--seed", "7"],
+        ];
+        for shape in shapes {
+            let plan = plan(&[shape, &["--ops", "400"][..]].concat());
+            let mut device = Host::open(host::describe(), &plan.layout).unwrap();
+            assert!(run(&mut device, &plan, true).unwrap().verified, "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_bit_and_stale_bytes_are_seen() {
+        assert!(!on_faulty(Fault::FlippedBit).unwrap().verified);
+        assert!(!on_faulty(Fault::LostCopies).unwrap().verified);
+    }
+
+    #[test]
+    fn a_device_that_is_lost_ends_the_run_wherever_it_happens() {
+        for submit in 0..100 {
+            let lost = on_faulty(Fault::DeviceLost(submit));
+            assert!(matches!(lost, Err(Failure::Device(DeviceError::Lost))), "at submit {submit}");
+        }
+    }
+}
