@@ -13,19 +13,18 @@
 //! 2. A run of several words is claimed word by word in rising order; the first word that cannot be had undoes the ones before.
 //!    While that lasts the undone words look taken to others: the pool marks such claims (`pool::motion`).
 //! 3. All zeros is a valid table: nothing is idle here.
+//! 4. Every change of a word is a read-modify-write with Acquire and Release, so all changes of a word are one chain: who comes
+//!    later sees whatever came with the earlier ones ([`Table::meet`], `lifetime`).
 
-use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, zero_words};
+use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata_lines, zero_words};
 
-metadata! {
+metadata_lines! {
     /// One radix table: `WORDS * 64` entries, one bit each, 1 = wholly idle at this level.
     ///
-    /// Callers only provide zeroed ones as storage. `WORDS` is 8 (one 64-byte line, 512 entries) everywhere but in models and
-    /// exhaustive tests, which run the same code on tiny tables.
+    /// Callers only provide zeroed ones as storage, best on 64-byte boundaries. `WORDS` is 8 (one 64-byte line, 512 entries)
+    /// everywhere but in models and exhaustive tests, which run the same code on tiny tables.
     #[derive(Debug)]
-    #[repr(C, align(64))]
-    pub struct Table<const WORDS: usize = 8> {
-        words: [AtomicU64; WORDS],
-    }
+    pub struct Table<const WORDS: usize = 8>;
 }
 
 /// A run of entries that was claimed.
@@ -88,20 +87,17 @@ fn tightest(word: u64, order: u32) -> Option<(u32, u32)> {
     }
 }
 
-/// The order of the largest idle run in `word`.
+/// The order of the largest idle run in any of `words`, all at once: each step is the same for every word.
 #[inline]
-fn largest(word: u64) -> Option<u32> {
-    if word == 0 {
-        return None;
-    }
-    let (mut starts, mut order) = (word, 0);
-    loop {
-        starts = doubled(starts, order);
-        if starts == 0 {
-            return Some(order);
+fn largest<const N: usize>(words: [u64; N]) -> Option<u32> {
+    let mut starts = words;
+    for order in 0..7 {
+        if starts.iter().fold(0, |any, starts| any | starts) == 0 {
+            return u32::checked_sub(order, 1);
         }
-        order += 1;
+        starts = starts.map(|starts| doubled(starts, order));
     }
+    Some(6)
 }
 
 impl<const WORDS: usize> Table<WORDS> {
@@ -117,14 +113,14 @@ impl<const WORDS: usize> Table<WORDS> {
     const_outside_models! {
         /// A table in which nothing is idle.
         pub fn new() -> Self {
-            Table { words: zero_words!() }
+            Table(zero_words!())
         }
     }
 
     #[inline]
     fn word(&self, index: usize) -> &AtomicU64 {
         // The mask only spares the check: indices come from entries of this table.
-        &self.words[index & (WORDS - 1)]
+        &self.0[index & (WORDS - 1)]
     }
 
     /// All words as they stand, one after another; a claim decides whether what was seen still holds.
@@ -147,17 +143,16 @@ impl<const WORDS: usize> Table<WORDS> {
     #[inline]
     pub(crate) fn claim_tightest(&self, order: u32, at_most: u32) -> Result<Fit, Miss> {
         loop {
-            let seen = self.seen();
-            let Some(fit) = Self::choose(&seen, order) else { return Err(Miss::None) };
+            let (fit, seen) = self.choose(order).ok_or(Miss::None)?;
             if fit.from > at_most {
                 return Err(Miss::Larger);
             }
-            let index = (fit.entry / 64) as usize & (WORDS - 1);
+            let index = (fit.entry / 64) as usize;
             let claimed = if order <= 6 {
-                let after = seen[index] & !(ones(order) << (fit.entry % 64));
+                let after = seen & !(ones(order) << (fit.entry % 64));
                 // AcqRel: Acquire pairs with `release` of the last owner; Release keeps the chain for bits of the same word that
                 // stay idle.
-                self.word(index).compare_exchange(seen[index], after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+                self.word(index).compare_exchange(seen, after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             } else {
                 self.claim_words(index, 1 << (order - 6))
             };
@@ -167,28 +162,48 @@ impl<const WORDS: usize> Table<WORDS> {
         }
     }
 
-    #[inline]
-    fn choose(seen: &[u64; WORDS], order: u32) -> Option<Fit> {
-        if order < 6 {
-            let mut best: Option<Fit> = None;
-            for (index, &word) in seen.iter().enumerate() {
-                if word == 0 || word == !0 {
-                    continue;
-                }
-                let Some((from, bit)) = tightest(word, order) else { continue };
-                if best.is_none_or(|best| from < best.from) {
-                    best = Some(Fit { entry: index as u32 * 64 + bit, from });
-                    if from == order {
-                        break;
-                    }
-                }
-            }
-            if best.is_some() {
-                return best;
+    /// Claims up to `most` idle entries of one word, the one with the fewest: which word, and a bit for each entry.
+    ///
+    /// Lock-free: a retry means that somebody else changed this table.
+    pub(crate) fn claim_some(&self, most: u32) -> Option<(u32, u64)> {
+        loop {
+            // Relaxed: the compare-exchange decides.
+            let words = (0..WORDS).map(|index| (index, self.word(index).load(Ordering::Relaxed)));
+            let (index, seen) = words.filter(|&(_, word)| word != 0).min_by_key(|&(_, word)| word.count_ones())?;
+            let mut rest = seen;
+            (0..most).for_each(|_| rest &= rest.wrapping_sub(1));
+            // AcqRel: as in `claim_tightest`.
+            if self.word(index).compare_exchange(seen, rest, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return Some((index as u32, seen & !rest));
             }
         }
-        let (from, index) = tightest(Self::idle_words(seen), order.saturating_sub(6))?;
-        Some(Fit { entry: index * 64, from: from + 6 })
+    }
+
+    /// The tightest fit, and its word as it was seen. One pass over the line; stops at a run of exactly the right size.
+    #[inline]
+    fn choose(&self, order: u32) -> Option<(Fit, u64)> {
+        let mut whole = 0;
+        let mut best: Option<(Fit, u64)> = None;
+        for index in 0..WORDS {
+            // Relaxed: the compare-exchange decides.
+            let word = self.word(index).load(Ordering::Relaxed);
+            if word == !0 {
+                whole |= 1 << index;
+            } else if word != 0
+                && order < 6
+                && let Some((from, bit)) = tightest(word, order)
+                && best.is_none_or(|(best, _)| from < best.from)
+            {
+                best = Some((Fit { entry: index as u32 * 64 + bit, from }, word));
+                if from == order {
+                    return best;
+                }
+            }
+        }
+        best.or_else(|| {
+            let (from, index) = tightest(whole, order.saturating_sub(6))?;
+            Some((Fit { entry: index * 64, from: from + 6 }, !0))
+        })
     }
 
     /// Claims exactly the run of `order` at `entry`, or nothing.
@@ -283,6 +298,14 @@ impl<const WORDS: usize> Table<WORDS> {
         order
     }
 
+    /// Fills a table that is wholly ours with idle entries.
+    pub(crate) fn fill(&self) {
+        // AcqRel: as in `fill_except`.
+        (0..WORDS).for_each(|index| {
+            self.word(index).swap(!0, Ordering::AcqRel);
+        });
+    }
+
     /// Fills a table that is wholly ours with idle entries, all but the run of `order` at `entry`: the second half of a split.
     pub(crate) fn fill_except(&self, entry: u32, order: u32) {
         let first = (entry / 64) as usize;
@@ -292,18 +315,27 @@ impl<const WORDS: usize> Table<WORDS> {
                 7.. if index >= first && index < first + (1 << (order - 6)) => !0,
                 _ => 0,
             };
-            // Release: hands on what the claim of the entry above acquired. No claim succeeds on a word of zeros, so nobody else
-            // writes it (rule 3).
-            self.word(index).store(!keep, Ordering::Release);
+            // AcqRel: Release hands on what the claim of the entry above acquired; Acquire is rule 4. No claim succeeds on a word
+            // of zeros, so nobody else changes it (rule 3).
+            self.word(index).swap(!keep, Ordering::AcqRel);
+        }
+    }
+
+    /// Joins the chain of changes of every word of the run, without a change (rule 4).
+    pub(crate) fn meet(&self, entry: u32, order: u32) {
+        let first = (entry / 64) as usize;
+        for index in first..first + (1 << order.saturating_sub(6)) {
+            // AcqRel: pairs with every claim and release in the word, before and after.
+            self.word(index).fetch_or(0, Ordering::AcqRel);
         }
     }
 
     /// The order of its largest idle run; `None` when nothing is idle, `RADIX` when all is.
     pub(crate) fn largest(&self) -> Option<u32> {
         let seen = self.seen();
-        match largest(Self::idle_words(&seen)) {
+        match largest([Self::idle_words(&seen)]) {
             Some(order) => Some(order + 6),
-            None => seen.iter().filter_map(|&word| largest(word)).max(),
+            None => largest(seen),
         }
     }
 
@@ -335,10 +367,13 @@ impl<const WORDS: usize> Table<WORDS> {
     #[inline]
     pub(crate) fn first(&self) -> Option<u32> {
         // SeqCst: the read half of "list, then search" and of "unlist, then look again".
-        (0..WORDS).find_map(|index| {
+        for index in 0..WORDS {
             let word = self.word(index).load(Ordering::SeqCst);
-            (word != 0).then(|| index as u32 * 64 + word.trailing_zeros())
-        })
+            if word != 0 {
+                return Some(index as u32 * 64 + word.trailing_zeros());
+            }
+        }
+        None
     }
 
     /// The members in a run of entries.
@@ -361,9 +396,10 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// Makes `entry` a member.
-    pub(crate) fn insert(&self, entry: u32) {
+    /// Says whether it was none before.
+    pub(crate) fn insert(&self, entry: u32) -> bool {
         // SeqCst: the write half of "list, then search".
-        self.word((entry / 64) as usize).fetch_or(1 << (entry % 64), Ordering::SeqCst);
+        self.word((entry / 64) as usize).fetch_or(1 << (entry % 64), Ordering::SeqCst) & 1 << (entry % 64) == 0
     }
 
     /// Makes `entry` no member.

@@ -22,7 +22,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             if self.claim_run(run) {
                 return Ok(());
             }
-            if watch.nothing_since(notes) && self.spares.none_below(level) {
+            // In this order: a table that is a spare no more was taken out in a motion.
+            if !self.spares_below(level) && watch.nothing_since(notes) {
                 return Err(RequestError::Busy);
             }
             relax();
@@ -39,6 +40,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             if table.claim_at(place.entry, place.order) {
                 // The table may now be listed too high; the next search that comes by puts that right.
                 return true;
+            }
+            if place.order > 6 {
+                self.keep_if_whole(place.level, place.table);
             }
         }
         (place.level + 1..=self.shape.top).any(|level| {

@@ -9,35 +9,74 @@
 //!   fails puts it right ([`GenPool::relist`]). That costs him one look at the table.
 //! - A table is never listed too low: whoever makes a run of some order idle sees to it that the table is listed at that order
 //!   or higher before its call returns.
-//! - Taking a listing away is followed by a second look at the table, and the whole is a motion (`pool::motion`), so that a
-//!   release that relied on the listing is not lost.
+//! - Taking a listing away comes before a look at the table that says where it belongs, and the whole is a motion
+//!   (`pool::motion`), so that a release that relied on the listing is not lost.
+//! - A list may be marked as having members when it is empty; the search that is misled takes the mark away.
+//! - A table that a handle works in (`pool::local`) is in no list but marked as owned; the handle lists it when it leaves.
 //! - A table whose entries are all idle but which has not been merged yet is listed at the highest order below that of the
 //!   whole table.
 
 use super::GenPool;
-use crate::sync::order_after_write;
+use crate::sync::{AtomicU64, Ordering, order_after_write};
 use crate::table::Table;
 
-impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// A table that is listed at `class`, or a table above that had a stale listing which is now put right.
+/// Which lists of the table on top have a member: one bit per order. A hint like the lists, with the same rules.
+///
+/// 128 bytes because neighbouring lines are fetched in pairs, and this one is read by every search.
+#[repr(align(128))]
+pub(super) struct Summary(AtomicU64);
+
+impl Summary {
+    pub(super) fn new() -> Summary {
+        Summary(AtomicU64::new(0))
+    }
+
+    /// The lowest order from `class` on whose list may have a member.
     #[inline]
-    pub(super) fn listed(&self, class: u32) -> Option<usize> {
-        let level = class / Self::RADIX;
-        'from_top: loop {
-            let mut table = 0;
-            for above in (level + 1..=self.shape.top).rev() {
-                let Some(entry) = self.list(above, table, class).first() else {
-                    if above == self.shape.top {
-                        return None;
-                    }
-                    let _moving = self.motion.begin();
-                    self.unlist_empty(above, table, class);
-                    continue 'from_top;
-                };
-                table = self.shape.child(table, entry);
-            }
-            return Some(table);
+    fn next(&self, class: u32) -> Option<u32> {
+        // SeqCst: as the lists themselves.
+        let from = self.0.load(Ordering::SeqCst) & (!0 << class);
+        (from != 0).then(|| from.trailing_zeros())
+    }
+
+    fn insert(&self, class: u32) {
+        if self.0.load(Ordering::SeqCst) & 1 << class == 0 {
+            self.0.fetch_or(1 << class, Ordering::SeqCst);
         }
+    }
+
+    fn remove(&self, class: u32) {
+        self.0.fetch_and(!(1 << class), Ordering::SeqCst);
+        order_after_write();
+    }
+}
+
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// A table with an idle run of `order` or more, and the order that it is listed at: the lowest that can be had.
+    #[inline]
+    pub(super) fn propose(&self, order: u32) -> Option<(usize, u32)> {
+        loop {
+            let class = self.summary.next(order)?;
+            if let Some(table) = self.listed(class) {
+                return Some((table, class));
+            }
+        }
+    }
+
+    /// A table that is listed at `class`; `None` if there was only a stale listing, which has been put right.
+    #[inline]
+    fn listed(&self, class: u32) -> Option<usize> {
+        let level = class / Self::RADIX;
+        let mut table = 0;
+        for above in (level + 1..=self.shape.top).rev() {
+            let Some(entry) = self.list(above, table, class).first() else {
+                let _moving = self.motion.begin();
+                self.unlist_empty(above, table, class);
+                return None;
+            };
+            table = self.shape.child(table, entry);
+        }
+        Some(table)
     }
 
     /// Sees to it that a table with an idle run of `order` (in its entries) can be found by a search for that order.
@@ -50,7 +89,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let first = level * Self::RADIX;
         let order = order.min(Self::RADIX - 1);
         let listed = (order..Self::RADIX).find(|order| self.list(level + 1, above, first + order).contains(entry));
-        self.enlist(level, table, first + listed.unwrap_or(order));
+        if listed.is_some() || level > 0 || !self.owned(above).contains(entry) {
+            self.enlist(level, table, first + listed.unwrap_or(order));
+        }
     }
 
     /// Lists a table at `class`, all the way up.
@@ -65,32 +106,26 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             table = up;
         }
+        self.summary.insert(class);
     }
 
-    /// Puts right a listing at `class` that did not hold what it promised.
+    /// Puts right a listing at `class` that did not hold what it promised; says the order of the largest idle run in the table.
     #[cold]
-    pub(super) fn relist(&self, level: u32, table: usize, class: u32) {
+    pub(super) fn relist(&self, level: u32, table: usize, class: u32) -> Option<u32> {
         if level == self.shape.top {
-            return;
+            return None;
         }
+        // Between the removal and the new listing the table is hidden.
         let _moving = self.motion.begin();
-        let before = self.class(level, table);
-        if before == Some(class) {
-            return;
-        }
-        if let Some(right) = before {
-            self.enlist(level, table, right);
-        }
         let (above, entry) = self.shape.parent(table);
         self.list(level + 1, above, class).remove(entry);
-        // The second look: a release may have relied on the listing that is now gone.
-        let after = self.class(level, table);
-        if let Some(right) = after.filter(|_| after != before) {
-            self.enlist(level, table, right);
+        // Looked at after the removal: whoever released before, and relied on the listing that is gone, is seen here; whoever
+        // releases from now on lists the table himself.
+        let largest = self.table(level, table).largest();
+        if let Some(largest) = largest {
+            self.enlist(level, table, level * Self::RADIX + largest.min(Self::RADIX - 1));
         }
-        if after != Some(class) {
-            self.unlist_empty(level + 1, above, class);
-        }
+        largest
     }
 
     /// Takes every listing of a table away; the table is wholly ours.
@@ -105,29 +140,54 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// If the list of a table is empty, takes the table's own listing at that class away, and so on upwards.
-    fn unlist_empty(&self, level: u32, mut table: usize, class: u32) {
-        for above in level + 1..=self.shape.top {
-            let here = self.list(above - 1, table, class);
-            if here.first().is_some() {
+    /// If a list of a table is empty, takes the table's own listing at that class away, and so on up to the summary.
+    ///
+    /// Each step is followed by a second look: somebody may have listed a table meanwhile and relied on what was above.
+    fn unlist_empty(&self, mut level: u32, mut table: usize, class: u32) {
+        let empty = |level, table| self.list(level, table, class).first().is_none();
+        while level < self.shape.top {
+            if !empty(level, table) {
                 return;
             }
-            let (up, entry) = self.shape.parent(table);
-            let list = self.list(above, up, class);
-            list.remove(entry);
-            if here.first().is_some() {
-                // The second look: somebody listed a table here meanwhile and relied on the entry above.
-                self.enlist(above - 1, table, class);
+            let (above, entry) = self.shape.parent(table);
+            self.list(level + 1, above, class).remove(entry);
+            if !empty(level, table) {
+                self.enlist(level, table, class);
                 return;
             }
-            table = up;
+            (level, table) = (level + 1, above);
+        }
+        if empty(level, table) {
+            self.summary.remove(class);
+            if !empty(level, table) {
+                self.summary.insert(class);
+            }
         }
     }
 
-    /// At which class a table belongs; `None` when nothing in it is idle.
-    fn class(&self, level: u32, table: usize) -> Option<u32> {
-        let largest = self.table(level, table).largest()?;
-        Some(level * Self::RADIX + largest.min(Self::RADIX - 1))
+    /// Makes a table of the lowest level a handle's; `false` if it is one's already. It is no longer listed by releases.
+    pub(super) fn set_owned(&self, table: usize) -> bool {
+        let (above, entry) = self.shape.parent(table);
+        let won = self.owned(above).insert(entry);
+        order_after_write();
+        won
+    }
+
+    /// Makes a table nobody's; the caller lists it then.
+    pub(super) fn clear_owned(&self, table: usize) {
+        let (above, entry) = self.shape.parent(table);
+        self.owned(above).remove(entry);
+    }
+
+    /// Whether a table of the lowest level belongs to a handle.
+    pub(super) fn is_owned(&self, table: usize) -> bool {
+        let (above, entry) = self.shape.parent(table);
+        self.owned(above).contains(entry)
+    }
+
+    /// Which of the tables of the lowest level below a table belong to handles.
+    fn owned(&self, above: usize) -> &Table<WORDS> {
+        self.metadata(self.shape.owned(1, above))
     }
 
     fn list(&self, level: u32, table: usize, class: u32) -> &Table<WORDS> {

@@ -18,6 +18,7 @@
 //! | give back, and merge upwards | `give_back` |
 //! | which tables to look into | `listing` |
 //! | when a refusal is true | `motion` |
+//! | coming before or after every owner of some pages | `meeting` |
 //! | is all this consistent? | `audit` |
 //!
 //! Splitting claims an entry first: what is below is then wholly ours, and is filled and listed before anyone relies on it.
@@ -25,14 +26,17 @@
 //! at once but kept as the caller's *spare*, so that a pair of allocation and free does not split and merge every time; the
 //! spare is merged when another takes its place, or when a larger run is wanted.
 
-mod audit;
-mod fixed;
-mod give_back;
-mod listing;
-mod motion;
-mod ranges;
-mod search;
+// As in `lib.rs`: a part uses only what stands above it.
 mod shape;
+mod ranges;
+mod motion;
+mod meeting;
+mod listing;
+mod give_back;
+mod search;
+mod fixed;
+mod local;
+mod audit;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
 
@@ -44,9 +48,14 @@ use crate::table::Table;
 
 pub(crate) use audit::Fault;
 use give_back::Spares;
+use listing::Summary;
+use local::Handles;
+pub(crate) use local::Local;
+pub use local::{LocalPool, Taken};
 use motion::Motion;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
+use search::Hints;
 use shape::{Place, Shape};
 
 /// What a pool is made of.
@@ -108,8 +117,11 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     tables: Memory<'s, Table<WORDS>>,
     /// Stands for a table that the shape does not have, in which nothing is ever idle: spares every access a panic.
     outside: Table<WORDS>,
+    summary: Summary,
     motion: Motion,
+    hints: Hints,
     spares: Spares,
+    handles: Handles,
     largest: Order,
 }
 
@@ -159,8 +171,11 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             ranges: Ranges::new(slots, placed, params.page_shift),
             tables,
             outside: Table::new(),
+            summary: Summary::new(),
             motion: Motion::new(),
+            hints: Hints::new(),
             spares: Spares::new(),
+            handles: Handles::new(),
             largest: Order::ZERO,
         };
         for range in pool.ranges.iter() {
@@ -233,16 +248,19 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.check_inside(run)?;
-        self.check_taken(run)?;
+        if let Some(page) = self.idle_page_around(run) {
+            return Err(FreeError::DoubleFree { page });
+        }
         self.give_back(run)
     }
 
     /// Whether `offset` is idle at this moment.
     pub fn is_idle(&self, offset: Offset) -> bool {
-        self.idle_run(offset).is_some()
+        // The tables know no offset beyond the last.
+        self.has_offset(offset) && self.idle_run(offset).is_some()
     }
 
-    /// The largest entry that is wholly idle and holds `offset`.
+    /// The largest entry that is wholly idle and holds `offset`, which lies in a range.
     pub(crate) fn idle_run(&self, offset: Offset) -> Option<Run> {
         (0..=self.shape.top).rev().find_map(|level| {
             let (table, entry) = self.shape.entry(offset, level);

@@ -48,13 +48,16 @@ impl PlacedRange {
 /// Gives ranges their offsets, one after another.
 ///
 /// A range starts at the lowest free offset that agrees with its physical page number in as many low bits as the largest run
-/// in the range can need. So every run that is aligned in offset space is aligned in physical space too, at every order, and
-/// the padding before a range is shorter than the range.
+/// in the range can need. So every run that is aligned in offset space is aligned in physical space too, at every order.
+///
+/// Tables know nothing of ranges: idle pages of two ranges side by side would join to one run. Of the runs that cross a border
+/// the smallest has its middle there, so it is enough to leave an offset unused wherever both sides could fill their half. The
+/// padding before a range is never longer than the range.
 pub(crate) fn place_all<'a>(
     ranges: &'a [PhysRange],
     page_shift: u32,
 ) -> impl Iterator<Item = Result<PlacedRange, BuildError>> + 'a {
-    let mut next = 0u64;
+    let (mut next, mut before) = (0u64, 0u64);
     ranges.iter().enumerate().map(move |(index, range)| {
         let largest = Order::fitting(range.pages).ok_or(BuildError::EmptyRange { index })?;
         let too_large = BuildError::TooLarge { index };
@@ -71,7 +74,13 @@ pub(crate) fn place_all<'a>(
             }
         }
         let page = range.start.0 >> page_shift;
-        let first = next + (page.wrapping_sub(next) & (largest.pages() - 1));
+        let agreeing_from = |offset: u64| offset + (page.wrapping_sub(offset) & (largest.pages() - 1));
+        let half = next & next.wrapping_neg();
+        let mut first = agreeing_from(next);
+        if first == next && next != 0 && before >= half && range.pages >= half {
+            first = agreeing_from(next + 1);
+        }
+        before = range.pages;
         next = first.checked_add(range.pages).filter(|&end| end <= Order::MAX.pages()).ok_or(too_large)?;
         Ok(PlacedRange { first: Offset::new(first), pages: range.pages, phys: range.start })
     })
