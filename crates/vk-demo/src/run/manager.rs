@@ -237,7 +237,7 @@ impl<'h, 'd> Manager<'h, 'd> {
                     folios.push(folio);
                 }
                 // There is room, but not in one piece: go on with smaller folios.
-                Err(AllocError::NoSpace | AllocError::TooLarge) if order > Order::ZERO => {
+                Err(AllocError::NoSpace { .. } | AllocError::TooLarge) if order > Order::ZERO => {
                     largest = Order::fitting(order.pages() - 1).unwrap_or(Order::ZERO);
                 }
                 Err(error) => {
