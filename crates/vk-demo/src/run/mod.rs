@@ -126,6 +126,8 @@ fn fill(manager: &mut Manager<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet
 /// Uses them as a program would: mostly the same few, now and then all kinds of things.
 fn work(manager: &mut Manager<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet: bool) -> Result<(), Failure> {
     let bar = progress::bar("work", plan.ops, quiet);
+    // What replaced buffers have left free for later ones, so that the load stays as heavy as it was.
+    let mut slack = 0;
     for _ in 0..plan.ops {
         // Squaring favours the low numbers: a quarter of the buffers gets half of the uses.
         let buffer = (random.random::<f64>().powi(2) * manager.len() as f64) as usize;
@@ -135,8 +137,10 @@ fn work(manager: &mut Manager<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet
             75..85 => manager.check(buffer)?,
             85..95 => manager.relocate(buffer)?,
             _ => {
-                let pages = plan.buffer_pages(random, manager.pages(buffer));
+                let most = manager.pages(buffer) + slack;
+                let pages = plan.buffer_pages(random, most);
                 manager.replace(buffer, pages)?;
+                slack = most - pages;
             }
         }
         bar.inc(1);
