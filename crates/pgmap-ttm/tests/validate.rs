@@ -190,6 +190,29 @@ fn req_52_contiguous_is_one_run_and_moves_what_is_not() {
 }
 
 #[test]
+fn req_52_contiguous_holds_for_host_pages_too() {
+    let pgmap = pgmap(64);
+    let mut r = rig(&pgmap, 16);
+    let blocks: Vec<Bo> = (0..4).map(|seed| r.in_host(4, seed)).collect();
+    r.m.free(blocks[0]).unwrap();
+    r.m.free(blocks[2]).unwrap();
+    let bo = r.in_host(6, 9);
+    assert_eq!(r.m.pieces(bo).unwrap().count(), 2);
+    let run: Placement = Place::new(r.host).with(Flags::CONTIGUOUS).into();
+    r.m.pin(blocks[1]).unwrap();
+    r.m.pin(blocks[3]).unwrap();
+    assert_eq!(r.m.validate(bo, &run), Err(ValidateError::NoSpace));
+    check(&mut r.m, bo, 9);
+    r.m.unpin(blocks[3]).unwrap();
+    r.m.free(blocks[3]).unwrap();
+    assert_eq!(r.m.validate(bo, &run), Ok(true));
+    assert_eq!(r.m.pieces(bo).unwrap().count(), 1);
+    check(&mut r.m, bo, 9);
+    r.m.unpin(blocks[1]).unwrap();
+    r.finish(&[bo, blocks[1]]);
+}
+
+#[test]
 fn req_52_window_is_exclusive_at_the_top() {
     let pgmap = pgmap(64);
     let mut r = rig(&pgmap, 64);
