@@ -86,6 +86,11 @@ impl Model {
         self.taken.get_key_value(&pages.start).is_some_and(|(piece, owner)| *owner == Owner::Block && piece.end >= pages.end)
     }
 
+    /// The first page that the driver has without a folio.
+    pub fn first_block(&self) -> Option<u64> {
+        self.taken.iter().find(|(_, owner)| **owner == Owner::Block).map(|(pages, _)| pages.start)
+    }
+
     /// The largest order at which a block could be freed at `page`.
     pub fn largest_block(&self, page: u64) -> Order {
         let fits = |order: &Order| Run::new(Offset::new(page), *order).is_ok_and(|run| self.is_block(pages(run)));
