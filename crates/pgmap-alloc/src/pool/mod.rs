@@ -18,6 +18,7 @@
 //! | give back, and merge upwards | `give_back` |
 //! | which tables to look into | `listing` |
 //! | when a refusal is true | `motion` |
+//! | coming before or after every owner of some pages | `meeting` |
 //! | is all this consistent? | `audit` |
 //!
 //! Splitting claims an entry first: what is below is then wholly ours, and is filled and listed before anyone relies on it.
@@ -25,15 +26,17 @@
 //! at once but kept as the caller's *spare*, so that a pair of allocation and free does not split and merge every time; the
 //! spare is merged when another takes its place, or when a larger run is wanted.
 
-mod audit;
-mod fixed;
-mod give_back;
-mod listing;
-mod local;
-mod motion;
-mod ranges;
-mod search;
+// As in `lib.rs`: a part uses only what stands above it.
 mod shape;
+mod ranges;
+mod motion;
+mod meeting;
+mod listing;
+mod give_back;
+mod search;
+mod fixed;
+mod local;
+mod audit;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
 
