@@ -85,13 +85,11 @@ impl<O: PgmapOps, const WORDS: usize> Future for UntilIdle<'_, O, WORDS> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if let Some(ticket) = &this.ticket {
-            this.pgmap.waiters.set_waker(ticket, context.waker());
-        }
+        let noted = this.ticket.as_ref().is_some_and(|ticket| this.pgmap.waiters.set_waker(ticket, context.waker()));
         let occupied = this.pgmap.touch_folio(this.page);
         let fired = this.ticket.as_ref().is_some_and(|ticket| this.pgmap.waiters.has_fired(ticket));
         match occupied {
-            Some(State::InService | State::Frozen) if !fired => Poll::Pending,
+            Some(State::InService | State::Frozen) if noted && !fired => Poll::Pending,
             Some(_) if !fired => {
                 // The folio is just being set up or freed, which takes a moment and no sleep: look again.
                 context.waker().wake_by_ref();

@@ -5,51 +5,10 @@
 //! x86 and are the plain acquire and release forms on Arm. loom treats a `SeqCst` access as acquire-release and models only
 //! the fence; [`order_after_write`] is that fence there and nothing on the machine.
 
-use core::task::Waker;
-
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-/// Holds a waker that others may call at any moment; no lock, no allocation.
-pub(crate) struct WakerCell {
-    #[cfg(not(loom))]
-    waker: atomic_waker::AtomicWaker,
-    #[cfg(loom)]
-    waker: loom::future::AtomicWaker,
-}
-
-impl WakerCell {
-    pub(crate) fn new() -> WakerCell {
-        #[cfg(not(loom))]
-        let waker = atomic_waker::AtomicWaker::new();
-        #[cfg(loom)]
-        let waker = loom::future::AtomicWaker::new();
-        WakerCell { waker }
-    }
-
-    /// The waker to call from now on.
-    pub(crate) fn set(&self, waker: &Waker) {
-        #[cfg(not(loom))]
-        self.waker.register(waker);
-        #[cfg(loom)]
-        self.waker.register_by_ref(waker);
-    }
-
-    /// Calls the waker and forgets it.
-    pub(crate) fn wake(&self) {
-        self.waker.wake();
-    }
-
-    /// Forgets the waker.
-    pub(crate) fn clear(&self) {
-        #[cfg(not(loom))]
-        drop(self.waker.take());
-        #[cfg(loom)]
-        drop(self.waker.take_waker());
-    }
-}
 
 /// A size that is smaller in models, which would otherwise not end.
 pub(crate) const fn in_models(few: usize, many: usize) -> usize {

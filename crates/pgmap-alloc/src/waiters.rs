@@ -17,12 +17,17 @@
 //! 2. Waiter and waker use the same key, the page: a last put wakes everyone whose page lies in the folio, whatever its order was
 //!    when the wait began.
 //! 3. Firing is by compare-exchange on the exact value of the slot, and only the waiter frees its slot.
+//! 4. The waker lies behind a lock that is only ever tried. A waiter sets it and then joins the chain of the key's changes; who
+//!    fires changes the key and then tries the lock. So whoever fires later finds the waker, and whoever fired earlier is seen.
+//!    A waiter who finds the lock taken looks again before long.
 
 use core::task::Waker;
 
+use try_lock::TryLock;
+
 use crate::offset::{Offset, Run};
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering, WakerCell, in_models};
+use crate::sync::{AtomicU64, Ordering, in_models};
 
 /// How many may wait at a time without polling.
 pub(crate) const WAITERS: usize = in_models(2, 64);
@@ -35,7 +40,7 @@ const _: () = assert!(Order::MAX.pages() < FIRED);
 
 struct Slot {
     key: AtomicU64,
-    waker: WakerCell,
+    waker: TryLock<Option<Waker>>,
 }
 
 /// Everyone who waits.
@@ -49,7 +54,7 @@ pub(crate) struct Ticket(usize);
 
 impl Waiters {
     pub(crate) fn new() -> Waiters {
-        Waiters { slots: core::array::from_fn(|_| Slot { key: AtomicU64::new(0), waker: WakerCell::new() }) }
+        Waiters { slots: core::array::from_fn(|_| Slot { key: AtomicU64::new(0), waker: TryLock::new(None) }) }
     }
 
     /// Takes a slot for a page; `None` when all are taken.
@@ -64,23 +69,23 @@ impl Waiters {
         })
     }
 
-    /// Whom to wake; to be called before each look at the folio word.
-    pub(crate) fn set_waker(&self, ticket: &Ticket, waker: &Waker) {
-        if let Some(slot) = self.slots.get(ticket.0) {
-            slot.waker.set(waker);
-        }
+    /// Whom to wake; to be called before each look at the folio word. `false` if that could not be noted just now.
+    pub(crate) fn set_waker(&self, ticket: &Ticket, waker: &Waker) -> bool {
+        let lock = self.slots.get(ticket.0).and_then(|slot| slot.waker.try_lock());
+        // Dropping the old one runs code of the caller's: after the lock.
+        lock.map(|mut lock| lock.replace(waker.clone())).is_some()
     }
 
     /// Whether the page has been idle since the wait began.
     pub(crate) fn has_fired(&self, ticket: &Ticket) -> bool {
-        // Acquire: pairs with `fire`; the waiter sees what the last put has done.
-        self.slots.get(ticket.0).is_none_or(|slot| slot.key.load(Ordering::Acquire) & FIRED != 0)
+        // AcqRel: pairs with `fire`; Acquire: the waiter sees what the last put has done; Release: rule 4.
+        self.slots.get(ticket.0).is_none_or(|slot| slot.key.fetch_or(0, Ordering::AcqRel) & FIRED != 0)
     }
 
     /// Frees the slot.
     pub(crate) fn leave(&self, ticket: Ticket) {
         if let Some(slot) = self.slots.get(ticket.0) {
-            slot.waker.clear();
+            drop(slot.waker.try_lock().and_then(|mut lock| lock.take()));
             // Release: pairs with the next `enter`. And-ing keeps the generation, whether it has been fired or not (rule 3).
             slot.key.fetch_and(!(GENERATION - 1), Ordering::Release);
         }
@@ -95,7 +100,10 @@ impl Waiters {
             let awaited = (key & PAGE).checked_sub(1).is_some_and(|page| run.contains(Offset::new(page)));
             // AcqRel: Release pairs with `has_fired`. A failure means that the waiter has left.
             if awaited && slot.key.compare_exchange(key, key | FIRED, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                slot.waker.wake();
+                let waker = slot.waker.try_lock().and_then(|mut lock| lock.take());
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
             }
         }
     }
