@@ -189,7 +189,7 @@ impl Model {
         };
         let (in_service, block) = (of(|owner| *owner != Owner::Block), of(|owner| *owner == Owner::Block));
         let folios = self.folios.len() as u64;
-        Census { pages, idle: pages - in_service - block, in_service, block, folios }
+        Census { pages, idle: pages - in_service - block, in_service, block, folios, ..Census::default() }
     }
 }
 
