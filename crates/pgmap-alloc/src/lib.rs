@@ -67,7 +67,10 @@ mod report;
 pub use block::Block;
 pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed};
-pub use error::{AllocError, BuildError, FreeError, GetError, Inconsistency, LookupError, PutError, RequestError};
+pub use error::{
+    AddRangeError, AllocError, BuildError, FreeError, GetError, Inconsistency, LookupError, PutError, RemoveRangeError,
+    RequestError,
+};
 pub use folio::Folio;
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use order::{Order, OrderError};

@@ -18,6 +18,7 @@
 //! | give back, and merge upwards | `give_back` |
 //! | which tables to look into | `listing` |
 //! | when a refusal is true | `motion` |
+//! | add and take away ranges | `hotplug` |
 //! | is all this consistent? | `audit` |
 //!
 //! Splitting claims an entry first: what is below is then wholly ours, and is filled and listed before anyone relies on it.
@@ -28,6 +29,7 @@
 mod audit;
 mod fixed;
 mod give_back;
+mod hotplug;
 mod listing;
 mod motion;
 mod ranges;
@@ -56,12 +58,23 @@ pub struct Params<'a> {
     pub ranges: &'a [PhysRange],
     /// The base-2 logarithm of the page size in bytes: 12 for pages of 4 KiB.
     pub page_shift: u32,
+    /// How many ranges can be added at run time, beyond those given.
+    pub spare_ranges: usize,
+    /// Offsets below this one can be given to ranges, those added at run time included; less than what `ranges` need counts as
+    /// that. Costs metadata that is touched only where it is used.
+    pub offsets: u64,
 }
 
 impl<'a> Params<'a> {
-    /// These ranges, with pages of 4 KiB.
+    /// These ranges, with pages of 4 KiB, and no room for more.
     pub const fn new(ranges: &'a [PhysRange]) -> Self {
-        Params { ranges, page_shift: 12 }
+        Params { ranges, page_shift: 12, spare_ranges: 0, offsets: 0 }
+    }
+
+    /// With room for `ranges` more, below offset `offsets`.
+    #[must_use]
+    pub const fn with_room(self, ranges: usize, offsets: u64) -> Self {
+        Params { spare_ranges: ranges, offsets, ..self }
     }
 
     /// The number of offsets, once everything has been checked.
@@ -73,7 +86,10 @@ impl<'a> Params<'a> {
         for placed in place_all(self.ranges, self.page_shift) {
             end = Ok(placed?.end().get());
         }
-        end
+        if self.offsets > Order::MAX.pages() {
+            return Err(BuildError::TooManyOffsets { offsets: self.offsets });
+        }
+        end.map(|end| end.max(self.offsets))
     }
 }
 
@@ -94,7 +110,8 @@ impl PoolNeeds {
         let pages = params.check()?;
         let index = params.ranges.len() - 1;
         let shape = Shape::<WORDS>::new(pages).ok_or(BuildError::TooLarge { index })?;
-        Ok(PoolNeeds { tables: shape.storage, ranges: params.ranges.len(), pages })
+        let ranges = params.ranges.len().saturating_add(params.spare_ranges);
+        Ok(PoolNeeds { tables: shape.storage, ranges, pages })
     }
 }
 
@@ -110,7 +127,6 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     outside: Table<WORDS>,
     motion: Motion,
     spares: Spares,
-    largest: Order,
 }
 
 #[cfg(feature = "alloc")]
@@ -154,40 +170,24 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         let index = params.ranges.len() - 1;
         let shape = Shape::new(pages).ok_or(BuildError::TooLarge { index })?;
         let placed = place_all(params.ranges, params.page_shift).filter_map(Result::ok);
-        let mut pool = GenPool {
-            shape,
-            ranges: Ranges::new(slots, placed, params.page_shift),
-            tables,
-            outside: Table::new(),
-            motion: Motion::new(),
-            spares: Spares::new(),
-            largest: Order::ZERO,
-        };
+        let ranges = Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1));
+        let outside = Table::new();
+        let pool = GenPool { shape, ranges, tables, outside, motion: Motion::new(), spares: Spares::new() };
         for range in pool.ranges.iter() {
-            pool.largest = pool.largest.max(pool.seed(range));
+            pool.seed(range);
         }
         Ok(pool)
     }
 
-    /// Makes the pages of a range idle, as the largest runs there are; says the order of the largest.
-    fn seed(&self, range: PlacedRange) -> Order {
-        let mut largest = Order::ZERO;
-        for run in runs_of(range.first.get(), range.end().get(), self.shape.entry_order(self.shape.top + 1)) {
-            largest = largest.max(run.order());
-            // The pages are outside until now, so nobody can have freed them.
-            let _ = self.give_back(run);
-        }
-        largest
-    }
-
     /// How many pages it manages, idle or not.
     pub fn size(&self) -> u64 {
-        self.ranges.iter().map(|range| range.pages).sum()
+        self.ranges.pages()
     }
 
     /// The largest order that it holds when empty.
+    #[inline]
     pub fn largest_order(&self) -> Order {
-        self.largest
+        self.ranges.largest()
     }
 
     /// Its ranges, in rising order of offset.

@@ -24,7 +24,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Searches again until there is a run or a proof that there is none.
     #[cold]
     fn search_or_prove(&self, order: Order) -> Result<Run, AllocError> {
-        if order > self.largest {
+        if order > self.largest_order() {
             return Err(AllocError::TooLarge);
         }
         let watch = self.motion.watch();
@@ -54,7 +54,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 }
             }
         }
-        if order > self.largest {
+        if order > self.largest_order() {
             return None;
         }
         self.take_from(self.shape.top, 0, Self::RADIX, order)
