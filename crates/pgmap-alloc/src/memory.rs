@@ -3,47 +3,39 @@
 #[cfg(feature = "alloc")]
 use alloc::{boxed::Box, vec::Vec};
 
+#[cfg(feature = "alloc")]
+use crate::sync::AtomicU64;
+
 /// A type whose all-zero value is its fresh value.
 pub(crate) trait Metadata: Sized {
-    /// A zeroed slice, untouched if the allocator can help it; `None` when there is no memory.
+    /// Many of them, zeroed and untouched as far as the allocator can help it.
     #[cfg(feature = "alloc")]
-    fn boxed(count: usize) -> Option<Box<[Self]>>;
-}
+    type Owned;
 
-/// Owned metadata comes in pieces of this many bytes: systems that refuse one promise larger than their memory accept several.
-#[cfg(feature = "alloc")]
-const PIECE: usize = 256 << 20;
+    /// `None` when the host has no memory.
+    #[cfg(feature = "alloc")]
+    fn boxed(count: usize) -> Option<Self::Owned>;
+
+    /// The value at `index`, unless there is none.
+    #[cfg(feature = "alloc")]
+    fn at(owned: &Self::Owned, index: usize) -> Option<&Self>;
+}
 
 /// `count` zeroed values of `T`.
-pub(crate) enum Memory<'s, T> {
+pub(crate) enum Memory<'s, T: Metadata> {
     /// The caller's.
     Lent(&'s [T]),
-    /// Ours, in pieces of a power of two of values each.
+    /// Ours.
     #[cfg(feature = "alloc")]
-    Owned(Box<[Box<[T]>]>),
+    Owned(T::Owned),
 }
 
-impl<'s, T: Metadata> Memory<'s, T> {
+impl<T: Metadata> Memory<'_, T> {
     /// Asks the host for `count` values.
     #[cfg(feature = "alloc")]
-    pub(crate) fn boxed(count: usize) -> Option<Memory<'s, T>> {
-        let mut pieces = Vec::new();
-        pieces.try_reserve_exact(count.div_ceil(Self::PER_PIECE)).ok()?;
-        let mut left = count;
-        while left > 0 {
-            let piece = left.min(Self::PER_PIECE);
-            pieces.push(T::boxed(piece)?);
-            left -= piece;
-        }
-        Some(Memory::Owned(pieces.into_boxed_slice()))
+    pub(crate) fn boxed(count: usize) -> Option<Self> {
+        T::boxed(count).map(Memory::Owned)
     }
-
-    /// Values per owned piece; a power of two because the sizes of all metadata types are.
-    #[cfg(feature = "alloc")]
-    const PER_PIECE: usize = {
-        assert!(size_of::<T>().is_power_of_two());
-        PIECE / size_of::<T>()
-    };
 
     /// The value at `index`, unless there is none.
     #[inline]
@@ -51,7 +43,68 @@ impl<'s, T: Metadata> Memory<'s, T> {
         match self {
             Memory::Lent(values) => values.get(index),
             #[cfg(feature = "alloc")]
-            Memory::Owned(pieces) => pieces.get(index / Self::PER_PIECE)?.get(index % Self::PER_PIECE),
+            Memory::Owned(owned) => T::at(owned, index),
         }
+    }
+}
+
+/// A long array in boxes of 128 MiB: systems that refuse one promise larger than their memory accept several smaller ones.
+#[cfg(feature = "alloc")]
+pub(crate) struct Pieces<T>(Box<[Box<[T]>]>);
+
+#[cfg(feature = "alloc")]
+impl<T> Pieces<T> {
+    /// Values per piece; a power of two, as the sizes of all metadata types are.
+    const LENGTH: usize = {
+        assert!(size_of::<T>().is_power_of_two());
+        (128 << 20) / size_of::<T>()
+    };
+
+    pub(crate) fn new(count: usize, zeroed: impl Fn(usize) -> Option<Box<[T]>>) -> Option<Self> {
+        let mut pieces = Vec::new();
+        pieces.try_reserve_exact(count.div_ceil(Self::LENGTH)).ok()?;
+        let mut left = count;
+        while left > 0 {
+            let piece = left.min(Self::LENGTH);
+            pieces.push(zeroed(piece)?);
+            left -= piece;
+        }
+        Some(Pieces(pieces.into_boxed_slice()))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        self.0.get(index / Self::LENGTH)?.get(index % Self::LENGTH)
+    }
+}
+
+/// Groups of words, each on cache lines of its own; the model checker has no lines.
+///
+/// Allocators zero lazily only what needs no more alignment than they give to everything, so the alignment is made here: the
+/// first word on a line boundary is the first word used.
+#[cfg(feature = "alloc")]
+#[cfg_attr(loom, allow(dead_code))]
+pub(crate) struct Lines {
+    words: Box<[AtomicU64]>,
+    first: usize,
+}
+
+#[cfg(feature = "alloc")]
+#[cfg_attr(loom, allow(dead_code))]
+impl Lines {
+    /// Words of a line, and so at most this many minus one before the first that is used.
+    const LINE: usize = 8;
+
+    pub(crate) fn new(words: usize, zeroed: impl Fn(usize) -> Option<Box<[AtomicU64]>>) -> Option<Self> {
+        let words = zeroed(words.checked_add(Self::LINE)?)?;
+        let past = words.as_ptr().addr() % (Self::LINE * 8);
+        let first = (Self::LINE * 8 - past) / 8 % Self::LINE;
+        Some(Lines { words, first })
+    }
+
+    /// The group of `WORDS` words at `index`.
+    #[inline]
+    pub(crate) fn get<const WORDS: usize>(&self, index: usize) -> Option<&[AtomicU64; WORDS]> {
+        self.words.get(self.first + index * WORDS..)?.first_chunk()
     }
 }

@@ -63,33 +63,90 @@ pub(crate) use const_outside_models;
 
 /// Declares a metadata type: one that is valid when all its bytes are zero, so that it can be asked for as zeroed memory.
 macro_rules! metadata {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident $(<const $n:ident: usize = $default:literal>)? { $($body:tt)* }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($body:tt)* }) => {
         #[cfg_attr(all(feature = "alloc", not(loom)), derive(bytemuck::Zeroable))]
         $(#[$meta])*
-        $vis struct $name $(<const $n: usize = $default>)? { $($body)* }
+        $vis struct $name { $($body)* }
 
-        impl $(<const $n: usize>)? Default for $name $(<$n>)? {
+        impl Default for $name {
             fn default() -> Self {
                 Self::new()
             }
         }
 
-        impl $(<const $n: usize>)? $crate::memory::Metadata for $name $(<$n>)? {
-            #[cfg(all(feature = "alloc", not(loom)))]
-            fn boxed(count: usize) -> Option<alloc::boxed::Box<[Self]>> {
-                bytemuck::allocation::try_zeroed_slice_box(count).ok()
+        impl $crate::memory::Metadata for $name {
+            #[cfg(feature = "alloc")]
+            type Owned = $crate::memory::Pieces<Self>;
+
+            #[cfg(feature = "alloc")]
+            fn boxed(count: usize) -> Option<Self::Owned> {
+                #[cfg(not(loom))]
+                let zeroed = |count| bytemuck::allocation::try_zeroed_slice_box(count).ok();
+                #[cfg(loom)]
+                let zeroed = |count| Some((0..count).map(|_| Self::new()).collect());
+                $crate::memory::Pieces::new(count, zeroed)
             }
 
-            #[cfg(all(feature = "alloc", loom))]
-            fn boxed(count: usize) -> Option<alloc::boxed::Box<[Self]>> {
-                Some((0..count).map(|_| Self::new()).collect())
+            #[cfg(feature = "alloc")]
+            #[inline]
+            fn at(owned: &Self::Owned, index: usize) -> Option<&Self> {
+                owned.get(index)
             }
         }
     };
 }
 pub(crate) use metadata;
 
+/// Declares a metadata type that is nothing but an array of words, and is to stand on cache lines of its own.
+macro_rules! metadata_lines {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident<const $n:ident: usize = $default:literal>;) => {
+        // The model checker's words are not plain memory: there a line is a boxed value of its own.
+        #[cfg_attr(all(feature = "alloc", not(loom)), derive(bytemuck::TransparentWrapper))]
+        $(#[$meta])*
+        #[repr(transparent)]
+        $vis struct $name<const $n: usize = $default>([$crate::sync::AtomicU64; $n]);
+
+        impl<const $n: usize> Default for $name<$n> {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl<const $n: usize> $crate::memory::Metadata for $name<$n> {
+            #[cfg(all(feature = "alloc", not(loom)))]
+            type Owned = $crate::memory::Lines;
+
+            #[cfg(all(feature = "alloc", not(loom)))]
+            fn boxed(count: usize) -> Option<Self::Owned> {
+                let zeroed = |count| bytemuck::allocation::try_zeroed_slice_box(count).ok();
+                $crate::memory::Lines::new(count.checked_mul($n)?, zeroed)
+            }
+
+            #[cfg(all(feature = "alloc", not(loom)))]
+            #[inline]
+            fn at(owned: &Self::Owned, index: usize) -> Option<&Self> {
+                owned.get(index).map(bytemuck::TransparentWrapper::wrap_ref)
+            }
+
+            #[cfg(all(feature = "alloc", loom))]
+            type Owned = alloc::boxed::Box<[Self]>;
+
+            #[cfg(all(feature = "alloc", loom))]
+            fn boxed(count: usize) -> Option<Self::Owned> {
+                Some((0..count).map(|_| Self::new()).collect())
+            }
+
+            #[cfg(all(feature = "alloc", loom))]
+            fn at(owned: &Self::Owned, index: usize) -> Option<&Self> {
+                owned.get(index)
+            }
+        }
+    };
+}
+pub(crate) use metadata_lines;
+
 /// An array of zero words.
+#[cfg(not(loom))]
 macro_rules! zero_words {
     () => {
         [const { $crate::sync::AtomicU64::new(0) }; _]

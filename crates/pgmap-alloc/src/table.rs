@@ -14,18 +14,15 @@
 //!    While that lasts the undone words look taken to others: the pool marks such claims (`pool::motion`).
 //! 3. All zeros is a valid table: nothing is idle here.
 
-use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, zero_words};
+use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata_lines, zero_words};
 
-metadata! {
+metadata_lines! {
     /// One radix table: `WORDS * 64` entries, one bit each, 1 = wholly idle at this level.
     ///
-    /// Callers only provide zeroed ones as storage. `WORDS` is 8 (one 64-byte line, 512 entries) everywhere but in models and
-    /// exhaustive tests, which run the same code on tiny tables.
+    /// Callers only provide zeroed ones as storage, best on 64-byte boundaries. `WORDS` is 8 (one 64-byte line, 512 entries)
+    /// everywhere but in models and exhaustive tests, which run the same code on tiny tables.
     #[derive(Debug)]
-    #[repr(C, align(64))]
-    pub struct Table<const WORDS: usize = 8> {
-        words: [AtomicU64; WORDS],
-    }
+    pub struct Table<const WORDS: usize = 8>;
 }
 
 /// A run of entries that was claimed.
@@ -117,14 +114,14 @@ impl<const WORDS: usize> Table<WORDS> {
     const_outside_models! {
         /// A table in which nothing is idle.
         pub fn new() -> Self {
-            Table { words: zero_words!() }
+            Table(zero_words!())
         }
     }
 
     #[inline]
     fn word(&self, index: usize) -> &AtomicU64 {
         // The mask only spares the check: indices come from entries of this table.
-        &self.words[index & (WORDS - 1)]
+        &self.0[index & (WORDS - 1)]
     }
 
     /// All words as they stand, one after another; a claim decides whether what was seen still holds.
@@ -147,17 +144,16 @@ impl<const WORDS: usize> Table<WORDS> {
     #[inline]
     pub(crate) fn claim_tightest(&self, order: u32, at_most: u32) -> Result<Fit, Miss> {
         loop {
-            let seen = self.seen();
-            let Some(fit) = Self::choose(&seen, order) else { return Err(Miss::None) };
+            let (fit, seen) = self.choose(order).ok_or(Miss::None)?;
             if fit.from > at_most {
                 return Err(Miss::Larger);
             }
-            let index = (fit.entry / 64) as usize & (WORDS - 1);
+            let index = (fit.entry / 64) as usize;
             let claimed = if order <= 6 {
-                let after = seen[index] & !(ones(order) << (fit.entry % 64));
+                let after = seen & !(ones(order) << (fit.entry % 64));
                 // AcqRel: Acquire pairs with `release` of the last owner; Release keeps the chain for bits of the same word that
                 // stay idle.
-                self.word(index).compare_exchange(seen[index], after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+                self.word(index).compare_exchange(seen, after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             } else {
                 self.claim_words(index, 1 << (order - 6))
             };
@@ -167,28 +163,31 @@ impl<const WORDS: usize> Table<WORDS> {
         }
     }
 
+    /// The tightest fit, and its word as it was seen. One pass over the line; stops at a run of exactly the right size.
     #[inline]
-    fn choose(seen: &[u64; WORDS], order: u32) -> Option<Fit> {
-        if order < 6 {
-            let mut best: Option<Fit> = None;
-            for (index, &word) in seen.iter().enumerate() {
-                if word == 0 || word == !0 {
-                    continue;
+    fn choose(&self, order: u32) -> Option<(Fit, u64)> {
+        let mut whole = 0;
+        let mut best: Option<(Fit, u64)> = None;
+        for index in 0..WORDS {
+            // Relaxed: the compare-exchange decides.
+            let word = self.word(index).load(Ordering::Relaxed);
+            if word == !0 {
+                whole |= 1 << index;
+            } else if word != 0
+                && order < 6
+                && let Some((from, bit)) = tightest(word, order)
+                && best.is_none_or(|(best, _)| from < best.from)
+            {
+                best = Some((Fit { entry: index as u32 * 64 + bit, from }, word));
+                if from == order {
+                    return best;
                 }
-                let Some((from, bit)) = tightest(word, order) else { continue };
-                if best.is_none_or(|best| from < best.from) {
-                    best = Some(Fit { entry: index as u32 * 64 + bit, from });
-                    if from == order {
-                        break;
-                    }
-                }
-            }
-            if best.is_some() {
-                return best;
             }
         }
-        let (from, index) = tightest(Self::idle_words(seen), order.saturating_sub(6))?;
-        Some(Fit { entry: index * 64, from: from + 6 })
+        best.or_else(|| {
+            let (from, index) = tightest(whole, order.saturating_sub(6))?;
+            Some((Fit { entry: index * 64, from: from + 6 }, !0))
+        })
     }
 
     /// Claims exactly the run of `order` at `entry`, or nothing.
@@ -335,10 +334,13 @@ impl<const WORDS: usize> Table<WORDS> {
     #[inline]
     pub(crate) fn first(&self) -> Option<u32> {
         // SeqCst: the read half of "list, then search" and of "unlist, then look again".
-        (0..WORDS).find_map(|index| {
+        for index in 0..WORDS {
             let word = self.word(index).load(Ordering::SeqCst);
-            (word != 0).then(|| index as u32 * 64 + word.trailing_zeros())
-        })
+            if word != 0 {
+                return Some(index as u32 * 64 + word.trailing_zeros());
+            }
+        }
+        None
     }
 
     /// The members in a run of entries.

@@ -45,25 +45,28 @@ impl Spares {
 }
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Refuses a run of which a page is idle.
-    pub(super) fn check_taken(&self, run: Run) -> Result<(), FreeError> {
-        match self.idle_page_in(run) {
-            Some(page) => Err(FreeError::DoubleFree { page }),
-            None => Ok(()),
+    /// An idle page of a run at the levels above and below its own, if there is one.
+    #[inline]
+    pub(super) fn idle_page_around(&self, run: Run) -> Option<Offset> {
+        let level = run.order().get() / Self::RADIX;
+        let above = (level + 1..=self.shape.top).any(|level| {
+            let (table, entry) = self.shape.entry(run.start(), level);
+            self.table(level, table).is_idle(entry, 0)
+        });
+        if above {
+            return Some(run.start());
         }
+        if level > 0 { self.first_idle_below(self.shape.place(run)) } else { None }
     }
 
     /// An idle page of a run, if there is one.
     pub(crate) fn idle_page_in(&self, run: Run) -> Option<Offset> {
         let place = self.shape.place(run);
-        if self.idle_run(run.start()).is_some() {
-            return Some(run.start());
-        }
         let here = self.table(place.level, place.table).members(place.entry, place.order).next();
-        if let Some(entry) = here {
-            return Some(self.shape.run(Place { entry, order: 0, ..place }).start());
+        match here {
+            Some(entry) => Some(self.shape.run(Place { entry, order: 0, ..place }).start()),
+            None => self.idle_page_around(run),
         }
-        self.first_idle_below(place)
     }
 
     /// An idle page in the tables below a run of entries. Every table with an idle page is listed, so the lists tell.

@@ -15,29 +15,66 @@
 //!   whole table.
 
 use super::GenPool;
-use crate::sync::order_after_write;
+use crate::sync::{AtomicU64, Ordering, order_after_write};
 use crate::table::Table;
 
-impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// A table that is listed at `class`, or a table above that had a stale listing which is now put right.
+/// Which lists of the table on top have a member: one bit per order. A hint like the lists, with the same rules.
+///
+/// 128 bytes because neighbouring lines are fetched in pairs, and this one is read by every search.
+#[repr(align(128))]
+pub(super) struct Summary(AtomicU64);
+
+impl Summary {
+    pub(super) fn new() -> Summary {
+        Summary(AtomicU64::new(0))
+    }
+
+    /// The lowest order from `class` on whose list may have a member.
     #[inline]
-    pub(super) fn listed(&self, class: u32) -> Option<usize> {
-        let level = class / Self::RADIX;
-        'from_top: loop {
-            let mut table = 0;
-            for above in (level + 1..=self.shape.top).rev() {
-                let Some(entry) = self.list(above, table, class).first() else {
-                    if above == self.shape.top {
-                        return None;
-                    }
-                    let _moving = self.motion.begin();
-                    self.unlist_empty(above, table, class);
-                    continue 'from_top;
-                };
-                table = self.shape.child(table, entry);
-            }
-            return Some(table);
+    fn next(&self, class: u32) -> Option<u32> {
+        // SeqCst: as the lists themselves.
+        let from = self.0.load(Ordering::SeqCst) & (!0 << class);
+        (from != 0).then(|| from.trailing_zeros())
+    }
+
+    fn insert(&self, class: u32) {
+        if self.0.load(Ordering::SeqCst) & 1 << class == 0 {
+            self.0.fetch_or(1 << class, Ordering::SeqCst);
         }
+    }
+
+    fn remove(&self, class: u32) {
+        self.0.fetch_and(!(1 << class), Ordering::SeqCst);
+        order_after_write();
+    }
+}
+
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// A table with an idle run of `order` or more, and the order that it is listed at: the lowest that can be had.
+    #[inline]
+    pub(super) fn propose(&self, order: u32) -> Option<(usize, u32)> {
+        loop {
+            let class = self.summary.next(order)?;
+            if let Some(table) = self.listed(class) {
+                return Some((table, class));
+            }
+        }
+    }
+
+    /// A table that is listed at `class`; `None` if there was only a stale listing, which has been put right.
+    #[inline]
+    fn listed(&self, class: u32) -> Option<usize> {
+        let level = class / Self::RADIX;
+        let mut table = 0;
+        for above in (level + 1..=self.shape.top).rev() {
+            let Some(entry) = self.list(above, table, class).first() else {
+                let _moving = self.motion.begin();
+                self.unlist_empty(above, table, class);
+                return None;
+            };
+            table = self.shape.child(table, entry);
+        }
+        Some(table)
     }
 
     /// Sees to it that a table with an idle run of `order` (in its entries) can be found by a search for that order.
@@ -65,6 +102,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             table = up;
         }
+        self.summary.insert(class);
     }
 
     /// Puts right a listing at `class` that did not hold what it promised.
@@ -105,22 +143,28 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// If the list of a table is empty, takes the table's own listing at that class away, and so on upwards.
-    fn unlist_empty(&self, level: u32, mut table: usize, class: u32) {
-        for above in level + 1..=self.shape.top {
-            let here = self.list(above - 1, table, class);
-            if here.first().is_some() {
+    /// If a list of a table is empty, takes the table's own listing at that class away, and so on up to the summary.
+    ///
+    /// Each step is followed by a second look: somebody may have listed a table meanwhile and relied on what was above.
+    fn unlist_empty(&self, mut level: u32, mut table: usize, class: u32) {
+        let empty = |level, table| self.list(level, table, class).first().is_none();
+        while level < self.shape.top {
+            if !empty(level, table) {
                 return;
             }
-            let (up, entry) = self.shape.parent(table);
-            let list = self.list(above, up, class);
-            list.remove(entry);
-            if here.first().is_some() {
-                // The second look: somebody listed a table here meanwhile and relied on the entry above.
-                self.enlist(above - 1, table, class);
+            let (above, entry) = self.shape.parent(table);
+            self.list(level + 1, above, class).remove(entry);
+            if !empty(level, table) {
+                self.enlist(level, table, class);
                 return;
             }
-            table = up;
+            (level, table) = (level + 1, above);
+        }
+        if empty(level, table) {
+            self.summary.remove(class);
+            if !empty(level, table) {
+                self.summary.insert(class);
+            }
         }
     }
 

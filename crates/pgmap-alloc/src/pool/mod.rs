@@ -46,9 +46,11 @@ use crate::table::Table;
 
 pub(crate) use audit::Fault;
 use give_back::Spares;
+use listing::Summary;
 use motion::Motion;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
+use search::Hints;
 use shape::{Place, Shape};
 
 /// What a pool is made of.
@@ -125,7 +127,9 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     tables: Memory<'s, Table<WORDS>>,
     /// Stands for a table that the shape does not have, in which nothing is ever idle: spares every access a panic.
     outside: Table<WORDS>,
+    summary: Summary,
     motion: Motion,
+    hints: Hints,
     spares: Spares,
 }
 
@@ -170,9 +174,16 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         let index = params.ranges.len() - 1;
         let shape = Shape::new(pages).ok_or(BuildError::TooLarge { index })?;
         let placed = place_all(params.ranges, params.page_shift).filter_map(Result::ok);
-        let ranges = Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1));
-        let outside = Table::new();
-        let pool = GenPool { shape, ranges, tables, outside, motion: Motion::new(), spares: Spares::new() };
+        let pool = GenPool {
+            ranges: Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1)),
+            shape,
+            tables,
+            outside: Table::new(),
+            summary: Summary::new(),
+            motion: Motion::new(),
+            hints: Hints::new(),
+            spares: Spares::new(),
+        };
         for range in pool.ranges.iter() {
             pool.seed(range);
         }
@@ -233,16 +244,19 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.check_inside(run)?;
-        self.check_taken(run)?;
+        if let Some(page) = self.idle_page_around(run) {
+            return Err(FreeError::DoubleFree { page });
+        }
         self.give_back(run)
     }
 
     /// Whether `offset` is idle at this moment.
     pub fn is_idle(&self, offset: Offset) -> bool {
-        self.idle_run(offset).is_some()
+        // The tables know no offset beyond the last.
+        self.has_offset(offset) && self.idle_run(offset).is_some()
     }
 
-    /// The largest entry that is wholly idle and holds `offset`.
+    /// The largest entry that is wholly idle and holds `offset`, which lies in a range.
     pub(crate) fn idle_run(&self, offset: Offset) -> Option<Run> {
         (0..=self.shape.top).rev().find_map(|level| {
             let (table, entry) = self.shape.entry(offset, level);

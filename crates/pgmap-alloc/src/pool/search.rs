@@ -5,16 +5,67 @@ use super::shape::Place;
 use crate::error::AllocError;
 use crate::offset::Run;
 use crate::order::Order;
-use crate::sync::relax;
+use crate::sync::{AtomicU64, Ordering, caller_slot, relax};
 use crate::table::Miss;
 
 /// How often a refusal is tried to be proved before the caller is told that the pool is too busy for a proof.
 pub(super) const TRIES: u32 = 64;
 
+/// Lines among which concurrent callers are spread.
+const SLOTS: usize = 8;
+
+/// Where each caller found a run of each order last: looked at before the lists.
+///
+/// Only hints: the table may be used by others too, or have been merged; then the claim in it fails and the lists are asked.
+/// A hint also remembers the order at which the table was listed, and no larger run is cut than that, so that a caller who
+/// stays with a table does not break what the lists would have kept whole.
+pub(super) struct Hints {
+    lines: [Line; SLOTS],
+}
+
+/// One caller slot: for each order below 16 the table's number plus one and its class, 0 = none. 128 bytes: a pair of lines.
+#[repr(align(128))]
+struct Line([AtomicU64; 16]);
+
+impl Hints {
+    pub(super) fn new() -> Hints {
+        Hints { lines: core::array::from_fn(|_| Line(core::array::from_fn(|_| AtomicU64::new(0)))) }
+    }
+
+    #[inline]
+    fn slot(&self, order: Order) -> Option<&AtomicU64> {
+        self.lines[caller_slot(SLOTS) & (SLOTS - 1)].0.get(order.get() as usize)
+    }
+
+    /// The table and the order at which it was listed.
+    #[inline]
+    fn last(&self, order: Order) -> Option<(usize, u32)> {
+        // Relaxed: a hint; the claim decides.
+        let hint = self.slot(order)?.load(Ordering::Relaxed);
+        ((hint >> 8) as usize).checked_sub(1).map(|table| (table, hint as u32 & 0xFF))
+    }
+
+    #[inline]
+    fn remember(&self, order: Order, table: usize, class: u32) {
+        if let Some(slot) = self.slot(order) {
+            // Relaxed: as in `last`.
+            slot.store((table as u64 + 1) << 8 | u64::from(class), Ordering::Relaxed);
+        }
+    }
+}
+
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order`.
     #[inline]
     pub(crate) fn take(&self, order: Order) -> Result<Run, AllocError> {
+        let (level, wanted) = (order.get() / Self::RADIX, order.get() % Self::RADIX);
+        if wanted <= 6
+            && let Some((table, at_most)) = self.hints.last(order)
+            && let Ok(fit) = self.table(level, table).claim_tightest(wanted, at_most)
+        {
+            // The table may now be listed too high; the next search that comes by puts that right.
+            return Ok(self.shape.run(Place { level, table, entry: fit.entry, order: wanted }));
+        }
         match self.search(order) {
             Some(run) => Ok(run),
             None => self.search_or_prove(order),
@@ -44,14 +95,16 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// The lowest list that has a table for `order`, the tightest run in it; at last the table on top.
-    #[inline]
     fn search(&self, order: Order) -> Option<Run> {
-        let top = self.shape.top * Self::RADIX;
-        for class in order.get()..top {
-            while let Some(table) = self.listed(class) {
-                if let Some(run) = self.take_from(class / Self::RADIX, table, class % Self::RADIX, order) {
-                    return Some(run);
+        while let Some((table, class)) = self.propose(order.get()) {
+            let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
+            if let Some(run) = self.take_from(level, table, listed, order) {
+                if level == order.get() / Self::RADIX {
+                    // A table that is wholly idle is listed one order lower than it could be.
+                    let at_most = if listed + 1 == Self::RADIX { Self::RADIX } else { listed };
+                    self.hints.remember(order, table, at_most);
                 }
+                return Some(run);
             }
         }
         if order > self.largest_order() {
@@ -78,9 +131,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.relist(level, table, level * Self::RADIX + listed);
             return None;
         };
-        if fit.from == listed && !here.has(listed) {
-            self.relist(level, table, level * Self::RADIX + listed);
-        }
+        // The table may now be listed too high: whoever is refused by it puts that right, no sooner.
         let place = Place { level, table, entry: fit.entry, order: wanted };
         Some(if at < level { self.split(place, order) } else { self.shape.run(place) })
     }

@@ -1,0 +1,158 @@
+//! Are a peer's answers right? Proved before anything is timed: a fast wrong answer is worth nothing.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::peer::{Hand, Peer, SyncPeer};
+use crate::trace::{Slots, Step, Trace};
+
+/// A pool of 64 MiB: small enough for the linear peers, large enough for every order of the churn.
+const PAGES: u64 = 1 << 14;
+/// Steps of the churn; each is checked page by page.
+const STEPS: usize = 5_000;
+/// No thread may take more than this, so that even an unaligned peer seldom refuses.
+const PERCENT: u64 = 60;
+
+/// What a peer did wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    peer: &'static str,
+    what: &'static str,
+    page: u64,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} at page {}", self.peer, self.what, self.page)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// A churn on one thread; afterwards everything is freed and both halves of the pool can be had whole.
+pub fn alone<P: Peer>() -> Result<(), Fault> {
+    let taken = Taken::<P>::new();
+    let mut peer = P::build(PAGES).ok_or_else(|| taken.fault("cannot be built", 0))?;
+    let mut hand = peer.hand();
+    let trace = Trace::churn(PAGES * PERCENT / 100, STEPS, 11);
+    taken.replay(&mut hand, &trace)?;
+    let half = PAGES.ilog2() - 1;
+    let halves = [hand.alloc(half), hand.alloc(half)];
+    if halves.iter().any(Option::is_none) {
+        return Err(taken.fault("pages are lost after everything was freed", 0));
+    }
+    for block in halves.into_iter().flatten() {
+        hand.free(block, half);
+    }
+    Ok(())
+}
+
+/// Two churns at once on one pool: no page may ever belong to both.
+pub fn together<S: SyncPeer>() -> Result<(), Fault> {
+    let taken = Taken::<S>::new();
+    let peer = S::build(PAGES).ok_or_else(|| taken.fault("cannot be built", 0))?;
+    thread::scope(|scope| {
+        let threads = [12, 13].map(|seed| {
+            let (peer, taken) = (&peer, &taken);
+            scope.spawn(move || taken.replay(&mut peer.share(), &Trace::churn(PAGES * PERCENT / 200, STEPS, seed)))
+        });
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(taken.fault("panicked", 0))))
+    })
+}
+
+/// Which pages are handed out, kept beside the peer.
+struct Taken<P> {
+    pages: Vec<AtomicBool>,
+    peer: std::marker::PhantomData<fn() -> P>,
+}
+
+impl<P: Peer> Taken<P> {
+    fn new() -> Self {
+        Taken { pages: (0..PAGES).map(|_| AtomicBool::new(false)).collect(), peer: std::marker::PhantomData }
+    }
+
+    /// Every step of the trace, each run checked as it comes, and everything freed in the end.
+    fn replay<H: Hand<Block = P::Block>>(&self, hand: &mut H, trace: &Trace) -> Result<(), Fault> {
+        let mut slots = Slots::new(trace.slots);
+        let mut watched = Watched { hand, taken: self, fault: None };
+        let mut apply = |step: &Step| {
+            slots.apply(&mut watched, *step);
+            watched.fault.take().map_or(Ok(()), Err)
+        };
+        trace.fill.iter().chain(&trace.churn).try_for_each(&mut apply)?;
+        slots.drain(&mut watched);
+        if slots.refused * 20 > trace.churn.len() as u64 { Err(self.fault("refuses too often", 0)) } else { Ok(()) }
+    }
+
+    fn take(&self, block: &P::Block, order: u32) -> Result<(), Fault> {
+        let first = P::page(block);
+        let end = first + (1 << order);
+        if end > PAGES {
+            return Err(self.fault("a run ends beyond the pool", first));
+        }
+        if P::ALIGNED && !first.is_multiple_of(1 << order) {
+            return Err(self.fault("a run is not aligned to its length", first));
+        }
+        // Acquire and Release: a page that came from the other thread was marked idle there before it was freed there.
+        match (first..end).find(|&page| self.pages[page as usize].swap(true, Ordering::AcqRel)) {
+            Some(page) => Err(self.fault("a page is handed out twice", page)),
+            None => Ok(()),
+        }
+    }
+
+    fn give_back(&self, block: &P::Block, order: u32) {
+        let first = P::page(block) as usize;
+        for page in &self.pages[first..first + (1 << order)] {
+            // Release: pairs with the swap in `take`.
+            page.store(false, Ordering::Release);
+        }
+    }
+
+    fn fault(&self, what: &'static str, page: u64) -> Fault {
+        Fault { peer: P::NAME, what, page }
+    }
+}
+
+/// A hand whose every run is checked.
+struct Watched<'a, P, H> {
+    hand: &'a mut H,
+    taken: &'a Taken<P>,
+    fault: Option<Fault>,
+}
+
+impl<P: Peer, H: Hand<Block = P::Block>> Hand for Watched<'_, P, H> {
+    type Block = P::Block;
+
+    fn alloc(&mut self, order: u32) -> Option<P::Block> {
+        let block = self.hand.alloc(order)?;
+        self.fault = self.taken.take(&block, order).err();
+        // A wrong run is not handed on: freeing it could break the peer further and hide the fault.
+        if self.fault.is_none() { Some(block) } else { None }
+    }
+
+    fn free(&mut self, block: P::Block, order: u32) {
+        self.taken.give_back(&block, order);
+        self.hand.free(block, order);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry;
+    use crate::peers::nothing::Nothing;
+
+    #[test]
+    fn every_peer_gives_right_answers() {
+        for entry in entry::all() {
+            assert_eq!(entry.check(), Ok(()), "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn an_allocator_that_looks_at_nothing_is_caught() {
+        assert!(alone::<Nothing>().is_err());
+        assert!(together::<Nothing>().is_err());
+    }
+}

@@ -1,0 +1,40 @@
+//! `buddy_system_allocator`: a buddy over one ordered set per order; unsynchronised.
+
+use buddy_system_allocator::FrameAllocator;
+
+use crate::peer::{Hand, Peer};
+
+/// Its largest order is 32: 16 TiB of 4 KiB pages.
+pub struct BuddySystem(FrameAllocator<33>);
+
+impl Peer for BuddySystem {
+    const NAME: &'static str = "buddy_system_allocator";
+    type Block = usize;
+    type Hand<'a> = &'a mut Self;
+
+    fn build(pages: u64) -> Option<Self> {
+        let mut frames = FrameAllocator::new();
+        frames.add_frame(0, usize::try_from(pages).ok()?);
+        Some(BuddySystem(frames))
+    }
+
+    fn hand(&mut self) -> &mut Self {
+        self
+    }
+
+    fn page(block: &usize) -> u64 {
+        *block as u64
+    }
+}
+
+impl Hand for BuddySystem {
+    type Block = usize;
+
+    fn alloc(&mut self, order: u32) -> Option<usize> {
+        self.0.alloc(1 << order)
+    }
+
+    fn free(&mut self, block: usize, order: u32) {
+        self.0.dealloc(block, 1 << order);
+    }
+}

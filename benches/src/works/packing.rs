@@ -1,0 +1,59 @@
+//! How many whole 2 MiB folios are left in a pool that has been churned.
+
+use crate::peer::Peer;
+use crate::sample::{Budget, Outcome, Skip};
+use crate::trace::{Descent, Slots};
+
+/// Pages of a 2 MiB folio.
+const WHOLE: u64 = 512;
+
+/// The occupancies at which they are counted.
+pub const PERCENTS: [u64; 3] = [75, 50, 25];
+
+/// In percent of the most that the idle pages could make, at each occupancy in turn.
+///
+/// Counted from what the harness holds, not from what the peer says: the same count for every peer, and pages that a handle
+/// keeps back for its next caller are idle here, as they are once it is drained.
+pub fn packing<P: Peer>(pages: u64, trace: &Descent, budget: Budget) -> Outcome {
+    let mut peer = P::build(pages).ok_or(Skip::Unsupported)?;
+    let mut hand = peer.hand();
+    let mut slots = Slots::new(trace.slots);
+    budget.prepare(&trace.fill, |step| slots.apply(&mut hand, *step))?;
+    if slots.refused * 100 > trace.fill.len() as u64 {
+        return Err(Skip::Refused);
+    }
+    let shares = trace.phases.iter().map(|phase| {
+        budget.prepare(phase, |step| slots.apply(&mut hand, *step))?;
+        Ok(100.0 * share_left(pages, slots.live().map(|(block, order)| (P::page(block), 1 << order))))
+    });
+    shares.collect()
+}
+
+/// Whole idle aligned 2 MiB pieces, as a share of what the idle pages could make at best.
+fn share_left(pages: u64, live: impl Iterator<Item = (u64, u64)>) -> f64 {
+    let mut touched = vec![false; pages.div_ceil(WHOLE) as usize];
+    let mut used = 0;
+    for (first, length) in live {
+        used += length;
+        touched[(first / WHOLE) as usize..=((first + length - 1) / WHOLE) as usize].fill(true);
+    }
+    let left = touched.iter().filter(|&&touched| !touched).count() as f64;
+    left / ((pages - used) / WHOLE).max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn share_left_counts_whole_idle_pieces_only() {
+        let close = |share: f64, wanted: f64| (share - wanted).abs() < 1e-9;
+        assert!(close(share_left(2048, [(0, 512)].into_iter()), 1.0));
+        // One page more, at the end of the second piece: two of the two that would be possible at best are left.
+        assert!(close(share_left(2048, [(0, 512), (1023, 1)].into_iter()), 1.0));
+        // One page at each end of the pool: half of what would be possible.
+        assert!(close(share_left(2048, [(0, 1), (2047, 1)].into_iter()), 2.0 / 3.0));
+        // A run that is not aligned spoils two pieces.
+        assert!(close(share_left(2048, [(256, 512)].into_iter()), 2.0 / 3.0));
+    }
+}

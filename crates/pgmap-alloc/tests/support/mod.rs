@@ -1,0 +1,109 @@
+//! What the requirement tests share: short names, a driver that remembers what it was told, and the proof of a quiet pgmap.
+
+// Every test file is a crate of its own and uses what it needs.
+#![allow(dead_code, unreachable_pub)]
+
+use std::sync::{Mutex, OnceLock};
+
+use pgmap_alloc::{AfterFree, Census, Freed, Lookup, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange};
+
+pub const PAGE: u64 = 4096;
+
+pub fn order(order: u32) -> Order {
+    Order::new(order).unwrap()
+}
+
+pub fn at(page: u64) -> Offset {
+    Offset::new(page)
+}
+
+/// A range by page numbers of physical memory.
+pub fn range(page: u64, pages: u64) -> PhysRange {
+    PhysRange { start: Phys(page * PAGE), pages }
+}
+
+type OnFree = Box<dyn Fn(Freed<u64>) -> AfterFree + Send + Sync>;
+
+/// A driver that remembers every call, and does in `folio_free` what a test asks of it.
+#[derive(Default)]
+pub struct Driver {
+    pub freed: Mutex<Vec<Freed<u64>>>,
+    pub hooks: Mutex<Vec<&'static str>>,
+    pub on_free: OnceLock<OnFree>,
+}
+
+impl Driver {
+    pub fn calls(&self) -> usize {
+        self.freed.lock().unwrap().len()
+    }
+
+    pub fn last(&self) -> Freed<u64> {
+        *self.freed.lock().unwrap().last().unwrap()
+    }
+}
+
+impl PgmapOps for Driver {
+    type Data = u64;
+
+    fn folio_free(&self, folio: Freed<u64>) -> AfterFree {
+        self.freed.lock().unwrap().push(folio);
+        self.on_free.get().map_or(AfterFree::Release, |on_free| on_free(folio))
+    }
+
+    fn quiesce(&self) {
+        self.hooks.lock().unwrap().push("quiesce");
+    }
+
+    fn teardown(&self) {
+        self.hooks.lock().unwrap().push("teardown");
+    }
+}
+
+pub type Map = Pgmap<'static, Driver>;
+
+pub fn pgmap(ranges: &[PhysRange]) -> Map {
+    Pgmap::new(&Params::new(ranges), Driver::default()).unwrap()
+}
+
+/// A pgmap that a callback can name while it runs.
+pub fn leaked(ranges: &[PhysRange]) -> &'static Map {
+    Box::leak(Box::new(pgmap(ranges)))
+}
+
+/// Proves the partition page by page: the validator, the snapshot and every single lookup say the same.
+pub fn partition<O: PgmapOps, const WORDS: usize>(pgmap: &Pgmap<'_, O, WORDS>) -> Census {
+    let census = pgmap.validate().unwrap();
+    let mut found = Census { pages: census.pages, folios: census.folios, ..Census::default() };
+    for range in pgmap.ranges() {
+        for page in range.first.get()..range.end().get() {
+            match pgmap.lookup(at(page)).unwrap() {
+                Lookup::Idle => found.idle += 1,
+                Lookup::Folio { .. } => found.in_service += 1,
+                Lookup::Block => found.block += 1,
+                other => panic!("page {page} is {other:?}"),
+            }
+        }
+    }
+    assert_eq!(found, census);
+    assert_eq!(census.idle + census.in_service + census.block, census.pages);
+    let walked: u64 = pgmap.snapshot().map(|run| run.pages).sum();
+    assert_eq!(walked, census.pages);
+    census
+}
+
+/// Every source file of the library, by its path below `src`.
+pub fn sources(visit: &mut dyn FnMut(&str, &str)) {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let name = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+                visit(&name, &std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+}
