@@ -160,7 +160,7 @@ fn req_04_bad_ranges_have_their_own_errors() {
     assert_eq!(build(&[range(0, u64::MAX)]), Some(BuildError::TooLarge { index: 0 }));
     assert_eq!(build(&[range(u64::MAX / PAGE, 2)]), Some(BuildError::TooLarge { index: 0 }));
     for shift in [0, 8, 31, 64, u32::MAX] {
-        let params = Params { ranges: &[range(0, 1)], page_shift: shift };
+        let params = Params { ranges: &[range(0, 1)], page_shift: shift, ..Params::new(&[]) };
         assert_eq!(Pgmap::new(&params, ()).err(), Some(BuildError::PageShift { shift }));
     }
     // Side by side is not overlapping.
