@@ -107,6 +107,30 @@ errors! {
 }
 
 errors! {
+    /// Why contiguous pages were not allocated.
+    AllocExtentError {
+        /// None were asked for.
+        NoPages => "no pages were asked for",
+        /// The alignment is no power of two.
+        Alignment { align: u64 } => "an alignment of {align} pages is no power of two",
+        /// More pages than the window has.
+        LargerThanWindow { pages: u64 } => "the window has fewer than {pages} pages",
+        /// No page of the window belongs to the pool.
+        WindowOutside => "the window lies outside the pool",
+        /// No range in the window has so many pages.
+        TooLarge { pages: u64 } => "no range has {pages} pages",
+        /// Not enough pages of the window are idle.
+        NoSpace { idle: u64 } => "only {idle} pages are idle",
+        /// Enough pages of the window are idle, but not side by side, or not where they would be aligned.
+        Fragmented => "the idle pages are scattered",
+        /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.
+        Contended => "runs were in motion during every search",
+        /// The caller's fit offered a place that is not in the gap that it was shown, or not aligned as wanted.
+        BadFit { start: Offset } => "the fit offered page {start}, which it may not",
+    }
+}
+
+errors! {
     /// Why a run at a given offset was not taken.
     RequestError {
         /// The offset is no multiple of the folio's length.

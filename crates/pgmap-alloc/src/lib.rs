@@ -44,6 +44,7 @@ extern crate alloc;
 
 // Words: plain values, no atomics.
 mod error;
+mod extent;
 mod offset;
 mod order;
 
@@ -68,14 +69,16 @@ pub use block::Block;
 pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed};
 pub use error::{
-    AddRangeError, AllocError, BuildError, FreeError, GetError, Inconsistency, LookupError, PutError, RemoveRangeError,
-    RequestError,
+    AddRangeError, AllocError, AllocExtentError, BuildError, FreeError, GetError, Inconsistency, LookupError, PutError,
+    RemoveRangeError, RequestError,
 };
+pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use order::{Order, OrderError};
 pub use pgmap::{AfterFree, Freed, Lookup, Pgmap, PgmapOps, Put, Storage, StorageNeeded, storage_needed};
-pub use pool::{GenPool, Params, PlacedRange, PoolNeeds, RangeSlot};
+pub use pool::fit::{self, Fit};
+pub use pool::{ExtentParams, GenPool, Mode, Params, PlacedRange, PoolNeeds, RangeSlot};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};
 pub use state::Word;
 pub use table::Table;

@@ -126,7 +126,7 @@ impl<const WORDS: usize> Table<WORDS> {
 
     /// All words as they stand, one after another; a claim decides whether what was seen still holds.
     #[inline]
-    fn seen(&self) -> [u64; WORDS] {
+    pub(crate) fn seen(&self) -> [u64; WORDS] {
         // SeqCst: also the read half of "release, then look whether the whole table is idle", see `release` and `claim_all`.
         core::array::from_fn(|index| self.word(index).load(Ordering::SeqCst))
     }
@@ -316,6 +316,37 @@ impl<const WORDS: usize> Table<WORDS> {
     /// Whether every entry of the run is idle.
     pub(crate) fn is_idle(&self, entry: u32, order: u32) -> bool {
         self.idle_entries(entry, order) == 1 << order
+    }
+
+    /// How many entries from `entry` upwards are idle in a row.
+    pub(crate) fn idle_from(&self, entry: u32) -> u32 {
+        let mut at = entry;
+        while at < 64 * WORDS as u32 {
+            // SeqCst: as in `seen`.
+            let word = self.word((at / 64) as usize).load(Ordering::SeqCst) >> (at % 64);
+            let ones = word.trailing_ones().min(64 - at % 64);
+            at += ones;
+            if ones == 0 || !at.is_multiple_of(64) {
+                break;
+            }
+        }
+        at - entry
+    }
+
+    /// How many entries from `entry` downwards are idle in a row.
+    pub(crate) fn idle_to(&self, entry: u32) -> u32 {
+        let mut above = entry + 1;
+        while above > 0 {
+            let at = above - 1;
+            // SeqCst: as in `seen`.
+            let word = self.word((at / 64) as usize).load(Ordering::SeqCst) << (63 - at % 64);
+            let ones = word.leading_ones().min(at % 64 + 1);
+            above -= ones;
+            if ones == 0 || !above.is_multiple_of(64) {
+                break;
+            }
+        }
+        entry + 1 - above
     }
 
     /// How many entries of the run are idle.

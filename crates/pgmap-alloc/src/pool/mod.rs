@@ -17,7 +17,9 @@
 //! | claim exactly these offsets | `fixed` |
 //! | give back, and merge upwards | `give_back` |
 //! | which tables to look into | `listing` |
-//! | when a refusal is true | `motion` |
+//! | when a refusal is true | `motion`, `prove` |
+//! | contiguous pages of any number, by any fit | `extents`, `fit` |
+//! | idle pages in order of offset | `walk` |
 //! | add and take away ranges | `hotplug` |
 //! | is all this consistent? | `audit` |
 //!
@@ -27,16 +29,20 @@
 //! spare is merged when another takes its place, or when a larger run is wanted.
 
 mod audit;
+mod extents;
+pub mod fit;
 mod fixed;
 mod give_back;
 mod hotplug;
 mod listing;
 mod motion;
+mod prove;
 mod ranges;
 mod search;
 mod shape;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
+mod walk;
 
 use crate::error::{AllocError, BuildError, FreeError, RequestError};
 use crate::memory::Memory;
@@ -45,6 +51,7 @@ use crate::order::Order;
 use crate::table::Table;
 
 pub(crate) use audit::Fault;
+pub use extents::{ExtentParams, Mode};
 use give_back::Spares;
 use listing::Summary;
 use motion::Motion;

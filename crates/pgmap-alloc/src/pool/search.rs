@@ -1,15 +1,13 @@
 //! Taking a run wherever it fits best: search proposes, claim decides.
 
 use super::GenPool;
+use super::prove::{Try, Unproved};
 use super::shape::Place;
 use crate::error::AllocError;
 use crate::offset::Run;
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering, caller_slot, relax};
+use crate::sync::{AtomicU64, Ordering, caller_slot};
 use crate::table::Miss;
-
-/// How often a refusal is tried to be proved before the caller is told that the pool is too busy for a proof.
-pub(super) const TRIES: u32 = 64;
 
 /// Lines among which concurrent callers are spread.
 const SLOTS: usize = 8;
@@ -58,18 +56,24 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order`.
     #[inline]
     pub(crate) fn take(&self, order: Order) -> Result<Run, AllocError> {
+        match self.attempt(order) {
+            Some(run) => Ok(run),
+            None => self.search_or_prove(order),
+        }
+    }
+
+    /// Takes a run of `order` if one is found at once.
+    #[inline]
+    pub(super) fn attempt(&self, order: Order) -> Option<Run> {
         let (level, wanted) = (order.get() / Self::RADIX, order.get() % Self::RADIX);
         if wanted <= 6
             && let Some((table, at_most)) = self.hints.last(order)
             && let Ok(fit) = self.table(level, table).claim_tightest(wanted, at_most)
         {
             // The table may now be listed too high; the next search that comes by puts that right.
-            return Ok(self.shape.run(Place { level, table, entry: fit.entry, order: wanted }));
+            return Some(self.shape.run(Place { level, table, entry: fit.entry, order: wanted }));
         }
-        match self.search(order) {
-            Some(run) => Ok(run),
-            None => self.search_or_prove(order),
-        }
+        self.search(order)
     }
 
     /// Searches again until there is a run or a proof that there is none.
@@ -78,20 +82,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if order > self.largest_order() {
             return Err(AllocError::TooLarge);
         }
-        let watch = self.motion.watch();
-        for _ in 0..TRIES {
-            let notes = watch.notes();
-            // Tables that are wholly idle but not merged are findable only for orders below their own.
-            self.merge_spares(order.get() / Self::RADIX);
-            if let Some(run) = self.search(order) {
-                return Ok(run);
-            }
-            if watch.nothing_since(notes) && self.spares.none_below(order.get() / Self::RADIX) {
-                return Err(AllocError::NoSpace);
-            }
-            relax();
-        }
-        Err(AllocError::Contended)
+        // Tables that are wholly idle but not merged are findable only for orders below their own.
+        let level = order.get() / Self::RADIX;
+        self.until_proved(level, || self.search(order).map_or(Try::Nothing, Try::Got)).map_err(|unproved| match unproved {
+            Unproved::Nothing => AllocError::NoSpace,
+            Unproved::Contended => AllocError::Contended,
+        })
     }
 
     /// The lowest list that has a table for `order`, the tightest run in it; at last the table on top.
