@@ -97,8 +97,9 @@ errors! {
     AllocError {
         /// No run of this order exists in the pool even when it is empty.
         TooLarge => "the pool never holds a run of this order",
-        /// No idle run of this order or larger was found.
-        NoSpace => "no idle run is large enough",
+        /// No idle run of this order or larger was found. Per-CPU handles hold `cached` idle pages; they have been asked to give
+        /// them back, so if it is not 0 another try soon may succeed.
+        NoSpace { cached: u64 } => "no idle run is large enough ({cached} idle pages in handles)",
         /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.
         Contended => "runs were in motion during every search",
         /// The pgmap has been killed.
@@ -119,10 +120,10 @@ errors! {
         WindowOutside => "the window lies outside the pool",
         /// No range in the window has so many pages.
         TooLarge { pages: u64 } => "no range has {pages} pages",
-        /// Not enough pages of the window are idle.
-        NoSpace { idle: u64 } => "only {idle} pages are idle",
-        /// Enough pages of the window are idle, but not side by side, or not where they would be aligned.
-        Fragmented => "the idle pages are scattered",
+        /// Not enough pages of the window are idle; handles have `cached` more at hand and were asked to give them back.
+        NoSpace { idle: u64, cached: u64 } => "only {idle} pages are idle, and {cached} cached by handles",
+        /// Enough pages of the window are idle, but not side by side, or not where they would be aligned; `cached` as above.
+        Fragmented { cached: u64 } => "the idle pages are scattered, and {cached} cached by handles",
         /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.
         Contended => "runs were in motion during every search",
         /// The caller's fit offered a place that is not in the gap that it was shown, or not aligned as wanted.

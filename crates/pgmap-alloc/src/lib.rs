@@ -62,6 +62,7 @@ mod table;
 mod block;
 mod ending;
 mod folio;
+mod local;
 mod pgmap;
 mod report;
 
@@ -74,11 +75,13 @@ pub use error::{
 };
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
+
+pub use local::Local;
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use order::{Order, OrderError};
 pub use pgmap::{AfterFree, Freed, Lookup, Pgmap, PgmapOps, Put, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
-pub use pool::{ExtentParams, GenPool, Mode, Params, PlacedRange, PoolNeeds, RangeSlot};
+pub use pool::{ExtentParams, GenPool, LocalPool, Mode, Params, PlacedRange, PoolNeeds, RangeSlot, Taken};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};
 pub use state::Word;
 pub use table::Table;

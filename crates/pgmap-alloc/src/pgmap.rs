@@ -181,6 +181,11 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         &self.ops
     }
 
+    /// Whether it has been killed.
+    pub fn is_dying(&self) -> bool {
+        self.lifetime.is_dying()
+    }
+
     /// How many pages it has, idle or not. O(number of ranges).
     pub fn pages(&self) -> u64 {
         self.pool.size()
@@ -320,22 +325,22 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         match self.folios.word(head).put(n)? {
             AfterPut::InService => Ok(Put::InService),
             AfterPut::LastPut(order) => {
-                self.leave_service(head, order);
+                if let Some(run) = self.leave_service(head, order) {
+                    self.release(run);
+                }
                 Ok(Put::Freed)
             }
         }
     }
 
-    /// Steps 6 and 7 of the walk; the word is `Freeing` and ours.
+    /// Steps 6 and 7 of the walk; the word is `Freeing` and ours. Says which run is to go back to the pool.
     #[inline]
-    fn leave_service(&self, head: Offset, order: Order) {
+    pub(crate) fn leave_service(&self, head: Offset, order: Order) -> Option<Run> {
         let data = self.folios.data(head);
         let after = self.ops.folio_free(Freed { offset: head, order, data });
         self.folios.set_data(head, O::Data::from_bits(0));
         self.folios.word(head).finish_free();
-        if after == AfterFree::Release {
-            self.release(Run::around(head.get(), order));
-        }
+        (after == AfterFree::Release).then(|| Run::around(head.get(), order))
     }
 
     /// Gives an owned run back to the pool.

@@ -163,6 +163,23 @@ impl<const WORDS: usize> Table<WORDS> {
         }
     }
 
+    /// Claims up to `most` idle entries of one word, the one with the fewest: which word, and a bit for each entry.
+    ///
+    /// Lock-free: a retry means that somebody else changed this table.
+    pub(crate) fn claim_some(&self, most: u32) -> Option<(u32, u64)> {
+        loop {
+            // Relaxed: the compare-exchange decides.
+            let words = (0..WORDS).map(|index| (index, self.word(index).load(Ordering::Relaxed)));
+            let (index, seen) = words.filter(|&(_, word)| word != 0).min_by_key(|&(_, word)| word.count_ones())?;
+            let mut rest = seen;
+            (0..most).for_each(|_| rest &= rest.wrapping_sub(1));
+            // AcqRel: as in `claim_tightest`.
+            if self.word(index).compare_exchange(seen, rest, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return Some((index as u32, seen & !rest));
+            }
+        }
+    }
+
     /// The tightest fit, and its word as it was seen. One pass over the line; stops at a run of exactly the right size.
     #[inline]
     fn choose(&self, order: u32) -> Option<(Fit, u64)> {
@@ -282,6 +299,12 @@ impl<const WORDS: usize> Table<WORDS> {
         order
     }
 
+    /// Fills a table that is wholly ours with idle entries.
+    pub(crate) fn fill(&self) {
+        // Release: as in `fill_except`.
+        (0..WORDS).for_each(|index| self.word(index).store(!0, Ordering::Release));
+    }
+
     /// Fills a table that is wholly ours with idle entries, all but the run of `order` at `entry`: the second half of a split.
     pub(crate) fn fill_except(&self, entry: u32, order: u32) {
         let first = (entry / 64) as usize;
@@ -394,9 +417,10 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// Makes `entry` a member.
-    pub(crate) fn insert(&self, entry: u32) {
+    /// Says whether it was none before.
+    pub(crate) fn insert(&self, entry: u32) -> bool {
         // SeqCst: the write half of "list, then search".
-        self.word((entry / 64) as usize).fetch_or(1 << (entry % 64), Ordering::SeqCst);
+        self.word((entry / 64) as usize).fetch_or(1 << (entry % 64), Ordering::SeqCst) & 1 << (entry % 64) == 0
     }
 
     /// Makes `entry` no member.

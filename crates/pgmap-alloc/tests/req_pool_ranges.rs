@@ -147,5 +147,5 @@ fn req_06_ranges_come_and_go_under_load() {
         pool.remove_range(pool.ranges().last().unwrap().first).unwrap();
     }
     assert_eq!(pool.alloc(order(12)), Ok(Offset::new(0)));
-    assert_eq!(pool.alloc(order(0)), Err(AllocError::NoSpace));
+    assert_eq!(pool.alloc(order(0)), Err(AllocError::NoSpace { cached: 0 }));
 }

@@ -218,7 +218,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             idle += seen.pages();
             if idle >= params.pages { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        if idle >= params.pages { AllocExtentError::Fragmented } else { AllocExtentError::NoSpace { idle } }
+        let cached = self.handles.press();
+        if idle >= params.pages { AllocExtentError::Fragmented { cached } } else { AllocExtentError::NoSpace { idle, cached } }
     }
 
     /// How many pages of a window are idle. O(tables in it with idle pages); exact at a quiet moment.

@@ -39,7 +39,7 @@ impl Spares {
     }
 
     /// Whether no table below `level` is kept.
-    pub(super) fn none_below(&self, level: u32) -> bool {
+    fn none_below(&self, level: u32) -> bool {
         self.lines.iter().all(|line| line.0.iter().take(level as usize).all(|spare| spare.load(Ordering::SeqCst) == 0))
     }
 }
@@ -101,7 +101,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// After a release that made or completed an idle run of order `grown`: list the table, and keep or merge it when it is whole.
     #[inline]
-    fn released(&self, level: u32, table: usize, grown: u32) {
+    pub(super) fn released(&self, level: u32, table: usize, grown: u32) {
         if level == self.shape.top {
             return;
         }
@@ -125,6 +125,23 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 }
             }
         }
+        if level > 0 {
+            // Tables that handles work in are not merged while they are in use; here somebody needs them more.
+            for table in self.handles.tables().filter(|&table| self.is_whole(0, table)) {
+                self.clear_owned(table);
+                self.merge(0, table);
+            }
+        }
+    }
+
+    /// Whether tables below `level` are wholly idle and not merged, as far as spares and handles know.
+    pub(super) fn spares_below(&self, level: u32) -> bool {
+        !self.spares.none_below(level) || level > 0 && self.handles.tables().any(|table| self.is_whole(0, table))
+    }
+
+    /// Whether every entry of a table is idle.
+    fn is_whole(&self, level: u32, table: usize) -> bool {
+        self.table(level, table).largest() == Some(Self::RADIX)
     }
 
     /// If a table is wholly idle, makes it an idle entry of the table above.
@@ -132,8 +149,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn merge(&self, level: u32, table: usize) {
         // Not more often than somebody else claims in this table and gives it back meanwhile: a claim that fails is followed by
         // another look, because the release that made the table whole may have seen our half-finished claim.
-        while level < self.shape.top && self.table(level, table).largest() == Some(Self::RADIX) {
+        while level < self.shape.top && self.is_whole(level, table) {
             let _moving = self.motion.begin();
+            if level == 0 && self.is_owned(table) {
+                // A handle works in it, and comes here again when it leaves.
+                return;
+            }
             if self.table(level, table).claim_all() {
                 self.unlist_all(level, table);
                 let (above, entry) = self.shape.parent(table);

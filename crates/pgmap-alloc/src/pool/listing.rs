@@ -11,6 +11,7 @@
 //!   or higher before its call returns.
 //! - Taking a listing away is followed by a second look at the table, and the whole is a motion (`pool::motion`), so that a
 //!   release that relied on the listing is not lost.
+//! - A table that a handle works in (`pool::local`) is in no list but marked as owned; the handle lists it when it leaves.
 //! - A table whose entries are all idle but which has not been merged yet is listed at the highest order below that of the
 //!   whole table.
 
@@ -87,7 +88,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let first = level * Self::RADIX;
         let order = order.min(Self::RADIX - 1);
         let listed = (order..Self::RADIX).find(|order| self.list(level + 1, above, first + order).contains(entry));
-        self.enlist(level, table, first + listed.unwrap_or(order));
+        if listed.is_some() || level > 0 || !self.owned(above).contains(entry) {
+            self.enlist(level, table, first + listed.unwrap_or(order));
+        }
     }
 
     /// Lists a table at `class`, all the way up.
@@ -166,6 +169,31 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 self.summary.insert(class);
             }
         }
+    }
+
+    /// Makes a table of the lowest level a handle's; `false` if it is one's already. It is no longer listed by releases.
+    pub(super) fn set_owned(&self, table: usize) -> bool {
+        let (above, entry) = self.shape.parent(table);
+        let won = self.owned(above).insert(entry);
+        order_after_write();
+        won
+    }
+
+    /// Makes a table nobody's; the caller lists it then.
+    pub(super) fn clear_owned(&self, table: usize) {
+        let (above, entry) = self.shape.parent(table);
+        self.owned(above).remove(entry);
+    }
+
+    /// Whether a table of the lowest level belongs to a handle.
+    pub(super) fn is_owned(&self, table: usize) -> bool {
+        let (above, entry) = self.shape.parent(table);
+        self.owned(above).contains(entry)
+    }
+
+    /// Which of the tables of the lowest level below a table belong to handles.
+    pub(super) fn owned(&self, above: usize) -> &Table<WORDS> {
+        self.metadata(self.shape.owned(1, above))
     }
 
     /// At which class a table belongs; `None` when nothing in it is idle.

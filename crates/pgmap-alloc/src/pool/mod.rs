@@ -35,6 +35,7 @@ mod fixed;
 mod give_back;
 mod hotplug;
 mod listing;
+mod local;
 mod motion;
 mod prove;
 mod ranges;
@@ -54,6 +55,9 @@ pub(crate) use audit::Fault;
 pub use extents::{ExtentParams, Mode};
 use give_back::Spares;
 use listing::Summary;
+use local::Handles;
+pub(crate) use local::Local;
+pub use local::{LocalPool, Taken};
 use motion::Motion;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
@@ -138,6 +142,7 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     motion: Motion,
     hints: Hints,
     spares: Spares,
+    handles: Handles,
 }
 
 #[cfg(feature = "alloc")]
@@ -190,6 +195,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             motion: Motion::new(),
             hints: Hints::new(),
             spares: Spares::new(),
+            handles: Handles::new(),
         };
         for range in pool.ranges.iter() {
             pool.seed(range);

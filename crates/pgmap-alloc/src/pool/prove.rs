@@ -36,7 +36,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.merge_spares(level);
             match attempt() {
                 Try::Got(got) => return Ok(got),
-                Try::Nothing if watch.nothing_since(notes) && self.spares.none_below(level) => return Err(Unproved::Nothing),
+                Try::Nothing if watch.nothing_since(notes) && !self.spares_below(level) => return Err(Unproved::Nothing),
                 Try::Nothing | Try::Lost => relax(),
             }
         }

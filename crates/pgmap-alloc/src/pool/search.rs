@@ -84,14 +84,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         // Tables that are wholly idle but not merged are findable only for orders below their own.
         let level = order.get() / Self::RADIX;
-        self.until_proved(level, || self.search(order).map_or(Try::Nothing, Try::Got)).map_err(|unproved| match unproved {
-            Unproved::Nothing => AllocError::NoSpace,
+        let attempt = || self.search(order).or_else(|| self.take_from_handles(order)).map_or(Try::Nothing, Try::Got);
+        self.until_proved(level, attempt).map_err(|unproved| match unproved {
+            Unproved::Nothing => AllocError::NoSpace { cached: self.handles.press() },
             Unproved::Contended => AllocError::Contended,
         })
     }
 
     /// The lowest list that has a table for `order`, the tightest run in it; at last the table on top.
-    fn search(&self, order: Order) -> Option<Run> {
+    pub(super) fn search(&self, order: Order) -> Option<Run> {
         while let Some((table, class)) = self.propose(order.get()) {
             let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
             if let Some(run) = self.take_from(level, table, listed, order) {

@@ -54,9 +54,9 @@ impl<const WORDS: usize> Shape<WORDS> {
         None
     }
 
-    /// Array elements per table of a level: the table and its lists.
+    /// Array elements per table of a level: the table, its lists, and which tables below belong to handles.
     const fn stride(level: u32) -> usize {
-        1 + (level * Self::RADIX) as usize
+        if level == 0 { 1 } else { 2 + (level * Self::RADIX) as usize }
     }
 
     /// Where in the array a table stands.
@@ -69,6 +69,12 @@ impl<const WORDS: usize> Shape<WORDS> {
     #[inline]
     pub(crate) fn list(&self, level: u32, table: usize, class: u32) -> usize {
         self.table(level, table) + 1 + class as usize
+    }
+
+    /// Where in the array it stands which tables below a table of `level >= 1` belong to handles (`pool::local`).
+    #[inline]
+    pub(crate) fn owned(&self, level: u32, table: usize) -> usize {
+        self.list(level, table, level * Self::RADIX)
     }
 
     /// The table and the entries that a run consists of.

@@ -88,7 +88,8 @@ fn compare<const WORDS: usize>(ranges: &[PhysRange], ops: &[Op]) {
                 }
                 Err(error) => {
                     assert!(!model.fits(order(o)), "refused order {o} though there is a run");
-                    let expected = if order(o) > pool.largest_order() { AllocError::TooLarge } else { AllocError::NoSpace };
+                    let expected =
+                        if order(o) > pool.largest_order() { AllocError::TooLarge } else { AllocError::NoSpace { cached: 0 } };
                     assert_eq!(error, expected);
                 }
             },
@@ -215,14 +216,14 @@ fn req_50_sixteen_tebibytes_touch_only_the_top() {
     let pool = pool::<8>(&[range(0, 1 << 32)]);
     assert_eq!(pool.largest_order().get(), 32);
     assert_eq!(pool.alloc(order(32)), Ok(Offset::new(0)));
-    assert_eq!(pool.alloc(order(0)), Err(AllocError::NoSpace));
+    assert_eq!(pool.alloc(order(0)), Err(AllocError::NoSpace { cached: 0 }));
     pool.free(Offset::new(0), order(32)).unwrap();
     for o in (0..=31).rev() {
         pool.alloc(order(o)).unwrap();
     }
     // 2^32 - 1 pages are taken: one is left.
     let last = pool.alloc(order(0)).unwrap();
-    assert_eq!(pool.alloc(order(0)), Err(AllocError::NoSpace));
+    assert_eq!(pool.alloc(order(0)), Err(AllocError::NoSpace { cached: 0 }));
     pool.free(last, order(0)).unwrap();
 }
 
@@ -245,4 +246,69 @@ fn req_04_no_run_crosses_from_one_range_into_the_next() {
     while let Ok(offset) = pool.alloc(order(9)) {
         pool.check_inside(Run::new(offset, order(9)).unwrap()).map_err(|_| (offset, first.clone())).unwrap();
     }
+}
+/// Runs random pairs through two handles and the shared path, and proves at the end that nothing was lost.
+fn handles<const WORDS: usize>(pages: u64, ops: &[(u8, u32, usize)]) {
+    let pool = pool::<WORDS>(&[range(0, pages)]);
+    let mut model = Model::of(&pool);
+    let mut handles = [pool.local().unwrap(), pool.local().unwrap()];
+    let mut taken: Vec<Taken<'_>> = vec![];
+    for &(which, o, i) in ops {
+        let handle = &mut handles[which as usize & 1];
+        match which >> 1 {
+            0 | 1 => match handle.alloc(order(o)) {
+                Ok(run) => {
+                    assert!(model.pages(run.run()).iter().all(|&idle| idle), "{run:?} is taken");
+                    model.pages(run.run()).fill(false);
+                    taken.push(run);
+                }
+                Err(AllocError::NoSpace { cached: 0 }) => assert!(!model.fits(order(o)), "refused order {o}"),
+                Err(AllocError::NoSpace { cached }) => assert_eq!(cached, handles[0].cached() + handles[1].cached()),
+                Err(error) => assert_eq!(error, AllocError::TooLarge),
+            },
+            2 | 3 if !taken.is_empty() => {
+                let run = taken.swap_remove(i % taken.len());
+                model.pages(run.run()).fill(true);
+                handle.free(run).unwrap();
+            }
+            4 if !taken.is_empty() => {
+                let run = taken.swap_remove(i % taken.len()).into_raw();
+                model.pages(run).fill(true);
+                pool.free(run.start(), run.order()).unwrap();
+            }
+            5 => handle.drain(),
+            _ => {}
+        }
+        pool.audit().unwrap();
+    }
+    drop(handles);
+    model.agrees(&pool);
+    for run in taken {
+        let run = run.into_raw();
+        pool.free(run.start(), run.order()).unwrap();
+    }
+    assert!(pool.alloc(pool.largest_order()).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn handles_lose_nothing_in_tables_of_one_word(ops in prop::collection::vec((0..12u8, 0..9u32, any::<usize>()), 1..300)) {
+        handles::<1>(700, &ops);
+    }
+
+    #[test]
+    fn handles_lose_nothing_in_tables_of_eight_words(ops in prop::collection::vec((0..12u8, 0..11u32, any::<usize>()), 1..300)) {
+        handles::<8>(4000, &ops);
+    }
+}
+
+#[test]
+fn a_foreign_run_is_refused() {
+    let (one, two) = (pool::<8>(&[range(0, 512)]), pool::<8>(&[range(0, 512)]));
+    let (mut here, mut there) = (one.local().unwrap(), two.local().unwrap());
+    let run = here.alloc(Order::ZERO).unwrap();
+    let run = there.free(run).unwrap_err();
+    here.free(run).unwrap();
 }

@@ -90,7 +90,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The entries of a table below which a table is listed with a run of `order` or more.
     fn listed_below(&self, level: u32, table: usize, order: Order) -> [u64; WORDS] {
-        let mut below = [0; WORDS];
+        // Tables that handles work in are in no list.
+        let mut below = if level == 1 { self.owned(table).seen() } else { [0; WORDS] };
         for class in order.get()..level * Self::RADIX {
             for (below, listed) in below.iter_mut().zip(self.metadata(self.shape.list(level, table, class)).seen()) {
                 *below |= listed;

@@ -1,0 +1,419 @@
+//! The per-CPU handle: idle runs at hand, so that a pair of allocation and free needs no atomic instruction.
+//!
+//! A handle keeps, for each order, a short stack of runs that it has claimed and that nobody uses, and for each of three groups
+//! of orders a table of its own to refill from. A table that a handle works in is taken off the lists, so that two handles do
+//! not meet in it; frees from elsewhere still land there. Who finds nothing in the lists may claim in handles' tables too.
+//!
+//! What a handle has at hand looks taken to everyone else. So a search that fails raises the *pressure*: every handle looks at
+//! that number with each free and gives all it has back when it has changed. The refusal says how many pages handles had.
+//!
+//! There are no thread-locals here: a handle belongs to whoever has it, moves with him, and is not shared. In a kernel it is
+//! per-CPU data, used with preemption off.
+
+use super::GenPool;
+use crate::error::AllocError;
+use crate::offset::{Offset, Run};
+use crate::order::Order;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Orders with a stack.
+const ORDERS: usize = 19;
+/// Room in a stack.
+const ROOM: usize = 32;
+/// How many runs of each order are kept.
+const KEEP: [u8; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
+/// How many pages are fetched at once: not all that fit, so that a free right after finds room.
+const FETCH: u32 = 24;
+/// How many handles a pool can have at a time.
+const HANDLES: usize = 64;
+/// Groups of orders that work in a table of their own: single pages, small runs, large runs.
+const GROUPS: usize = 3;
+
+/// What a pool knows of its handles.
+pub(super) struct Handles {
+    /// Raised by every search that fails.
+    pressure: Padded<AtomicU64>,
+    places: [Padded<Public>; HANDLES],
+}
+
+/// 128 bytes because neighbouring lines are fetched in pairs.
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// What others may know of one handle.
+struct Public {
+    /// Whether the place is taken.
+    taken: AtomicU64,
+    /// Pages in its stacks.
+    cached: AtomicU64,
+    /// Its tables: each the table's number plus one, 0 = none.
+    own: [AtomicU64; GROUPS],
+}
+
+impl Handles {
+    pub(super) fn new() -> Handles {
+        Handles {
+            pressure: Padded(AtomicU64::new(0)),
+            places: core::array::from_fn(|_| {
+                let own = core::array::from_fn(|_| AtomicU64::new(0));
+                Padded(Public { taken: AtomicU64::new(0), cached: AtomicU64::new(0), own })
+            }),
+        }
+    }
+
+    fn places(&self) -> impl Iterator<Item = &Public> {
+        // Relaxed, here and below, where nothing is said: a count or a hint that may be old by the time it is read.
+        self.places.iter().map(|padded| &padded.0).filter(|place| place.taken.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Asks all handles to give back what they have at hand; says how many pages that is, maybe a few operations ago.
+    pub(super) fn press(&self) -> u64 {
+        let cached = self.places().map(|place| place.cached.load(Ordering::Relaxed)).sum();
+        if cached > 0 {
+            self.pressure.0.fetch_add(1, Ordering::Relaxed);
+        }
+        cached
+    }
+
+    /// The tables that handles work in.
+    pub(super) fn tables(&self) -> impl Iterator<Item = usize> {
+        self.places().flat_map(|place| place.own.iter()).filter_map(|own| (own.load(Ordering::Acquire) as usize).checked_sub(1))
+    }
+}
+
+/// A stack of the starts of idle runs of one order.
+struct Stack {
+    count: usize,
+    starts: [u64; ROOM],
+}
+
+impl Stack {
+    #[inline]
+    fn pop(&mut self) -> Option<u64> {
+        self.count = self.count.checked_sub(1)?;
+        Some(self.starts[self.count & (ROOM - 1)])
+    }
+
+    #[inline]
+    fn push(&mut self, start: u64) {
+        self.starts[self.count & (ROOM - 1)] = start;
+        self.count += 1;
+    }
+}
+
+/// The inside of a handle, for [`LocalPool`] and for the handle over folios.
+pub(crate) struct Local<'p, const WORDS: usize> {
+    pool: &'p GenPool<'p, WORDS>,
+    public: &'p Public,
+    /// Pages in the stacks.
+    cached: u64,
+    pressure: u64,
+    stacks: [Stack; ORDERS],
+}
+
+impl<'p, const WORDS: usize> Local<'p, WORDS> {
+    /// A handle on `pool`; `None` when it has as many as it can.
+    pub(crate) fn new(pool: &'p GenPool<'_, WORDS>) -> Option<Self> {
+        let free = |place: &&Padded<Public>| {
+            // Acquire: pairs with the Release in `drop`: the last owner's last counts come before ours.
+            place.0.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        };
+        let public = &pool.handles.places.iter().find(free)?.0;
+        let stacks = core::array::from_fn(|_| Stack { count: 0, starts: [0; ROOM] });
+        let pressure = pool.handles.pressure.0.load(Ordering::Relaxed);
+        Some(Local { pool, public, cached: 0, pressure, stacks })
+    }
+
+    /// Takes a run of `order`. From the stack it is wait-free, without an atomic instruction.
+    #[inline]
+    pub(crate) fn take(&mut self, order: Order) -> Result<Run, AllocError> {
+        if let Some(stack) = self.stacks.get_mut(order.get() as usize)
+            && let Some(start) = stack.pop()
+        {
+            self.count(self.cached - order.pages());
+            return Ok(Run::around(start, order));
+        }
+        self.refill(order)
+    }
+
+    /// Gives an owned run back. Onto the stack it is wait-free, without an atomic instruction.
+    #[inline]
+    pub(crate) fn give_back(&mut self, run: Run) {
+        let order = run.order().get() as usize;
+        let pressed = self.pool.handles.pressure.0.load(Ordering::Relaxed) != self.pressure;
+        if let Some(stack) = self.stacks.get_mut(order)
+            && stack.count < usize::from(KEEP[order])
+            && !pressed
+        {
+            stack.push(run.start().get());
+            self.count(self.cached + run.pages());
+            return;
+        }
+        self.spill(run);
+    }
+
+    #[inline]
+    fn count(&mut self, cached: u64) {
+        self.cached = cached;
+        self.public.cached.store(cached, Ordering::Relaxed);
+    }
+
+    /// How many pages it has at hand.
+    pub(crate) fn cached(&self) -> u64 {
+        self.cached
+    }
+
+    /// Gives back all that it has at hand, and its tables.
+    #[cold]
+    pub(crate) fn drain(&mut self) {
+        self.pressure = self.pool.handles.pressure.0.load(Ordering::Relaxed);
+        for order in 0..ORDERS {
+            while let Some(start) = self.stacks.get_mut(order).and_then(Stack::pop) {
+                // Owned, so it cannot be idle.
+                let _ = self.pool.give_back(Run::around(start, Order::clamped(order as u32)));
+            }
+        }
+        self.count(0);
+        (0..GROUPS).for_each(|group| self.leave_table(group));
+    }
+
+    /// Takes a run from the tables: its own, else one that it makes its own, else wherever there is one.
+    #[cold]
+    fn refill(&mut self, order: Order) -> Result<Run, AllocError> {
+        if let Some(group) = self.group(order) {
+            loop {
+                if let Some(table) = self.own_table(group)
+                    && let Some(run) = self.fetch(table, order)
+                {
+                    return Ok(run);
+                }
+                self.leave_table(group);
+                let Some(table) = self.pool.own_table(order) else { break };
+                // Release: pairs with the Acquire in `tables`: the table is filled before others are pointed at it.
+                self.public.own[group].store(table as u64 + 1, Ordering::Release);
+            }
+        }
+        match self.pool.take(order) {
+            Err(AllocError::NoSpace { .. }) if self.cached > 0 => {
+                self.drain();
+                self.pool.take(order)
+            }
+            result => result,
+        }
+    }
+
+    /// Which of its tables an order is taken from; `None` for orders of whole tables and more.
+    fn group(&self, order: Order) -> Option<usize> {
+        match order.get() {
+            order if order >= GenPool::<WORDS>::RADIX => None,
+            0 => Some(0),
+            1..=3 => Some(1),
+            _ => Some(2),
+        }
+    }
+
+    fn own_table(&self, group: usize) -> Option<usize> {
+        (self.public.own[group % GROUPS].load(Ordering::Relaxed) as usize).checked_sub(1)
+    }
+
+    fn leave_table(&mut self, group: usize) {
+        let own = &self.public.own[group % GROUPS];
+        if let Some(table) = (own.load(Ordering::Relaxed) as usize).checked_sub(1) {
+            own.store(0, Ordering::Relaxed);
+            self.pool.disown_table(table);
+        }
+    }
+
+    /// Takes a run from an own table; of single pages some more onto the stack.
+    fn fetch(&mut self, table: usize, order: Order) -> Option<Run> {
+        if order != Order::ZERO {
+            return self.pool.take_in(table, order);
+        }
+        let (base, mut pages) = self.pool.take_pages(table, FETCH)?;
+        // The highest first, so that the lowest comes off first.
+        while pages & (pages - 1) != 0 {
+            let highest = 63 - pages.leading_zeros();
+            self.stacks[0].push(base + u64::from(highest));
+            pages &= !(1 << highest);
+            self.cached += 1;
+        }
+        self.count(self.cached);
+        Some(Run::around(base + u64::from(pages.trailing_zeros()), order))
+    }
+
+    /// Gives a run back to the tables, and the older half of its stack with it.
+    #[cold]
+    fn spill(&mut self, run: Run) {
+        let order = run.order();
+        if self.pool.handles.pressure.0.load(Ordering::Relaxed) != self.pressure {
+            self.drain();
+        } else if let Some(stack) = self.stacks.get_mut(order.get() as usize) {
+            let half = (stack.count / 2).min(ROOM);
+            for &start in &stack.starts[..half] {
+                // Owned, so it cannot be idle.
+                let _ = self.pool.give_back(Run::around(start, order));
+            }
+            stack.starts.copy_within(half.., 0);
+            stack.count -= half;
+            if half > 0 {
+                stack.push(run.start().get());
+                self.count(self.cached + order.pages() - half as u64 * order.pages());
+                return;
+            }
+        }
+        let _ = self.pool.give_back(run);
+    }
+}
+
+impl<const WORDS: usize> Drop for Local<'_, WORDS> {
+    fn drop(&mut self) {
+        self.drain();
+        // Release: pairs with the Acquire in `new`.
+        self.public.taken.store(0, Ordering::Release);
+    }
+}
+
+/// Tables that belong to handles.
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Takes a table with an idle run of `order` off the lists, or makes one from an idle entry above; the caller's until
+    /// [`GenPool::disown_table`].
+    fn own_table(&self, order: Order) -> Option<usize> {
+        if self.shape.top == 0 {
+            return None;
+        }
+        while let Some((table, class)) = self.propose(order.get()) {
+            if class >= Self::RADIX {
+                break;
+            }
+            let _moving = self.motion.begin();
+            let won = self.set_owned(table);
+            self.unlist_all(0, table);
+            if won && self.table(0, table).has(order.get()) {
+                return Some(table);
+            }
+            if won {
+                self.disown_table(table);
+            }
+        }
+        let _moving = self.motion.begin();
+        let whole = self.search(self.shape.entry_order(1))?;
+        let (table, _) = self.shape.entry(whole.start(), 0);
+        self.set_owned(table);
+        self.table(0, table).fill();
+        Some(table)
+    }
+
+    /// Gives a table back to the lists.
+    fn disown_table(&self, table: usize) {
+        let _moving = self.motion.begin();
+        self.clear_owned(table);
+        if let Some(largest) = self.table(0, table).largest() {
+            self.released(0, table, largest);
+        }
+    }
+
+    /// Takes a run of `order` from a table, if it has one.
+    fn take_in(&self, table: usize, order: Order) -> Option<Run> {
+        // Looking first, as in `take_from`.
+        let hides = order.get() > 6;
+        if hides && !self.table(0, table).has(order.get()) {
+            return None;
+        }
+        let _moving = hides.then(|| self.motion.begin());
+        let fit = self.table(0, table).claim_tightest(order.get(), Self::RADIX).ok()?;
+        Some(self.shape.run(super::Place { level: 0, table, entry: fit.entry, order: order.get() }))
+    }
+
+    /// Takes up to `most` pages of one word of a table, the word with the fewest idle pages: its first offset and a bit each.
+    fn take_pages(&self, table: usize, most: u32) -> Option<(u64, u64)> {
+        let (index, pages) = self.table(0, table).claim_some(most)?;
+        let place = super::Place { level: 0, table, entry: index * 64, order: 0 };
+        Some((self.shape.run(place).start().get(), pages))
+    }
+
+    /// Takes a run from a table that a handle works in: only when nothing else is left.
+    pub(super) fn take_from_handles(&self, order: Order) -> Option<Run> {
+        if order.get() >= Self::RADIX {
+            return None;
+        }
+        self.handles.tables().find_map(|table| self.take_in(table, order))
+    }
+}
+
+/// A handle on a [`GenPool`]: runs at hand for one CPU or thread.
+///
+/// The hot pair of [`LocalPool::alloc`] and [`LocalPool::free`] is wait-free and has no atomic instruction that others could
+/// contend for. Dropping it gives back all that it has at hand.
+pub struct LocalPool<'p, const WORDS: usize = 8>(Local<'p, WORDS>);
+
+/// An allocated run, as a value that can be given back once and only to the pool that it came from.
+#[derive(Debug)]
+#[must_use = "a run that is not freed stays taken"]
+pub struct Taken<'p> {
+    /// The pool's address tells pools apart; it is never followed.
+    pool: usize,
+    run: Run,
+    _pool: core::marker::PhantomData<&'p ()>,
+}
+
+impl Taken<'_> {
+    /// Its first page.
+    pub fn offset(&self) -> Offset {
+        self.run.start()
+    }
+
+    /// Its order.
+    pub fn order(&self) -> Order {
+        self.run.order()
+    }
+
+    /// Its pages.
+    pub fn run(&self) -> Run {
+        self.run
+    }
+
+    /// Gives up the type and keeps the pages: give them back with [`GenPool::free`].
+    pub fn into_raw(self) -> Run {
+        self.run
+    }
+}
+
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// A handle for one CPU or thread; `None` when 64 are out already.
+    pub fn local(&self) -> Option<LocalPool<'_, WORDS>> {
+        Local::new(self).map(LocalPool)
+    }
+
+    fn identity(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+}
+
+impl<'p, const WORDS: usize> LocalPool<'p, WORDS> {
+    /// Takes a run of `order`.
+    #[inline]
+    pub fn alloc(&mut self, order: Order) -> Result<Taken<'p>, AllocError> {
+        let run = self.0.take(order)?;
+        Ok(Taken { pool: self.0.pool.identity(), run, _pool: core::marker::PhantomData })
+    }
+
+    /// Gives a run back; one of another pool comes back as the error.
+    #[inline]
+    pub fn free(&mut self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
+        if taken.pool != self.0.pool.identity() {
+            return Err(taken);
+        }
+        self.0.give_back(taken.run);
+        Ok(())
+    }
+
+    /// Gives back all that it has at hand.
+    pub fn drain(&mut self) {
+        self.0.drain();
+    }
+
+    /// How many pages it has at hand.
+    pub fn cached(&self) -> u64 {
+        self.0.cached()
+    }
+}
