@@ -25,17 +25,10 @@ impl Spares {
         Spares { lines: core::array::from_fn(|_| Line(core::array::from_fn(|_| AtomicU64::new(0)))) }
     }
 
-    /// Makes a table the caller's spare; gives back the one that it replaces and that is to be merged now.
+    /// The caller's spare of a level.
     #[inline]
-    fn keep(&self, level: u32, table: usize) -> Option<usize> {
-        let spare = self.lines[caller_slot(SLOTS) & (SLOTS - 1)].0.get(level as usize)?;
-        let mark = table as u64 + 1;
-        // Relaxed: only spares the swap when nothing changes.
-        if spare.load(Ordering::Relaxed) == mark {
-            return None;
-        }
-        // SeqCst: pairs with `none_below`, which must not miss a table that was kept during a search.
-        (spare.swap(mark, Ordering::SeqCst) as usize).checked_sub(1)
+    fn mine(&self, level: u32) -> Option<&AtomicU64> {
+        self.lines[caller_slot(SLOTS) & (SLOTS - 1)].0.get(level as usize)
     }
 
     /// Whether no table below `level` is kept.
@@ -99,17 +92,49 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         Ok(())
     }
 
-    /// After a release that made or completed an idle run of order `grown`: list the table, and keep or merge it when it is whole.
+    /// After a release that made or completed an idle run of order `grown`: list the table, and keep it when it is whole.
     #[inline]
     pub(super) fn released(&self, level: u32, table: usize, grown: u32) {
         if level == self.shape.top {
             return;
         }
         self.ensure_listed(level, table, grown);
-        if grown == Self::RADIX
-            && let Some(replaced) = self.spares.keep(level, table)
-        {
-            self.merge(level, replaced);
+        if grown == Self::RADIX {
+            self.keep(level, table);
+        }
+    }
+
+    /// Makes a table the caller's spare, and merges the one that it replaces.
+    ///
+    /// Lock-free: a retry means that somebody else changed the spare.
+    #[inline]
+    fn keep(&self, level: u32, table: usize) {
+        let Some(spare) = self.spares.mine(level) else { return };
+        let mark = table as u64 + 1;
+        loop {
+            // SeqCst: the release that made the table whole stands before this read, the swap in `merge_spares` before the look
+            // at the table there: one of the two sees the other.
+            let seen = spare.load(Ordering::SeqCst);
+            if seen == mark {
+                return;
+            }
+            // What is replaced is for a moment neither a spare nor merged.
+            let _moving = (seen != 0).then(|| self.motion.begin());
+            // SeqCst: pairs with `none_below`, which must not miss a table that was kept during a search.
+            if spare.compare_exchange(seen, mark, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                if let Some(replaced) = (seen as usize).checked_sub(1) {
+                    self.merge(level, replaced);
+                }
+                return;
+            }
+        }
+    }
+
+    /// After a claim of several words that failed: the release that made the table whole may have seen it half claimed.
+    #[cold]
+    pub(super) fn keep_if_whole(&self, level: u32, table: usize) {
+        if level < self.shape.top && self.is_whole(level, table) {
+            self.keep(level, table);
         }
     }
 
@@ -118,9 +143,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         for line in &self.spares.lines {
             for (below, spare) in line.0.iter().enumerate().take(level as usize) {
                 // SeqCst: as in `keep`.
-                if spare.load(Ordering::SeqCst) != 0
-                    && let Some(table) = (spare.swap(0, Ordering::SeqCst) as usize).checked_sub(1)
-                {
+                if spare.load(Ordering::SeqCst) == 0 {
+                    continue;
+                }
+                // What is taken out is for a moment neither a spare nor merged.
+                let _moving = self.motion.begin();
+                if let Some(table) = (spare.swap(0, Ordering::SeqCst) as usize).checked_sub(1) {
                     self.merge(below as u32, table);
                 }
             }
@@ -128,6 +156,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if level > 0 {
             // Tables that handles work in are not merged while they are in use; here somebody needs them more.
             for table in self.handles.tables().filter(|&table| self.is_whole(0, table)) {
+                let _moving = self.motion.begin();
                 self.clear_owned(table);
                 self.merge(0, table);
             }
@@ -144,13 +173,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.table(level, table).largest() == Some(Self::RADIX)
     }
 
-    /// If a table is wholly idle, makes it an idle entry of the table above.
+    /// If a table is wholly idle, makes it an idle entry of the table above. The caller has marked the motion.
     #[cold]
     fn merge(&self, level: u32, table: usize) {
         // Not more often than somebody else claims in this table and gives it back meanwhile: a claim that fails is followed by
         // another look, because the release that made the table whole may have seen our half-finished claim.
         while level < self.shape.top && self.is_whole(level, table) {
-            let _moving = self.motion.begin();
             if level == 0 && self.is_owned(table) {
                 // A handle works in it, and comes here again when it leaves.
                 return;

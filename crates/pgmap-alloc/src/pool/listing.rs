@@ -125,13 +125,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (above, entry) = self.shape.parent(table);
         self.list(level + 1, above, class).remove(entry);
         // The second look: a release may have relied on the listing that is now gone.
+        // Even if it finds what the first did: the table may have been taken, unlisted there and released in between.
         let after = self.class(level, table);
-        if let Some(right) = after.filter(|_| after != before) {
+        if let Some(right) = after {
             self.enlist(level, table, right);
         }
         if after != Some(class) {
             self.unlist_empty(level + 1, above, class);
         }
+        self.keep_if_whole(level, table);
     }
 
     /// Takes every listing of a table away; the table is wholly ours.

@@ -108,6 +108,8 @@ pub(crate) struct Local<'p, const WORDS: usize> {
     /// Pages in the stacks.
     cached: u64,
     pressure: u64,
+    /// For each own table the largest run that is cut: the order at which it was listed, so that larger ones are left whole.
+    at_most: [u32; GROUPS],
     stacks: [Stack; ORDERS],
 }
 
@@ -121,7 +123,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         let public = &pool.handles.places.iter().find(free)?.0;
         let stacks = core::array::from_fn(|_| Stack { count: 0, starts: [0; ROOM] });
         let pressure = pool.handles.pressure.0.load(Ordering::Relaxed);
-        Some(Local { pool, public, cached: 0, pressure, stacks })
+        Some(Local { pool, public, cached: 0, pressure, at_most: [0; GROUPS], stacks })
     }
 
     /// Takes a run of `order`. From the stack it is wait-free, without an atomic instruction.
@@ -183,14 +185,13 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         if let Some(group) = self.group(order) {
             loop {
                 if let Some(table) = self.own_table(group)
-                    && let Some(run) = self.fetch(table, order)
+                    && let Some(run) = self.fetch(table, order, self.at_most[group])
                 {
                     return Ok(run);
                 }
                 self.leave_table(group);
-                let Some(table) = self.pool.own_table(order) else { break };
-                // Release: pairs with the Acquire in `tables`: the table is filled before others are pointed at it.
-                self.public.own[group].store(table as u64 + 1, Ordering::Release);
+                let Some(class) = self.pool.own_table(order, &self.public.own[group]) else { break };
+                self.at_most[group] = class;
             }
         }
         match self.pool.take(order) {
@@ -219,15 +220,15 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     fn leave_table(&mut self, group: usize) {
         let own = &self.public.own[group % GROUPS];
         if let Some(table) = (own.load(Ordering::Relaxed) as usize).checked_sub(1) {
-            own.store(0, Ordering::Relaxed);
             self.pool.disown_table(table);
+            own.store(0, Ordering::Relaxed);
         }
     }
 
     /// Takes a run from an own table; of single pages some more onto the stack.
-    fn fetch(&mut self, table: usize, order: Order) -> Option<Run> {
+    fn fetch(&mut self, table: usize, order: Order, at_most: u32) -> Option<Run> {
         if order != Order::ZERO {
-            return self.pool.take_in(table, order);
+            return self.pool.take_in(table, order, at_most);
         }
         let (base, mut pages) = self.pool.take_pages(table, FETCH)?;
         // The highest first, so that the lowest comes off first.
@@ -275,9 +276,11 @@ impl<const WORDS: usize> Drop for Local<'_, WORDS> {
 
 /// Tables that belong to handles.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Takes a table with an idle run of `order` off the lists, or makes one from an idle entry above; the caller's until
-    /// [`GenPool::disown_table`].
-    fn own_table(&self, order: Order) -> Option<usize> {
+    /// Takes a table with an idle run of `order` off the lists, or makes one from an idle entry above, and puts it where others
+    /// can see it; the caller's until [`GenPool::disown_table`]. Says the order of the largest run to be cut in it.
+    fn own_table(&self, order: Order, place: &AtomicU64) -> Option<u32> {
+        // Release: pairs with the Acquire in `tables`: the table is filled before others are pointed at it.
+        let publish = |table| place.store(table as u64 + 1, Ordering::Release);
         if self.shape.top == 0 {
             return None;
         }
@@ -289,7 +292,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let won = self.set_owned(table);
             self.unlist_all(0, table);
             if won && self.table(0, table).has(order.get()) {
-                return Some(table);
+                publish(table);
+                return Some(if class + 1 == Self::RADIX { Self::RADIX } else { class });
             }
             if won {
                 self.disown_table(table);
@@ -300,7 +304,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.set_owned(table);
         self.table(0, table).fill();
-        Some(table)
+        publish(table);
+        Some(Self::RADIX)
     }
 
     /// Gives a table back to the lists.
@@ -313,14 +318,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Takes a run of `order` from a table, if it has one.
-    fn take_in(&self, table: usize, order: Order) -> Option<Run> {
+    fn take_in(&self, table: usize, order: Order, at_most: u32) -> Option<Run> {
         // Looking first, as in `take_from`.
         let hides = order.get() > 6;
         if hides && !self.table(0, table).has(order.get()) {
             return None;
         }
         let _moving = hides.then(|| self.motion.begin());
-        let fit = self.table(0, table).claim_tightest(order.get(), Self::RADIX).ok()?;
+        let fit = self.table(0, table).claim_tightest(order.get(), at_most).ok()?;
         Some(self.shape.run(super::Place { level: 0, table, entry: fit.entry, order: order.get() }))
     }
 
@@ -336,7 +341,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if order.get() >= Self::RADIX {
             return None;
         }
-        self.handles.tables().find_map(|table| self.take_in(table, order))
+        self.handles.tables().find_map(|table| self.take_in(table, order, Self::RADIX))
     }
 }
 

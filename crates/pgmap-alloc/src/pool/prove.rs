@@ -36,7 +36,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.merge_spares(level);
             match attempt() {
                 Try::Got(got) => return Ok(got),
-                Try::Nothing if watch.nothing_since(notes) && !self.spares_below(level) => return Err(Unproved::Nothing),
+                // In this order: a table that is a spare no more was taken out in a motion.
+                Try::Nothing if !self.spares_below(level) && watch.nothing_since(notes) => return Err(Unproved::Nothing),
                 Try::Nothing | Try::Lost => relax(),
             }
         }

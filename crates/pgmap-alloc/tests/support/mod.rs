@@ -107,3 +107,38 @@ pub fn sources(visit: &mut dyn FnMut(&str, &str)) {
         }
     }
 }
+
+/// How long a stress goes on: a share of `PGMAP_STRESS_SECS`, a fraction of a second without it.
+pub struct StressTime(std::time::Instant);
+
+pub fn stress_time() -> StressTime {
+    let seconds = std::env::var("PGMAP_STRESS_SECS").ok().and_then(|text| text.parse().ok()).unwrap_or(0.3);
+    StressTime(std::time::Instant::now() + std::time::Duration::from_secs_f64(seconds))
+}
+
+impl StressTime {
+    pub fn is_over(&self) -> bool {
+        std::time::Instant::now() >= self.0
+    }
+}
+
+/// Numbers that look random and come again with the same seed (xorshift).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % end
+    }
+
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}

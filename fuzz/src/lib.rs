@@ -1,0 +1,10 @@
+//! Random operations on a pgmap, each checked against a slow model: what the fuzz targets share, and what can be tested without them.
+//!
+//! [`op`] says what a fuzzer may ask for, [`model`] is the pgmap as a few maps, [`driver`] does each operation on both and
+//! compares. A difference panics: that is what a fuzzer looks for.
+
+pub mod compare;
+pub mod driver;
+pub mod model;
+pub mod op;
+pub mod recorder;
