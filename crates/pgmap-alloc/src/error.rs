@@ -100,6 +100,8 @@ errors! {
         /// No idle run of this order or larger was found. Per-CPU handles hold `cached` idle pages; they have been asked to give
         /// them back, so if it is not 0 another try soon may succeed.
         NoSpace { cached: u64 } => "no idle run is large enough ({cached} idle pages in handles)",
+        /// No idle run of this order is known to be cleared.
+        NoneCleared => "no idle run of this order is known to be cleared",
         /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.
         Contended => "runs were in motion during every search",
         /// The pgmap has been killed.
@@ -128,6 +130,54 @@ errors! {
         Contended => "runs were in motion during every search",
         /// The caller's fit offered a place that is not in the gap that it was shown, or not aligned as wanted.
         BadFit { start: Offset } => "the fit offered page {start}, which it may not",
+    }
+}
+
+errors! {
+    /// Why pages were not allocated in several runs.
+    ScatterError {
+        /// None were asked for.
+        NoPages => "no pages were asked for",
+        /// The smallest run that is wanted is larger than all pages together.
+        MinBlockTooLarge { pages: u64 } => "the smallest run is larger than {pages} pages",
+        /// The pages are no multiple of the smallest run that is wanted.
+        NoMultiple { pages: u64 } => "{pages} pages are no multiple of the smallest run",
+        /// More pages than the window has.
+        LargerThanWindow { pages: u64 } => "the window has fewer than {pages} pages",
+        /// No page of the window belongs to the pool.
+        WindowOutside => "the window lies outside the pool",
+        /// No range in the window ever holds a run of the smallest size that is wanted.
+        TooLarge { pages: u64 } => "the pool never holds {pages} pages in runs of that size",
+        /// Not enough pages of the window are idle; handles have `cached` more at hand and were asked to give them back.
+        NoSpace { idle: u64, cached: u64 } => "only {idle} pages are idle, and {cached} cached by handles",
+        /// Enough pages of the window are idle, but not in runs of the smallest size that is wanted; `cached` as above.
+        Fragmented { cached: u64 } => "the idle runs are too small, and {cached} pages cached by handles",
+        /// The runs did not fit in the caller's list.
+        ListFull { room: usize } => "the pages come in more than {room} runs",
+        /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.
+        Contended => "runs were in motion during every search",
+        /// The caller's fit offered a place that is not in the gap that it was shown, or not aligned as wanted.
+        BadFit { start: Offset } => "the fit offered page {start}, which it may not",
+    }
+}
+
+errors! {
+    /// Why not all runs of a list were freed: those before `index` were, the others are as they were.
+    FreeManyError {
+        /// The run at `index` was refused.
+        Refused { index: usize, error: FreeError } => "run {index}: {error}",
+    }
+}
+
+errors! {
+    /// Why runs were not reserved.
+    ReserveError {
+        /// None were asked for.
+        NoRuns => "no runs were asked for",
+        /// Reservations hold as many runs as they can; room for more is asked for when the pool is built.
+        NoSlot { slots: usize } => "reservations hold all of {slots} runs that they can",
+        /// They could not be allocated.
+        Refused { error: AllocError } => "{error}",
     }
 }
 
@@ -173,6 +223,8 @@ errors! {
         CrossesRange => "the run crosses the end of its physical range",
         /// A page of the run is idle already.
         DoubleFree { page: Offset } => "page {page} is idle already",
+        /// A page of the run is held by a reservation, which gives it back or commits it.
+        Held { start: Offset } => "the run at {start} is held by a reservation",
         /// A page of the run belongs to a folio: it comes back by its last put, not by a free.
         InService { head: Offset } => "the run belongs to the folio at {head}",
     }

@@ -70,8 +70,8 @@ pub use block::Block;
 pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed};
 pub use error::{
-    AddRangeError, AllocError, AllocExtentError, BuildError, FreeError, GetError, Inconsistency, LookupError, PutError,
-    RemoveRangeError, RequestError,
+    AddRangeError, AllocError, AllocExtentError, BuildError, FreeError, FreeManyError, GetError, Inconsistency, LookupError,
+    PutError, RemoveRangeError, RequestError, ReserveError, ScatterError,
 };
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
@@ -81,7 +81,10 @@ pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use order::{Order, OrderError};
 pub use pgmap::{AfterFree, Freed, Lookup, Pgmap, PgmapOps, Put, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
-pub use pool::{ExtentParams, GenPool, LocalPool, Mode, Params, PlacedRange, PoolNeeds, RangeSlot, Taken};
+pub use pool::{
+    ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, HeldRun, LocalPool, Mode, Params, PlacedRange, PoolNeeds,
+    RangeSlot, Reservation, ScatterParams, Taken, Wish,
+};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};
 pub use state::Word;
 pub use table::Table;

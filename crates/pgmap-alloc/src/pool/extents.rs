@@ -114,13 +114,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return Err(FreeError::CrossesRange);
         }
         let runs = || extent.runs(self.largest_entry());
-        if let Some(page) = runs().find_map(|run| self.idle_page_in(run)) {
-            return Err(FreeError::DoubleFree { page });
-        }
+        runs().try_for_each(|run| {
+            self.check_taken(run)?;
+            self.idle_page_in(run).map_or(Ok(()), |page| Err(FreeError::DoubleFree { page }))
+        })?;
         runs().try_for_each(|run| self.give_back(run))
     }
 
-    fn check(&self, params: &ExtentParams) -> Result<(), AllocExtentError> {
+    pub(super) fn check(&self, params: &ExtentParams) -> Result<(), AllocExtentError> {
         if params.pages == 0 {
             return Err(AllocExtentError::NoPages);
         }
@@ -151,12 +152,18 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let _moving = self.motion.begin();
         let run = self.attempt(order)?;
         let extent = extent(run.start())?;
-        self.give_back_all(Extent::between(extent.end(), run.end()).ok()?);
+        let tail = Extent::between(extent.end(), run.end()).ok()?;
+        self.push_notes(run, extent);
+        self.push_notes(run, tail);
+        for part in tail.runs(self.largest_entry()) {
+            // Ours, and never used.
+            let _ = self.put_back(part);
+        }
         Some(extent)
     }
 
     /// The place that the mode chooses; `Err` when a fit offered one that is not in its gap.
-    fn choose_place(&self, params: &ExtentParams) -> Result<Option<Extent>, Offset> {
+    pub(super) fn choose_place(&self, params: &ExtentParams) -> Result<Option<Extent>, Offset> {
         let want = Want { pages: params.pages, align: params.align, from: params.mode.from() };
         let trail = Trail { window: params.window, order: order_inside(params), from: want.from };
         let (fit, mut looks) = match params.mode {
@@ -191,17 +198,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Some(stuck) = runs().find(|run| !self.claim_run(*run)) else { return true };
         for run in runs().take_while(|run| *run != stuck) {
             // Claimed by us a moment ago.
-            let _ = self.give_back(run);
+            let _ = self.put_back(run);
         }
         false
-    }
-
-    /// Makes an owned extent idle.
-    pub(super) fn give_back_all(&self, extent: Extent) {
-        for run in extent.runs(self.largest_entry()) {
-            // The caller owns it.
-            let _ = self.give_back(run);
-        }
     }
 
     /// The order of the largest run that the tables can name.
@@ -211,10 +210,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Why there was nothing: too few idle pages, or none of them side by side.
     #[cold]
-    fn explain(&self, params: &ExtentParams) -> AllocExtentError {
+    pub(super) fn explain(&self, params: &ExtentParams) -> AllocExtentError {
         let mut idle = 0;
         let trail = Trail { window: params.window, order: Order::ZERO, from: Side::Bottom };
-        let _ = self.walk(&trail, &mut |seen| {
+        let _ = self.walk(&trail, &mut |_, seen| {
             idle += seen.pages();
             if idle >= params.pages { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -225,7 +224,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// How many pages of a window are idle. O(tables in it with idle pages); exact at a quiet moment.
     pub fn avail_in(&self, window: Extent) -> u64 {
         let mut idle = 0;
-        let _ = self.walk(&Trail { window, order: Order::ZERO, from: Side::Bottom }, &mut |seen| {
+        let _ = self.walk(&Trail { window, order: Order::ZERO, from: Side::Bottom }, &mut |_, seen| {
             idle += seen.pages();
             ControlFlow::Continue(())
         });

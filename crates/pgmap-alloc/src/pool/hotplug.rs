@@ -45,7 +45,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         };
         for run in self.runs_in(range).take_while(|run| *run != stuck) {
             // They were taken a moment ago, by us.
-            let _ = self.give_back(run);
+            let _ = self.put_back(run);
         }
         Err(match error {
             RequestError::Contended => RemoveRangeError::Contended,

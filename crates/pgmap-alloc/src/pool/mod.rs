@@ -19,6 +19,9 @@
 //! | which tables to look into | `listing` |
 //! | when a refusal is true | `motion`, `prove` |
 //! | contiguous pages of any number, by any fit | `extents`, `fit` |
+//! | many runs in one call | `bulk` |
+//! | two phases: reserve, commit | `reserve`, `held` |
+//! | which idle pages are cleared | `clear` |
 //! | idle pages in order of offset | `walk` |
 //! | add and take away ranges | `hotplug` |
 //! | is all this consistent? | `audit` |
@@ -29,16 +32,21 @@
 //! spare is merged when another takes its place, or when a larger run is wanted.
 
 mod audit;
+mod bulk;
+mod clear;
 mod extents;
 pub mod fit;
 mod fixed;
 mod give_back;
+mod held;
 mod hotplug;
 mod listing;
 mod local;
 mod motion;
+mod params;
 mod prove;
 mod ranges;
+mod reserve;
 mod search;
 mod shape;
 #[cfg(all(test, feature = "alloc"))]
@@ -47,86 +55,29 @@ mod walk;
 
 use crate::error::{AllocError, BuildError, FreeError, RequestError};
 use crate::memory::Memory;
-use crate::offset::{Offset, Phys, PhysRange, Run};
+use crate::offset::{Offset, Phys, Run};
 use crate::order::Order;
 use crate::table::Table;
 
 pub(crate) use audit::Fault;
+pub use bulk::ScatterParams;
+use clear::Clear;
+pub use clear::{Contents, DirtyRun, DirtyRuns, Wish};
 pub use extents::{ExtentParams, Mode};
 use give_back::Spares;
+use held::Held;
 use listing::Summary;
 use local::Handles;
 pub(crate) use local::Local;
 pub use local::{LocalPool, Taken};
 use motion::Motion;
+use params::Layout;
+pub use params::{ClearState, Params, PoolNeeds};
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
+pub use reserve::{HeldRun, Reservation};
 use search::Hints;
 use shape::{Place, Shape};
-
-/// What a pool is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Params<'a> {
-    /// The physical ranges, in the order in which they get their offsets.
-    pub ranges: &'a [PhysRange],
-    /// The base-2 logarithm of the page size in bytes: 12 for pages of 4 KiB.
-    pub page_shift: u32,
-    /// How many ranges can be added at run time, beyond those given.
-    pub spare_ranges: usize,
-    /// Offsets below this one can be given to ranges, those added at run time included; less than what `ranges` need counts as
-    /// that. Costs metadata that is touched only where it is used.
-    pub offsets: u64,
-}
-
-impl<'a> Params<'a> {
-    /// These ranges, with pages of 4 KiB, and no room for more.
-    pub const fn new(ranges: &'a [PhysRange]) -> Self {
-        Params { ranges, page_shift: 12, spare_ranges: 0, offsets: 0 }
-    }
-
-    /// With room for `ranges` more, below offset `offsets`.
-    #[must_use]
-    pub const fn with_room(self, ranges: usize, offsets: u64) -> Self {
-        Params { spare_ranges: ranges, offsets, ..self }
-    }
-
-    /// The number of offsets, once everything has been checked.
-    fn check(&self) -> Result<u64, BuildError> {
-        if !(9..=30).contains(&self.page_shift) {
-            return Err(BuildError::PageShift { shift: self.page_shift });
-        }
-        let mut end = Err(BuildError::NoRange);
-        for placed in place_all(self.ranges, self.page_shift) {
-            end = Ok(placed?.end().get());
-        }
-        if self.offsets > Order::MAX.pages() {
-            return Err(BuildError::TooManyOffsets { offsets: self.offsets });
-        }
-        end.map(|end| end.max(self.offsets))
-    }
-}
-
-/// How much metadata a pool needs, in elements of each kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolNeeds {
-    /// Tables: one bit per page and about 2 % more. Only those of split entries are ever touched.
-    pub tables: usize,
-    /// Range slots.
-    pub ranges: usize,
-    /// Offsets, padding between the ranges included.
-    pub pages: u64,
-}
-
-impl PoolNeeds {
-    /// What a pool with these parameters needs.
-    pub fn of<const WORDS: usize>(params: &Params<'_>) -> Result<PoolNeeds, BuildError> {
-        let pages = params.check()?;
-        let index = params.ranges.len() - 1;
-        let shape = Shape::<WORDS>::new(pages).ok_or(BuildError::TooLarge { index })?;
-        let ranges = params.ranges.len().saturating_add(params.spare_ranges);
-        Ok(PoolNeeds { tables: shape.storage, ranges, pages })
-    }
-}
 
 /// A pool of offsets: gen_pool's place in a driver, without folios.
 ///
@@ -143,6 +94,8 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     hints: Hints,
     spares: Spares,
     handles: Handles,
+    held: Held,
+    clear: Clear,
 }
 
 #[cfg(feature = "alloc")]
@@ -182,9 +135,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     fn build(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
-        let pages = params.check()?;
-        let index = params.ranges.len() - 1;
-        let shape = Shape::new(pages).ok_or(BuildError::TooLarge { index })?;
+        let Layout { shape, held, clear, .. } = Layout::new(params)?;
         let placed = place_all(params.ranges, params.page_shift).filter_map(Result::ok);
         let pool = GenPool {
             ranges: Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1)),
@@ -196,6 +147,8 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             hints: Hints::new(),
             spares: Spares::new(),
             handles: Handles::new(),
+            held: Held::new(held),
+            clear: Clear::new(clear),
         };
         for range in pool.ranges.iter() {
             pool.seed(range);
@@ -257,10 +210,16 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.check_inside(run)?;
-        if let Some(page) = self.idle_page_around(run) {
-            return Err(FreeError::DoubleFree { page });
-        }
+        self.check_taken(run)?;
         self.give_back(run)
+    }
+
+    /// Refuses a run of which a page is idle at another level than its own, or held by a reservation.
+    fn check_taken(&self, run: Run) -> Result<(), FreeError> {
+        if let Some(start) = self.held_in(run) {
+            return Err(FreeError::Held { start });
+        }
+        self.idle_page_around(run).map_or(Ok(()), |page| Err(FreeError::DoubleFree { page }))
     }
 
     /// Whether `offset` is idle at this moment.
@@ -296,7 +255,6 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
 
     #[inline]
     fn metadata(&self, index: usize) -> &Table<WORDS> {
-        debug_assert!(index < self.shape.storage);
         self.tables.get(index).unwrap_or(&self.outside)
     }
 }

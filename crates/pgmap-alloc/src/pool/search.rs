@@ -145,6 +145,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         for level in (target.level..entry.level).rev() {
             let (table, path) = self.shape.entry(run.start(), level);
             let order = if level == target.level { target.order } else { 0 };
+            self.split_notes(level, table);
             self.table(level, table).fill_except(path, order);
             // At least one half of the table is wholly idle.
             self.ensure_listed(level, table, Self::RADIX - 1);

@@ -29,8 +29,9 @@ const fn bits(from: u32, count: u32) -> u64 {
 }
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Shows `see` the idle stretches in a window, one after another; a stretch ends where its word in a table ends.
-    pub(super) fn walk(&self, trail: &Trail, see: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> ControlFlow<()> {
+    /// Shows `see` the idle stretches in a window, one after another; a stretch ends where its word in a table
+    /// ends. Also told is the level of that table.
+    pub(super) fn walk(&self, trail: &Trail, see: &mut dyn FnMut(u32, Extent) -> ControlFlow<()>) -> ControlFlow<()> {
         let end = Offset::new(self.shape.pages.max(1));
         let Some(window) = Extent::between(Offset::new(0), end).ok().and_then(|all| all.common(trail.window)) else {
             return ControlFlow::Continue(());
@@ -43,7 +44,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         level: u32,
         table: usize,
         trail: &Trail,
-        see: &mut dyn FnMut(Extent) -> ControlFlow<()>,
+        see: &mut dyn FnMut(u32, Extent) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let whole = self.shape.run(Place { level, table, entry: 0, order: Self::RADIX });
         let Some(part) = Extent::from(whole).common(trail.window) else { return ControlFlow::Continue(()) };
@@ -81,7 +82,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 let pages = u64::from(stretch.count_ones()) << scale;
                 let seen = Extent::new(Offset::new(base), pages).ok().and_then(|seen| seen.common(trail.window));
                 if let Some(seen) = seen {
-                    see(seen)?;
+                    see(level, seen)?;
                 }
             }
         }
@@ -138,7 +139,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn gaps(&self, trail: &Trail, see: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> ControlFlow<()> {
         // What has been shown so far reaches up to here (from the bottom), or down to here (from the top).
         let mut shown = if trail.from == Side::Bottom { 0 } else { u64::MAX };
-        self.walk(trail, &mut |seen| {
+        self.walk(trail, &mut |_, seen| {
             loop {
                 // A stretch may lie across the border of two ranges; then it is part of two gaps.
                 let page = match trail.from {
