@@ -8,7 +8,7 @@ use benches::peers::bitmap::Bitmap;
 use benches::peers::buddy_system::BuddySystem;
 use benches::peers::gpu_alloc::GpuAlloc;
 use benches::peers::offset_allocator::OffsetAllocator;
-use benches::peers::ours::{Folios, Pool};
+use benches::peers::ours::{Counted, FolioHandle, Folios, Pool, PoolHandle};
 use benches::trace::shuffled;
 use benches::works::GIB;
 use criterion::measurement::WallTime;
@@ -18,11 +18,14 @@ use pgmap_alloc::Order;
 const PAGES: u64 = 16 * GIB;
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
+type Blocks<'a, P> = Vec<Option<<<P as Peer>::Hand<'a> as Hand>::Block>>;
 
 /// Calls a generic function once for every peer.
 macro_rules! for_every_peer {
     ($function:ident($($argument:expr),*)) => {
+        $function::<PoolHandle>($($argument),*);
         $function::<Pool>($($argument),*);
+        $function::<FolioHandle>($($argument),*);
         $function::<Folios>($($argument),*);
         $function::<OffsetAllocator>($($argument),*);
         $function::<GpuAlloc>($($argument),*);
@@ -44,7 +47,10 @@ fn alloc(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("alloc/free in random order");
     for_every_peer!(random_free(&mut group));
     drop(group);
-    folio_cycle(&mut criterion.benchmark_group("alloc/folio cycle"));
+    let mut group = criterion.benchmark_group("alloc/folio cycle");
+    folio_cycle::<FolioHandle>(&mut group);
+    folio_cycle::<Folios>(&mut group);
+    drop(group);
     build(&mut criterion.benchmark_group("alloc/build"));
 }
 
@@ -68,7 +74,7 @@ fn hot_pair<P: Peer>(group: &mut Group<'_>, order: u32) {
 /// One iteration is one page; a pool that is full is replaced while the clock stands still.
 fn fill<P: Peer>(group: &mut Group<'_>) {
     group.sample_size(10).bench_function(P::NAME, |bencher| {
-        bencher.iter_custom(|pages| pools::<P>(pages, |_, fill_time| fill_time));
+        bencher.iter_custom(|pages| pools::<P>(pages, |_, _, fill_time| fill_time));
     });
 }
 
@@ -76,7 +82,7 @@ fn fill<P: Peer>(group: &mut Group<'_>) {
 fn random_free<P: Peer>(group: &mut Group<'_>) {
     group.sample_size(10).bench_function(P::NAME, |bencher| {
         bencher.iter_custom(|pages| {
-            pools::<P>(pages, |(hand, mut blocks), _| {
+            pools::<P>(pages, |hand, mut blocks, _| {
                 let order = shuffled(blocks.len() as u32, 1);
                 let start = Instant::now();
                 for index in order {
@@ -92,30 +98,33 @@ fn random_free<P: Peer>(group: &mut Group<'_>) {
 
 /// Fills as many pools as `pages` pages need, and adds up what `time` says of each: it gets the hand, the blocks and the time
 /// that the filling took.
-fn pools<P: Peer>(pages: u64, mut time: impl FnMut((&mut P::Hand<'_>, Vec<Option<P::Block>>), Duration) -> Duration) -> Duration {
+fn pools<P: Peer>(pages: u64, time: impl for<'a> Fn(&mut P::Hand<'a>, Blocks<'a, P>, Duration) -> Duration) -> Duration {
     let mut left = pages;
     let mut total = Duration::ZERO;
     while left > 0 {
         let count = left.min(PAGES);
         let Some(mut peer) = P::build(PAGES) else { return total };
         let mut hand = peer.hand();
-        let mut blocks: Vec<Option<P::Block>> = (0..count).map(|_| None).collect();
+        let mut blocks: Blocks<'_, P> = (0..count).map(|_| None).collect();
         let start = Instant::now();
         for block in &mut blocks {
             *block = hand.alloc(0);
         }
         let fill_time = start.elapsed();
-        total += time((&mut hand, blocks), fill_time);
+        total += time(&mut hand, blocks, fill_time);
         left -= count;
     }
     total
 }
 
 /// Allocation into service, one more reference, both put: only we count references.
-fn folio_cycle(group: &mut Group<'_>) {
-    let Some(folios) = Folios::build(PAGES) else { return };
+fn folio_cycle<C: Counted>(group: &mut Group<'_>) {
+    let Some(mut peer) = C::build(PAGES) else { return };
+    let mut hand = peer.hand();
     for order in [Order::ZERO, Order::PMD, Order::PUD] {
-        group.bench_function(format!("order {order}"), |bencher| bencher.iter(|| folios.cycle(black_box(order))));
+        group.bench_function(format!("{}/order {order}", C::NAME), |bencher| {
+            bencher.iter(|| C::cycle(&mut hand, black_box(order)));
+        });
     }
 }
 

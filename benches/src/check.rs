@@ -73,7 +73,7 @@ impl<P: Peer> Taken<P> {
     }
 
     /// Every step of the trace, each run checked as it comes, and everything freed in the end.
-    fn replay<H: Hand<Block = P::Block>>(&self, hand: &mut H, trace: &Trace) -> Result<(), Fault> {
+    fn replay<H: Hand>(&self, hand: &mut H, trace: &Trace) -> Result<(), Fault> {
         let mut slots = Slots::new(trace.slots);
         let mut watched = Watched { hand, taken: self, fault: None };
         let mut apply = |step: &Step| {
@@ -85,8 +85,7 @@ impl<P: Peer> Taken<P> {
         if slots.refused * 20 > trace.churn.len() as u64 { Err(self.fault("refuses too often", 0)) } else { Ok(()) }
     }
 
-    fn take(&self, block: &P::Block, order: u32) -> Result<(), Fault> {
-        let first = P::page(block);
+    fn take(&self, first: u64, order: u32) -> Result<(), Fault> {
         let end = first + (1 << order);
         if end > PAGES {
             return Err(self.fault("a run ends beyond the pool", first));
@@ -101,8 +100,8 @@ impl<P: Peer> Taken<P> {
         }
     }
 
-    fn give_back(&self, block: &P::Block, order: u32) {
-        let first = P::page(block) as usize;
+    fn give_back(&self, first: u64, order: u32) {
+        let first = first as usize;
         for page in &self.pages[first..first + (1 << order)] {
             // Release: pairs with the swap in `take`.
             page.store(false, Ordering::Release);
@@ -121,19 +120,23 @@ struct Watched<'a, P, H> {
     fault: Option<Fault>,
 }
 
-impl<P: Peer, H: Hand<Block = P::Block>> Hand for Watched<'_, P, H> {
-    type Block = P::Block;
+impl<P: Peer, H: Hand> Hand for Watched<'_, P, H> {
+    type Block = H::Block;
 
-    fn alloc(&mut self, order: u32) -> Option<P::Block> {
+    fn alloc(&mut self, order: u32) -> Option<H::Block> {
         let block = self.hand.alloc(order)?;
-        self.fault = self.taken.take(&block, order).err();
+        self.fault = self.taken.take(H::page(&block), order).err();
         // A wrong run is not handed on: freeing it could break the peer further and hide the fault.
         if self.fault.is_none() { Some(block) } else { None }
     }
 
-    fn free(&mut self, block: P::Block, order: u32) {
-        self.taken.give_back(&block, order);
+    fn free(&mut self, block: H::Block, order: u32) {
+        self.taken.give_back(H::page(&block), order);
         self.hand.free(block, order);
+    }
+
+    fn page(block: &H::Block) -> u64 {
+        H::page(block)
     }
 }
 

@@ -1,13 +1,13 @@
 //! A peer tied to every work, so that a table can walk over peers of different types.
 
 use crate::check::{self, Fault};
-use crate::peer::{Mutexed, Peer, SyncPeer};
+use crate::peer::{Hand, Mutexed, Peer, SyncPeer};
 use crate::peers::bitmap::Bitmap;
 use crate::peers::buddy_system::BuddySystem;
 use crate::peers::gpu_alloc::GpuAlloc;
 use crate::peers::nothing::Nothing;
 use crate::peers::offset_allocator::OffsetAllocator;
-use crate::peers::ours::{Folios, Pool};
+use crate::peers::ours::{FolioHandle, Folios, Pool, PoolHandle};
 use crate::sample::{Budget, Outcome, Skip};
 use crate::works::{Kind, Work, bulk, churn, fill, folio, hot_pair, metadata, packing, tail, threads};
 
@@ -21,11 +21,11 @@ pub struct Entry {
     metadata: fn(u64) -> Result<f64, Skip>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Shape {
     Allocator,
     /// Has a folio's life to measure, too.
-    Counted,
+    Counted(fn(u64, u32, Budget) -> Outcome),
     /// The harness alone: nothing to check, nothing but time to measure.
     Harness,
 }
@@ -33,9 +33,10 @@ enum Shape {
 /// Every peer that this build knows, ours first.
 pub fn all() -> Vec<Entry> {
     vec![
-        // The per-CPU handle will stand here, as a peer whose hand is the handle.
+        Entry::shared::<PoolHandle>(Shape::Allocator),
         Entry::shared::<Pool>(Shape::Allocator),
-        Entry::shared::<Folios>(Shape::Counted),
+        Entry::shared::<FolioHandle>(Shape::Counted(folio::cycle::<FolioHandle>)),
+        Entry::shared::<Folios>(Shape::Counted(folio::cycle::<Folios>)),
         Entry::single::<OffsetAllocator>(),
         Entry::single::<GpuAlloc>(),
         Entry::single::<BuddySystem>(),
@@ -53,7 +54,7 @@ impl Entry {
     }
 
     /// A peer that needs a mutex where threads are involved, and only there.
-    fn single<P: Peer + Send>() -> Entry {
+    fn single<P: Peer + Hand + Send>() -> Entry {
         Entry::of::<P, Mutexed<P>>(Shape::Allocator)
     }
 
@@ -72,13 +73,13 @@ impl Entry {
 
     /// Overlap, alignment, range, and that everything comes back: before any timing.
     pub fn check(&self) -> Result<(), Fault> {
-        if self.shape == Shape::Harness { Ok(()) } else { (self.check)() }
+        if matches!(self.shape, Shape::Harness) { Ok(()) } else { (self.check)() }
     }
 
     /// One repetition of one work.
     pub fn measure(&self, work: &Work, budget: Budget) -> Outcome {
         match (&work.kind, self.shape) {
-            (Kind::Cycle(order), Shape::Counted) => folio::cycle(work.pages, *order, budget),
+            (Kind::Cycle(order), Shape::Counted(cycle)) => cycle(work.pages, *order, budget),
             (Kind::Cycle(_), _) => Err(Skip::Unsupported),
             (_, Shape::Harness) if !work.is_timing() => Err(Skip::Unsupported),
             (Kind::Metadata, _) => metadata::in_child(self.name, work.pages),

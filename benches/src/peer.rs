@@ -1,6 +1,6 @@
 //! What a peer looks like to the harness: one trait per shape.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Does the work: hands out runs of `2^order` pages and takes them back.
 pub trait Hand {
@@ -12,6 +12,9 @@ pub trait Hand {
 
     /// Gives back what [`Hand::alloc`] handed out for the same order.
     fn free(&mut self, block: Self::Block, order: u32);
+
+    /// The first page of a run.
+    fn page(block: &Self::Block) -> u64;
 
     /// `count` single pages at once, appended to `blocks`; says whether all were found.
     fn alloc_bulk(&mut self, count: usize, blocks: &mut Vec<Self::Block>) -> bool {
@@ -38,10 +41,8 @@ pub trait Peer: Sized {
     const NAME: &'static str;
     /// Whether a run always starts at a multiple of its own length.
     const ALIGNED: bool = true;
-    /// What names a run.
-    type Block: Send;
     /// What allocates.
-    type Hand<'a>: Hand<Block = Self::Block>
+    type Hand<'a>: Hand
     where
         Self: 'a;
 
@@ -50,9 +51,6 @@ pub trait Peer: Sized {
 
     /// The one hand of a peer that nobody else uses meanwhile.
     fn hand(&mut self) -> Self::Hand<'_>;
-
-    /// The first page of a run.
-    fn page(block: &Self::Block) -> u64;
 }
 
 /// An allocator that several threads use at once.
@@ -73,6 +71,10 @@ impl<T: Hand> Hand for &mut T {
         T::free(self, block, order);
     }
 
+    fn page(block: &T::Block) -> u64 {
+        T::page(block)
+    }
+
     fn alloc_bulk(&mut self, count: usize, blocks: &mut Vec<T::Block>) -> bool {
         T::alloc_bulk(self, count, blocks)
     }
@@ -85,10 +87,9 @@ impl<T: Hand> Hand for &mut T {
 /// An unsynchronised peer behind a mutex: how its users share it between threads.
 pub struct Mutexed<P>(Mutex<P>);
 
-impl<P: Peer + Send> Peer for Mutexed<P> {
+impl<P: Peer + Hand + Send> Peer for Mutexed<P> {
     const NAME: &'static str = P::NAME;
     const ALIGNED: bool = P::ALIGNED;
-    type Block = P::Block;
     type Hand<'a>
         = &'a Mutexed<P>
     where
@@ -101,36 +102,42 @@ impl<P: Peer + Send> Peer for Mutexed<P> {
     fn hand(&mut self) -> Self::Hand<'_> {
         self
     }
-
-    fn page(block: &P::Block) -> u64 {
-        P::page(block)
-    }
 }
 
-impl<P: Peer + Send> SyncPeer for Mutexed<P> {
+impl<P: Peer + Hand + Send> SyncPeer for Mutexed<P> {
     fn share(&self) -> Self::Hand<'_> {
         self
     }
 }
 
-impl<P: Peer + Send> Hand for &Mutexed<P> {
+impl<P: Hand> Mutexed<P> {
+    fn lock(&self) -> MutexGuard<'_, P> {
+        // A peer that panicked fails its measurement anyway; the poison adds nothing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<P: Hand> Hand for &Mutexed<P> {
     type Block = P::Block;
 
     fn alloc(&mut self, order: u32) -> Option<P::Block> {
-        // A peer that panicked fails its measurement anyway; the poison adds nothing.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).hand().alloc(order)
+        self.lock().alloc(order)
     }
 
     fn free(&mut self, block: P::Block, order: u32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).hand().free(block, order);
+        self.lock().free(block, order);
+    }
+
+    fn page(block: &P::Block) -> u64 {
+        P::page(block)
     }
 
     // Bulk calls take the lock once: that is what a mutex is good at.
     fn alloc_bulk(&mut self, count: usize, blocks: &mut Vec<P::Block>) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).hand().alloc_bulk(count, blocks)
+        self.lock().alloc_bulk(count, blocks)
     }
 
     fn free_bulk(&mut self, blocks: &mut Vec<P::Block>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).hand().free_bulk(blocks);
+        self.lock().free_bulk(blocks);
     }
 }

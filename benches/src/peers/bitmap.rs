@@ -16,7 +16,6 @@ pub enum Bitmap {
 
 impl Peer for Bitmap {
     const NAME: &'static str = "bitmap-allocator";
-    type Block = usize;
     type Hand<'a> = &'a mut Self;
 
     fn build(pages: u64) -> Option<Self> {
@@ -37,10 +36,6 @@ impl Peer for Bitmap {
 
     fn hand(&mut self) -> &mut Self {
         self
-    }
-
-    fn page(block: &usize) -> u64 {
-        *block as u64
     }
 }
 
@@ -65,6 +60,10 @@ impl Hand for Bitmap {
             Bitmap::Small(bits) => free(&mut **bits, block, order),
             Bitmap::Large(bits) => free(&mut **bits, block, order),
         }
+    }
+
+    fn page(block: &usize) -> u64 {
+        *block as u64
     }
 }
 

@@ -9,7 +9,6 @@ pub struct BuddySystem(FrameAllocator<33>);
 
 impl Peer for BuddySystem {
     const NAME: &'static str = "buddy_system_allocator";
-    type Block = usize;
     type Hand<'a> = &'a mut Self;
 
     fn build(pages: u64) -> Option<Self> {
@@ -20,10 +19,6 @@ impl Peer for BuddySystem {
 
     fn hand(&mut self) -> &mut Self {
         self
-    }
-
-    fn page(block: &usize) -> u64 {
-        *block as u64
     }
 }
 
@@ -36,5 +31,9 @@ impl Hand for BuddySystem {
 
     fn free(&mut self, block: usize, order: u32) {
         self.0.dealloc(block, 1 << order);
+    }
+
+    fn page(block: &usize) -> u64 {
+        *block as u64
     }
 }

@@ -20,8 +20,6 @@ pub struct GpuAlloc {
 
 impl Peer for GpuAlloc {
     const NAME: &'static str = "gpu-alloc buddy";
-    // It complains about each block that goes without being freed; a bench may end with a full pool.
-    type Block = ManuallyDrop<MemoryBlock<()>>;
     type Hand<'a> = &'a mut Self;
 
     fn build(pages: u64) -> Option<Self> {
@@ -55,13 +53,10 @@ impl Peer for GpuAlloc {
     fn hand(&mut self) -> &mut Self {
         self
     }
-
-    fn page(block: &Self::Block) -> u64 {
-        block.offset()
-    }
 }
 
 impl Hand for GpuAlloc {
+    // It complains about each block that goes without being freed; a bench may end with a full pool.
     type Block = ManuallyDrop<MemoryBlock<()>>;
 
     fn alloc(&mut self, order: u32) -> Option<Self::Block> {
@@ -74,6 +69,10 @@ impl Hand for GpuAlloc {
     fn free(&mut self, block: Self::Block, _order: u32) {
         // SAFETY: the harness hands a block back to the peer that made it, once: blocks are moved, not copied.
         unsafe { self.allocator.dealloc(&self.device, ManuallyDrop::into_inner(block)) }
+    }
+
+    fn page(block: &Self::Block) -> u64 {
+        block.offset()
     }
 }
 

@@ -16,7 +16,6 @@ pub struct Counter {
 impl Peer for Nothing {
     const NAME: &'static str = "harness alone";
     const ALIGNED: bool = false;
-    type Block = u64;
     type Hand<'a> = Counter;
 
     fn build(pages: u64) -> Option<Self> {
@@ -25,10 +24,6 @@ impl Peer for Nothing {
 
     fn hand(&mut self) -> Counter {
         self.share()
-    }
-
-    fn page(block: &u64) -> u64 {
-        *block
     }
 }
 
@@ -47,4 +42,8 @@ impl Hand for Counter {
     }
 
     fn free(&mut self, _block: u64, _order: u32) {}
+
+    fn page(block: &u64) -> u64 {
+        *block
+    }
 }

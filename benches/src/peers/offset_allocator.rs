@@ -13,7 +13,6 @@ pub struct OffsetAllocator(Allocator);
 impl Peer for OffsetAllocator {
     const NAME: &'static str = "offset-allocator";
     const ALIGNED: bool = false;
-    type Block = Allocation;
     type Hand<'a> = &'a mut Self;
 
     fn build(pages: u64) -> Option<Self> {
@@ -23,10 +22,6 @@ impl Peer for OffsetAllocator {
 
     fn hand(&mut self) -> &mut Self {
         self
-    }
-
-    fn page(block: &Allocation) -> u64 {
-        u64::from(block.offset)
     }
 }
 
@@ -39,5 +34,9 @@ impl Hand for OffsetAllocator {
 
     fn free(&mut self, block: Allocation, _order: u32) {
         self.0.free(block);
+    }
+
+    fn page(block: &Allocation) -> u64 {
+        u64::from(block.offset)
     }
 }

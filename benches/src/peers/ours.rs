@@ -1,15 +1,53 @@
-//! `pgmap-alloc` itself: the pool alone, and whole folios with their counts.
+//! `pgmap-alloc` itself: the pool alone and whole folios with their counts, each through a handle and shared.
 
-use pgmap_alloc::{GenPool, Offset, Order, Params, Pgmap, Phys, PhysRange};
+use pgmap_alloc::{Folio, GenPool, Local, LocalPool, Offset, Order, Params, Pgmap, Phys, PhysRange, Taken};
 
 use crate::peer::{Hand, Peer, SyncPeer};
 
-/// The pool alone: what the peers do, from any thread.
+/// The pool through a handle of its own for each thread.
+pub struct PoolHandle(GenPool<'static>);
+
+impl Peer for PoolHandle {
+    const NAME: &'static str = "pgmap-alloc handle";
+    type Hand<'a> = LocalPool<'a>;
+
+    fn build(pages: u64) -> Option<Self> {
+        GenPool::new(&Params::new(&[one_range(pages)])).ok().map(PoolHandle)
+    }
+
+    fn hand(&mut self) -> LocalPool<'_> {
+        self.share()
+    }
+}
+
+impl SyncPeer for PoolHandle {
+    fn share(&self) -> LocalPool<'_> {
+        handle(self.0.local())
+    }
+}
+
+impl<'p> Hand for LocalPool<'p> {
+    type Block = Taken<'p>;
+
+    fn alloc(&mut self, order: u32) -> Option<Taken<'p>> {
+        LocalPool::alloc(self, Order::new(order).ok()?).ok()
+    }
+
+    fn free(&mut self, block: Taken<'p>, _order: u32) {
+        let freed = LocalPool::free(self, block);
+        debug_assert!(freed.is_ok());
+    }
+
+    fn page(block: &Taken<'p>) -> u64 {
+        block.offset().get()
+    }
+}
+
+/// The pool without a handle: what any thread can do at any time.
 pub struct Pool(GenPool<'static>);
 
 impl Peer for Pool {
-    const NAME: &'static str = "pgmap-alloc pool";
-    type Block = Offset;
+    const NAME: &'static str = "pgmap-alloc shared";
     type Hand<'a> = &'a Pool;
 
     fn build(pages: u64) -> Option<Self> {
@@ -18,10 +56,6 @@ impl Peer for Pool {
 
     fn hand(&mut self) -> &Pool {
         self
-    }
-
-    fn page(block: &Offset) -> u64 {
-        block.get()
     }
 }
 
@@ -42,14 +76,71 @@ impl Hand for &Pool {
         let freed = Order::new(order).map(|order| self.0.free(block, order));
         debug_assert!(matches!(freed, Ok(Ok(()))));
     }
+
+    fn page(block: &Offset) -> u64 {
+        block.get()
+    }
 }
 
-/// Folios in service: more than any peer does, since each is counted and told to its driver when its last reference goes.
+/// A peer whose runs are folios: counted, and told to their driver when the last reference goes. No other peer does that.
+pub trait Counted: Peer {
+    /// A folio's whole life: into service, one more reference, both put. Says whether it came about.
+    fn cycle(hand: &mut Self::Hand<'_>, order: Order) -> bool;
+}
+
+/// Folios through a handle of its own for each thread.
+pub struct FolioHandle(Pgmap<'static, ()>);
+
+impl Peer for FolioHandle {
+    const NAME: &'static str = "folio handle";
+    type Hand<'a> = Local<'a, ()>;
+
+    fn build(pages: u64) -> Option<Self> {
+        Pgmap::new(&Params::new(&[one_range(pages)]), ()).ok().map(FolioHandle)
+    }
+
+    fn hand(&mut self) -> Local<'_, ()> {
+        self.share()
+    }
+}
+
+impl SyncPeer for FolioHandle {
+    fn share(&self) -> Local<'_, ()> {
+        handle(self.0.local())
+    }
+}
+
+impl<'p> Hand for Local<'p, ()> {
+    type Block = Folio<'p, ()>;
+
+    fn alloc(&mut self, order: u32) -> Option<Folio<'p, ()>> {
+        self.alloc_folio(Order::new(order).ok()?).ok()
+    }
+
+    fn free(&mut self, block: Folio<'p, ()>, _order: u32) {
+        let put = self.put(block);
+        debug_assert!(put.is_ok());
+    }
+
+    fn page(block: &Folio<'p, ()>) -> u64 {
+        block.offset().get()
+    }
+}
+
+impl Counted for FolioHandle {
+    fn cycle(hand: &mut Local<'_, ()>, order: Order) -> bool {
+        let Ok(folio) = hand.alloc_folio(order) else { return false };
+        let second = folio.clone();
+        let put = (hand.put(folio), hand.put(std::hint::black_box(second)));
+        matches!(put, (Ok(_), Ok(_)))
+    }
+}
+
+/// Folios without a handle.
 pub struct Folios(Pgmap<'static, ()>);
 
 impl Peer for Folios {
-    const NAME: &'static str = "pgmap-alloc folio";
-    type Block = Offset;
+    const NAME: &'static str = "folio shared";
     type Hand<'a> = &'a Folios;
 
     fn build(pages: u64) -> Option<Self> {
@@ -59,10 +150,6 @@ impl Peer for Folios {
     fn hand(&mut self) -> &Folios {
         self
     }
-
-    fn page(block: &Offset) -> u64 {
-        block.get()
-    }
 }
 
 impl SyncPeer for Folios {
@@ -71,25 +158,25 @@ impl SyncPeer for Folios {
     }
 }
 
-impl Hand for &Folios {
-    type Block = Offset;
+impl<'p> Hand for &'p Folios {
+    type Block = Folio<'p, ()>;
 
-    fn alloc(&mut self, order: u32) -> Option<Offset> {
-        self.0.alloc_folio_raw(Order::new(order).ok()?, ()).ok()
+    fn alloc(&mut self, order: u32) -> Option<Folio<'p, ()>> {
+        self.0.alloc_folio(Order::new(order).ok()?).ok()
     }
 
-    fn free(&mut self, block: Offset, _order: u32) {
-        let put = self.0.put_raw(block, 1);
-        debug_assert!(put.is_ok());
+    fn free(&mut self, block: Folio<'p, ()>, _order: u32) {
+        drop(block);
+    }
+
+    fn page(block: &Folio<'p, ()>) -> u64 {
+        block.offset().get()
     }
 }
 
-impl Folios {
-    /// A folio's whole life: into service, one more reference, both put. Says whether it came about.
-    pub fn cycle(&self, order: Order) -> bool {
-        let Ok(folio) = self.0.alloc_folio(order) else {
-            return false;
-        };
+impl Counted for Folios {
+    fn cycle(hand: &mut &Folios, order: Order) -> bool {
+        let Ok(folio) = hand.0.alloc_folio(order) else { return false };
         let second = folio.clone();
         drop(folio);
         drop(std::hint::black_box(second));
@@ -98,6 +185,11 @@ impl Folios {
 }
 
 /// The simplest device: one range from physical address zero.
-pub fn one_range(pages: u64) -> PhysRange {
+fn one_range(pages: u64) -> PhysRange {
     PhysRange { start: Phys(0), pages }
+}
+
+/// No more than two threads are measured at once, and a pool has many more handles.
+fn handle<T>(local: Option<T>) -> T {
+    local.unwrap_or_else(|| unreachable!("a fresh pool has handles left"))
 }

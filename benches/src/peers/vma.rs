@@ -12,7 +12,6 @@ unsafe impl Send for Vma {}
 
 impl Peer for Vma {
     const NAME: &'static str = "VMA virtual block";
-    type Block = (VirtualAllocation, u64);
     type Hand<'a> = &'a mut Self;
 
     fn build(pages: u64) -> Option<Self> {
@@ -22,10 +21,6 @@ impl Peer for Vma {
 
     fn hand(&mut self) -> &mut Self {
         self
-    }
-
-    fn page(block: &(VirtualAllocation, u64)) -> u64 {
-        block.1
     }
 }
 
@@ -47,6 +42,10 @@ impl Hand for Vma {
     fn free(&mut self, mut block: (VirtualAllocation, u64), _order: u32) {
         // SAFETY: the harness hands a block back to the peer that made it, once: blocks are moved, not copied.
         unsafe { self.0.free(&mut block.0) }
+    }
+
+    fn page(block: &(VirtualAllocation, u64)) -> u64 {
+        block.1
     }
 }
 

@@ -14,7 +14,7 @@ pub fn fill_and_free<P: Peer>(pages: u64, order: &[u32], budget: Budget) -> Outc
     let mut peer = P::build(pages).ok_or(Skip::Unsupported)?;
     let mut hand = peer.hand();
     let count = usize::try_from(pages).map_err(|_| Skip::Unsupported)?;
-    let mut blocks: Vec<Option<P::Block>> = (0..count).map(|_| None).collect();
+    let mut blocks: Vec<Option<_>> = (0..count).map(|_| None).collect();
 
     let mut filled = 0;
     let fill = budget.ns_per_unit(|| {

@@ -5,18 +5,19 @@ use std::time::Instant;
 use pgmap_alloc::Order;
 
 use crate::peer::Peer;
-use crate::peers::ours::Folios;
+use crate::peers::ours::Counted;
 use crate::sample::{Budget, Outcome, Skip};
 
 const CYCLES: u64 = 1000;
 
 /// Nanoseconds for allocation into service, one more reference, both put, idle again.
-pub fn cycle(pages: u64, order: u32, budget: Budget) -> Outcome {
-    let folios = Folios::build(pages).ok_or(Skip::Unsupported)?;
+pub fn cycle<C: Counted>(pages: u64, order: u32, budget: Budget) -> Outcome {
+    let mut peer = C::build(pages).ok_or(Skip::Unsupported)?;
+    let mut hand = peer.hand();
     let order = Order::new(order).map_err(|_| Skip::Unsupported)?;
     let mut refused = 0;
     let ns = budget.ns_per_unit(|| {
-        refused += (0..CYCLES).filter(|_| !folios.cycle(order)).count();
+        refused += (0..CYCLES).filter(|_| !C::cycle(&mut hand, order)).count();
         CYCLES
     });
     if refused > 0 { Err(Skip::Refused) } else { Ok(vec![ns]) }

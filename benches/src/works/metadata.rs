@@ -13,10 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of touched host memory per page; to be called in a process of its own, where nothing else has been allocated and freed.
 pub fn bytes_per_page<P: Peer>(pages: u64) -> Result<f64, Skip> {
     let count = usize::try_from(pages).map_err(|_| Skip::Unsupported)?;
-    let mut blocks: Vec<Option<P::Block>> = (0..count).map(|_| None).collect();
+    // Here, so that it outlives what it hands out.
+    let mut peer = None;
+    let mut blocks: Vec<Option<<P::Hand<'_> as Hand>::Block>> = (0..count).map(|_| None).collect();
     let before = resident().ok_or(Skip::Unsupported)?;
-    let mut peer = P::build(pages).ok_or(Skip::Unsupported)?;
-    let mut hand = peer.hand();
+    let mut hand = peer.insert(P::build(pages).ok_or(Skip::Unsupported)?).hand();
     let mut filled = 0u64;
     let start = Instant::now();
     for batch in blocks.chunks_mut(64) {

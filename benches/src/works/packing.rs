@@ -1,6 +1,6 @@
 //! How many whole 2 MiB folios are left in a pool that has been churned.
 
-use crate::peer::Peer;
+use crate::peer::{Hand, Peer};
 use crate::sample::{Budget, Outcome, Skip};
 use crate::trace::{Descent, Slots};
 
@@ -24,7 +24,7 @@ pub fn packing<P: Peer>(pages: u64, trace: &Descent, budget: Budget) -> Outcome 
     }
     let shares = trace.phases.iter().map(|phase| {
         budget.prepare(phase, |step| slots.apply(&mut hand, *step))?;
-        Ok(100.0 * share_left(pages, slots.live().map(|(block, order)| (P::page(block), 1 << order))))
+        Ok(100.0 * share_left(pages, slots.live().map(|(block, order)| (P::Hand::page(block), 1 << order))))
     });
     shares.collect()
 }

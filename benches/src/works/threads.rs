@@ -59,7 +59,7 @@ const PARCEL: usize = 512;
 /// Million calls a second when one thread allocates single pages and the other frees them.
 pub fn cross_free<S: SyncPeer>(pages: u64, budget: Budget) -> Outcome {
     let peer = S::build(pages).ok_or(Skip::Unsupported)?;
-    let (send_full, full) = mpsc::sync_channel::<Vec<S::Block>>(8);
+    let (send_full, full) = mpsc::sync_channel::<Vec<<S::Hand<'_> as Hand>::Block>>(8);
     let (send_empty, empty) = mpsc::sync_channel(8);
     for _ in 0..8 {
         // There is room for all eight.

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::error::{AllocError, RequestError};
+use crate::error::{AllocError, BlockError, RequestError};
 use crate::folio::Folio;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -11,12 +11,19 @@ use crate::pgmap::{Pgmap, PgmapOps};
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Takes idle pages without a folio, wherever they fit best. As [`Pgmap::alloc_folio_raw`].
     pub fn alloc_block(&self, order: Order) -> Result<Block<'_, O, WORDS>, AllocError> {
-        Ok(Block::adopt(self, self.take_run(order)?))
+        loop {
+            let block = Block::adopt(self, self.take_run(order)?);
+            if !block.is_bad() {
+                return Ok(block);
+            }
+            // Giving a run with a bad page back retires that page, so the next run is another.
+        }
     }
 
     /// Takes exactly these idle pages without a folio. As [`Pgmap::request_folio_raw`].
     pub fn request_block(&self, offset: Offset, order: Order) -> Result<Block<'_, O, WORDS>, RequestError> {
-        Ok(Block::adopt(self, self.take_run_at(offset, order)?))
+        let block = Block::adopt(self, self.take_run_at(offset, order)?);
+        if block.is_bad() { Err(RequestError::Retired) } else { Ok(block) }
     }
 }
 
@@ -27,6 +34,19 @@ pub struct Block<'p, O: PgmapOps, const WORDS: usize = 8> {
 }
 
 impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
+    /// Takes over pages that [`Block::into_raw`] or a kept folio left ([`AfterFree::Keep`](crate::AfterFree::Keep)).
+    ///
+    /// Refuses pages that are idle, or under a folio. To be sure of that it reads the run's folio words: O(2^order). Taking over
+    /// pages of which somebody else has a block gives them two owners; the second free is then refused.
+    pub fn from_raw(pgmap: &'p Pgmap<'_, O, WORDS>, run: Run) -> Result<Self, BlockError> {
+        pgmap.pool.check_inside(run).map_err(|_| BlockError::NoSuchRun)?;
+        let folio = pgmap.folio_in(run).map(|found| found.head);
+        match folio.or_else(|| pgmap.pool.idle_page_in(run)) {
+            Some(page) => Err(BlockError::NotTaken { page }),
+            None => Ok(Block::adopt(pgmap, run)),
+        }
+    }
+
     /// Takes over an owned run.
     pub(crate) fn adopt(pgmap: &'p Pgmap<'_, O, WORDS>, run: Run) -> Self {
         Block { pgmap, run }
@@ -42,14 +62,37 @@ impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
         self.run.order()
     }
 
-    /// Puts its pages into service as one folio; the block comes back if the pgmap is dying.
+    /// Puts its pages into service as one folio; the block comes back if the pgmap is dying or a page is bad.
     pub fn into_folio(self, data: O::Data) -> Result<Folio<'p, O, WORDS>, (RequestError, Self)> {
-        if self.pgmap.enter_service(self.run, data) {
-            let pgmap = self.pgmap;
-            Ok(Folio::adopt(pgmap, self.into_raw().start()))
-        } else {
-            Err((RequestError::Dying, self))
+        match self.pgmap.enter_service(self.run, data) {
+            Ok(()) => {
+                let pgmap = self.pgmap;
+                Ok(Folio::adopt(pgmap, self.into_raw().start()))
+            }
+            Err(refusal) => Err((refusal.into(), self)),
         }
+    }
+
+    /// Cuts it into blocks of `order`; itself if `order` is not smaller. O(1).
+    pub fn split(self, order: Order) -> Blocks<'p, O, WORDS> {
+        let pgmap = self.pgmap;
+        let run = self.into_raw();
+        Blocks { pgmap, at: run.start(), end: run.end(), largest: order }
+    }
+
+    /// Keeps the first `pages` pages, as the largest blocks there are, and gives the others back. O(number of blocks).
+    pub fn trim(self, pages: u64) -> Blocks<'p, O, WORDS> {
+        let pgmap = self.pgmap;
+        let (run, largest) = (self.into_raw(), Order::MAX);
+        let cut = Offset::new(run.start().get() + pages.min(run.pages()));
+        drop(Blocks { pgmap, at: cut, end: run.end(), largest });
+        Blocks { pgmap, at: run.start(), end: cut, largest }
+    }
+
+    /// Whether a page of it is to be retired: it will be when it is given back.
+    pub fn is_bad(&self) -> bool {
+        let now = self.pgmap.lifetime.now();
+        now.is_marked() && self.pgmap.marks.within(self.run).next().is_some()
     }
 
     /// Gives up the type and keeps the pages: give them back with [`Pgmap::free_block_raw`].
@@ -69,5 +112,45 @@ impl<O: PgmapOps, const WORDS: usize> Drop for Block<'_, O, WORDS> {
 impl<O: PgmapOps, const WORDS: usize> fmt::Debug for Block<'_, O, WORDS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Block").field(&self.run).finish()
+    }
+}
+
+/// Blocks side by side, in rising order of offset. Drop gives back those that were not taken.
+pub struct Blocks<'p, O: PgmapOps, const WORDS: usize = 8> {
+    pgmap: &'p Pgmap<'p, O, WORDS>,
+    at: Offset,
+    end: Offset,
+    largest: Order,
+}
+
+impl<'p, O: PgmapOps, const WORDS: usize> Iterator for Blocks<'p, O, WORDS> {
+    type Item = Block<'p, O, WORDS>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let fitting = Order::fitting(self.end.get().checked_sub(self.at.get())?)?;
+        let order = fitting.min(self.largest).min(self.at.alignment());
+        let run = Run::around(self.at.get(), order);
+        self.at = run.end();
+        Some(Block::adopt(self.pgmap, run))
+    }
+}
+
+impl<O: PgmapOps, const WORDS: usize> Drop for Blocks<'_, O, WORDS> {
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}
+
+impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
+    /// Ends its service and keeps its pages as a block, if this is its only reference. Calls `folio_free`, whose answer what to do
+    /// with the pages does not count.
+    pub fn into_block(self) -> Result<Block<'p, O, WORDS>, Self> {
+        let (pgmap, head) = (self.pgmap(), self.offset());
+        let Some(order) = pgmap.folios.word(head).end_alone() else { return Err(self) };
+        self.into_raw();
+        let run = Run::around(head.get(), order);
+        pgmap.end_folio(run);
+        pgmap.attend(run);
+        Ok(Block::adopt(pgmap, run))
     }
 }

@@ -69,6 +69,20 @@ impl DataCell {
         self.bits.store(data.to_bits(), Ordering::Relaxed);
     }
 
+    /// Changes the data of a folio to which the caller holds a reference, unless `change` refuses. Lock-free.
+    pub(crate) fn update<D: DriverData, E>(&self, change: impl Fn(D) -> Result<D, E>) -> Result<D, E> {
+        // Relaxed, throughout: the folio word's orderings cover the first value and the last; between them only counts change, and
+        // nothing else hangs on those.
+        let mut seen = self.bits.load(Ordering::Relaxed);
+        loop {
+            let next = change(D::from_bits(seen))?;
+            match self.bits.compare_exchange_weak(seen, next.to_bits(), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(next),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
     /// Reads the data of a folio to which the caller holds a reference, or the last put's right.
     #[inline]
     pub(crate) fn get<D: DriverData>(&self) -> D {

@@ -1,11 +1,25 @@
 //! The end of a pgmap's life, one type per stage: killed -> drained -> torn down.
 
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use crate::error::DrainError;
+use crate::idle::UntilIdle;
 use crate::offset::Offset;
 use crate::order::Order;
 use crate::pgmap::{Pgmap, PgmapOps};
 use crate::report::RunState;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// The right to drain a pgmap that has been killed before.
+    pub fn killed(&self) -> Result<Killed<'_, O, WORDS>, DrainError> {
+        if !self.lifetime.now().is_dying() {
+            return Err(DrainError::NotKilled);
+        }
+        Ok(Killed { pgmap: self, at: Offset::new(0) })
+    }
+
     /// Ends the pgmap's life: from the return on every request is refused as dying. Folios in service stay until their last put.
     ///
     /// Wait-free. Legal at any moment, with live folios, and more than once. A request that races with it succeeds wholly or
@@ -80,6 +94,29 @@ impl<'p, O: PgmapOps, const WORDS: usize> Killed<'p, O, WORDS> {
         }
     }
 
+    /// A future of the drained pgmap. Calls `evict` for each folio that it has to wait for, just before it does: the driver's
+    /// chance to see to it that its references are put.
+    ///
+    /// Dropping it leaves the pgmap killed, to be drained later ([`Pgmap::killed`]).
+    pub fn drained<F: FnMut(Holdout) + Unpin>(self, evict: F) -> UntilDrained<'p, F, O, WORDS> {
+        UntilDrained { killed: Some(self), holdout: None, evict }
+    }
+
+    /// [`Killed::drained`], with the thread parked while it waits.
+    #[cfg(feature = "std")]
+    pub fn drain_parked(self, evict: impl FnMut(Holdout) + Unpin) -> Drained<'p, O, WORDS> {
+        extern crate std;
+
+        let park = || {
+            std::thread::park();
+            Ok::<(), core::convert::Infallible>(())
+        };
+        match crate::idle::block_on(self.drained(evict), park) {
+            Ok(drained) => drained,
+            Err(never) => match never {},
+        }
+    }
+
     /// The folios that are still in service, in rising order of offset. O(pages not seen idle before).
     pub fn holdouts(&self) -> impl Iterator<Item = Holdout> {
         self.pgmap.snapshot_from(self.at).filter_map(|run| match run.state {
@@ -91,6 +128,39 @@ impl<'p, O: PgmapOps, const WORDS: usize> Killed<'p, O, WORDS> {
     /// How many pages are still in service. O(pages not seen idle before).
     pub fn pages_in_service(&self) -> u64 {
         self.holdouts().map(|holdout| holdout.order.pages()).sum()
+    }
+}
+
+/// Waits until the last folio is idle; see [`Killed::drained`].
+pub struct UntilDrained<'p, F, O: PgmapOps, const WORDS: usize = 8> {
+    /// Taken once the pgmap is drained.
+    killed: Option<Killed<'p, O, WORDS>>,
+    holdout: Option<UntilIdle<'p, O, WORDS>>,
+    evict: F,
+}
+
+impl<'p, F: FnMut(Holdout) + Unpin, O: PgmapOps, const WORDS: usize> Future for UntilDrained<'p, F, O, WORDS> {
+    type Output = Drained<'p, O, WORDS>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            if let Some(idle) = &mut this.holdout
+                && Pin::new(idle).poll(context).is_pending()
+            {
+                return Poll::Pending;
+            }
+            // Polled again after the end: nothing more comes.
+            let Some(killed) = this.killed.take() else { return Poll::Pending };
+            match killed.poll_drain() {
+                Drain::Done(drained) => return Poll::Ready(drained),
+                Drain::Waiting(again, holdout) => {
+                    this.holdout = again.pgmap.until_idle(holdout.offset).ok();
+                    this.killed = Some(again);
+                    (this.evict)(holdout);
+                }
+            }
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use core::fmt;
 
+use crate::memory_type::MemoryType;
 use crate::offset::{Offset, RunError};
+use crate::order::Order;
 
 /// Declares an error enum whose `Display` text stands beside each variant.
 macro_rules! errors {
@@ -198,6 +200,8 @@ errors! {
         Contended => "pages of the run were in motion during every try",
         /// The pgmap has been killed.
         Dying => "the pgmap is dying",
+        /// A page of the run is bad and is being retired.
+        Retired => "a page of the run is being retired",
     }
 }
 
@@ -227,6 +231,10 @@ errors! {
         Held { start: Offset } => "the run at {start} is held by a reservation",
         /// A page of the run belongs to a folio: it comes back by its last put, not by a free.
         InService { head: Offset } => "the run belongs to the folio at {head}",
+        /// A page of the run has been retired, and never comes back.
+        Retired { page: Offset } => "page {page} has been retired",
+        /// The run is special: it comes back by `undeclare_special`.
+        Special { head: Offset } => "the run belongs to the special range at {head}",
     }
 }
 
@@ -246,6 +254,8 @@ errors! {
         OutOfRange => "the offset is outside the pgmap",
         /// No folio in service starts here.
         NotInService => "no folio in service starts here",
+        /// The folio is frozen: no new reference until it is thawed.
+        Frozen => "the folio is frozen",
     }
 }
 
@@ -256,10 +266,178 @@ errors! {
         OutOfRange => "the offset is outside the pgmap",
         /// No folio in service starts here.
         NotInService => "no folio in service starts here",
-        /// More references than the folio has.
-        TooMany { held: u32 } => "the folio has only {held} references",
+        /// More references than the folio has, mappings apart.
+        TooMany { held: u32 } => "the folio has only {held} references that are no mappings",
+        /// It would be the last put, and the folio is frozen: who froze it has a reference.
+        Frozen => "the folio is frozen, and this would be its last put",
+        /// The folio has no mapping to take away.
+        NotMapped => "the folio is not mapped",
         /// The folio belongs to another pgmap.
         Foreign => "the folio belongs to another pgmap",
+    }
+}
+
+errors! {
+    /// Why a folio was not mapped.
+    MapError {
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// No folio in service starts here.
+        NotInService => "no folio in service starts here",
+        /// The folio is frozen: no new mapping until it is thawed.
+        Frozen => "the folio is frozen",
+        /// It has as many mappings as can be counted.
+        TooMany => "the folio has as many mappings as can be counted",
+        /// The memory type does not allow it.
+        NotAllowed { memory_type: MemoryType } => "{memory_type} memory cannot be mapped",
+    }
+}
+
+errors! {
+    /// Why a folio was not pinned.
+    PinError {
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// No folio in service covers the offset.
+        NotInService => "no folio in service is here",
+        /// The memory type does not allow it.
+        NotAllowed { memory_type: MemoryType } => "{memory_type} memory cannot be pinned",
+    }
+}
+
+errors! {
+    /// Why something may not be done with an offset.
+    AccessError {
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// No folio in service covers the offset.
+        NotInService => "no folio in service is here",
+        /// The offset is special: no folio stands behind it.
+        Special => "the page is special, no folio stands behind it",
+        /// The page is bad.
+        Retired => "the page has been retired",
+        /// The memory type does not allow it.
+        NotAllowed { memory_type: MemoryType } => "{memory_type} memory does not allow it",
+    }
+}
+
+errors! {
+    /// Why a folio was not frozen.
+    FreezeError {
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// No folio in service starts here.
+        NotInService => "no folio in service starts here",
+        /// Somebody else has frozen it.
+        Frozen => "the folio is frozen already",
+        /// Not as many references as expected.
+        StrayReferences { held: u32 } => "the folio has {held} references, not as many as expected",
+        /// References that are no mappings.
+        Pinned { pins: u32 } => "the folio has {pins} references that are no mappings",
+        /// The memory type does not allow its contents to move.
+        NotAllowed { memory_type: MemoryType } => "{memory_type} memory cannot be migrated",
+    }
+}
+
+errors! {
+    /// Why a folio was not split.
+    SplitError {
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// No folio in service starts here.
+        NotInService => "no folio in service starts here",
+        /// Somebody has frozen it.
+        Frozen => "the folio is frozen",
+        /// The new order is not smaller than the folio's.
+        NotSmaller { order: Order } => "the folio has order {order}, and parts must be smaller",
+        /// Not as many references as expected.
+        StrayReferences { held: u32 } => "the folio has {held} references, not as many as expected",
+        /// The folio is mapped: its mappings would not know which part they are of.
+        Mapped { mappings: u32 } => "the folio has {mappings} mappings",
+    }
+}
+
+errors! {
+    /// Why a share was not counted.
+    ShareError {
+        /// The memory type does not allow it.
+        NotAllowed { memory_type: MemoryType } => "{memory_type} memory cannot be shared",
+        /// The folio has another order.
+        OrderMismatch { order: Order } => "the folio has order {order}",
+        /// As many shares as can be counted.
+        TooMany => "the folio has as many shares as can be counted",
+        /// There is no share to take away.
+        NotShared => "the folio is not shared",
+    }
+}
+
+errors! {
+    /// Why a page was not retired.
+    RetireError {
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// The page was retired before.
+        AlreadyRetired => "the page has been retired",
+        /// As many pages as can be marked wait for their last put already.
+        TooManyPending { pending: usize } => "{pending} pages wait to be retired, and no more can",
+    }
+}
+
+errors! {
+    /// Why a range was not declared special, or not taken back.
+    SpecialError {
+        /// The offset is no multiple of the size.
+        Misaligned => "the offset is not a multiple of the size",
+        /// Offset plus length overflows.
+        Overflow => "offset plus length overflows",
+        /// The run lies outside every range.
+        OutOfRange => "the run is outside the pgmap",
+        /// The run starts in a range and ends beyond it.
+        CrossesRange => "the run crosses the end of its physical range",
+        /// A page is larger than that.
+        SmallerThanPage => "a page is larger than that",
+        /// A page of the run belongs to a folio.
+        InService { head: Offset } => "the run belongs to the folio at {head}",
+        /// A page of the run is not idle: a block, retired, or special.
+        Busy => "a page of the run is not idle",
+        /// Pages of the run were in motion during every try.
+        Contended => "pages of the run were in motion during every try",
+        /// The pgmap has been killed.
+        Dying => "the pgmap is dying",
+        /// No special range of this size starts here.
+        NotSpecial => "no special range of this size starts here",
+    }
+}
+
+errors! {
+    /// Why a wait ended without the page being idle.
+    WaitError {
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// The folio belongs to another pgmap.
+        Foreign => "the folio belongs to another pgmap",
+        /// The time is up.
+        TimedOut => "the time is up",
+        /// The caller was interrupted.
+        Interrupted => "the wait was interrupted",
+    }
+}
+
+errors! {
+    /// Why a pgmap is not drained.
+    DrainError {
+        /// It has not been killed: new folios could come into service for ever.
+        NotKilled => "the pgmap has not been killed",
+    }
+}
+
+errors! {
+    /// Why pages were not taken over as a block.
+    BlockError {
+        /// The offset is no multiple of the run's length, overflows, or is not wholly in one range.
+        NoSuchRun => "no such run is in the pgmap",
+        /// A page of the run is idle, or belongs to a folio, or is retired or special.
+        NotTaken { page: Offset } => "page {page} is not taken without a folio",
     }
 }
 

@@ -2,10 +2,13 @@
 
 use core::fmt;
 
-use crate::error::{AllocError, PutError, RequestError};
+use crate::error::{AllocError, PinError, PutError, RequestError};
+use crate::memory_type::Capability;
 use crate::offset::{Offset, Phys};
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps, Put};
+use crate::pgmap::{Pgmap, PgmapOps};
+use crate::references::{Counts, Put};
+use crate::state::State;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Puts idle pages into service as a folio of `order`, wherever they fit best. O(levels), the same for every order.
@@ -47,6 +50,18 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.try_get_raw(offset).map(|head| Folio::adopt(self, head))
     }
 
+    /// A reference to keep for as long as one likes, if the memory type allows that: such a folio cannot be migrated meanwhile.
+    pub fn pin(&self, offset: Offset) -> Result<Folio<'_, O, WORDS>, PinError> {
+        if !self.pool.has_offset(offset) {
+            return Err(PinError::OutOfRange);
+        }
+        let memory_type = self.ops().memory_type();
+        if !memory_type.allows(Capability::Pin) {
+            return Err(PinError::NotAllowed { memory_type });
+        }
+        self.try_get(offset).ok_or(PinError::NotInService)
+    }
+
     /// Puts a folio that must be this pgmap's own; a foreign one comes back with [`PutError::Foreign`].
     pub fn put<'f>(&self, folio: Folio<'f, O, WORDS>) -> Result<Put, (PutError, Folio<'f, O, WORDS>)> {
         if !core::ptr::addr_eq(folio.pgmap(), self) {
@@ -80,7 +95,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
     /// Taking over more references than were left ends other holders' service early; every later put is then refused.
     pub fn from_raw(pgmap: &'p Pgmap<'_, O, WORDS>, head: Offset) -> Option<Self> {
         let word = pgmap.folios.word(head).snapshot();
-        (word.refs() > 0).then(|| Folio::adopt(pgmap, head))
+        matches!(word.state(), State::InService | State::Frozen).then(|| Folio::adopt(pgmap, head))
     }
 
     /// Gives up the type and keeps the reference: put it with [`Pgmap::put_raw`] or take it over with [`Folio::from_raw`].
@@ -110,6 +125,12 @@ impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
         self.pgmap.folios.word(self.head).snapshot().refs()
     }
 
+    /// How it is held at this moment, this reference included.
+    pub fn counts(&self) -> Counts {
+        let word = self.pgmap.folios.word(self.head).snapshot();
+        Counts { refs: word.refs(), mappings: word.mappings(), pins: word.pins() }
+    }
+
     /// What the driver keeps with it.
     pub fn data(&self) -> O::Data {
         self.pgmap.folios.data(self.head)
@@ -124,9 +145,8 @@ impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
 impl<O: PgmapOps, const WORDS: usize> Clone for Folio<'_, O, WORDS> {
     #[inline]
     fn clone(&self) -> Self {
-        // There is a reference, so there is a folio.
-        let got = self.pgmap.folios.word(self.head).try_get();
-        debug_assert!(got.is_some(), "a held folio is not in service");
+        // Refused only if this folio's reference was put behind its back, through the raw forms; then its drop is refused too.
+        let _ = self.pgmap.folios.word(self.head).get();
         Folio::adopt(self.pgmap, self.head)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::data::{DataCell, DriverData};
 use crate::memory::Memory;
-use crate::offset::Offset;
+use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::state::{Snapshot, State, Word};
 
@@ -15,7 +15,7 @@ pub(crate) struct Folios<'s> {
     no_cell: DataCell,
 }
 
-/// A folio as it was at one moment.
+/// A folio, special range or retired page as it was at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     /// Its first page.
@@ -45,13 +45,33 @@ impl<'s> Folios<'s> {
         }
     }
 
+    /// The data cell of the folio at `head`, if folios have data.
+    pub(crate) fn cell(&self, head: Offset) -> &DataCell {
+        self.data.get(head.get() as usize).unwrap_or(&self.no_cell)
+    }
+
     /// Reads the driver data of the folio at `head`.
     #[inline]
     pub(crate) fn data<D: DriverData>(&self, head: Offset) -> D {
         if D::STORED { self.data.get(head.get() as usize).unwrap_or(&self.no_cell).get() } else { D::from_bits(0) }
     }
 
-    /// The folio that covers `page`, whatever its state.
+    /// Touches every word at which something that covers `page` can start.
+    pub(crate) fn touch_above(&self, page: Offset, largest: Order) {
+        for order in largest.up_to() {
+            self.word(page.align_down(order)).touch();
+        }
+    }
+
+    /// The first word of a run's pages that says anything. O(2^order).
+    pub(crate) fn starting_in(&self, run: Run) -> Option<Found> {
+        (run.start().get()..run.end().get()).map(Offset::new).find_map(|head| {
+            let word = self.word(head).snapshot();
+            (word.state() != State::Idle).then_some(Found { head, word })
+        })
+    }
+
+    /// The folio, special range or retired page that covers `page`, whatever its state.
     ///
     /// At most one probe per order up to `largest`; smallest first, because an inner word that is not idle is the truth.
     pub(crate) fn covering(&self, page: Offset, largest: Order) -> Option<Found> {

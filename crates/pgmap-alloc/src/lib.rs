@@ -43,48 +43,67 @@
 extern crate alloc;
 
 // Words: plain values, no atomics.
-mod error;
-mod extent;
-mod offset;
 mod order;
+mod offset;
+mod extent;
+mod memory_type;
+mod error;
+mod standing;
 
 // Mechanism.
+mod sync;
+mod memory;
+mod table;
+mod pool;
+mod state;
 mod data;
 mod folios;
 mod lifetime;
-mod memory;
-mod pool;
-mod state;
-mod sync;
-mod table;
+mod marks;
+mod waiters;
 
 // Composition.
-mod block;
-mod ending;
-mod folio;
-mod local;
 mod pgmap;
+mod references;
+mod folio;
+mod lookup;
+mod block;
+mod frozen;
+mod share;
 mod report;
+mod retire;
+mod special;
+mod idle;
+mod ending;
+mod local;
 
-pub use block::Block;
+pub use block::{Block, Blocks};
 pub use data::{DataCell, DriverData};
-pub use ending::{Drain, Drained, Holdout, Killed};
+pub use ending::{Drain, Drained, Holdout, Killed, UntilDrained};
 pub use error::{
-    AddRangeError, AllocError, AllocExtentError, BuildError, FreeError, FreeManyError, GetError, Inconsistency, LookupError,
-    PutError, RemoveRangeError, RequestError, ReserveError, ScatterError,
+    AccessError, AddRangeError, AllocError, AllocExtentError, BlockError, BuildError, DrainError, FreeError, FreeManyError,
+    FreezeError, GetError, Inconsistency, LookupError, MapError, PinError, PutError, RemoveRangeError, RequestError, ReserveError,
+    RetireError, ScatterError, ShareError, SpecialError, SplitError, WaitError,
 };
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
-
+pub use frozen::{Frozen, Parts};
+pub use idle::UntilIdle;
 pub use local::Local;
+pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use order::{Order, OrderError};
-pub use pgmap::{AfterFree, Freed, Lookup, Pgmap, PgmapOps, Put, Storage, StorageNeeded, storage_needed};
+pub use pgmap::{AfterFree, Failure, Freed, Pgmap, PgmapOps, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{
     ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, HeldRun, LocalPool, Mode, Params, PlacedRange, PoolNeeds,
     RangeSlot, Reservation, ScatterParams, Taken, Wish,
 };
+pub use references::{Counts, Put};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};
-pub use state::Word;
+pub use retire::Retirement;
+pub use share::Shared;
+pub use special::SpecialSize;
+pub use standing::{Lookup, Reason};
+pub use state::{Expect, Word};
 pub use table::Table;

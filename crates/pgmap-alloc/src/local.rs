@@ -5,8 +5,9 @@ use core::fmt;
 use crate::error::{AllocError, PutError};
 use crate::folio::Folio;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps, Put};
+use crate::pgmap::{Pgmap, PgmapOps, Refusal};
 use crate::pool;
+use crate::references::Put;
 use crate::state::AfterPut;
 
 /// A handle on a [`Pgmap`] for one CPU or thread, with idle runs of each order at hand.
@@ -49,13 +50,16 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
             self.runs.drain();
             return Err(AllocError::Dying);
         }
-        let run = self.runs.take(order)?;
-        if self.pgmap.enter_service(run, data) {
-            return Ok(Folio::adopt(self.pgmap, run.start()));
+        loop {
+            let run = self.runs.take(order)?;
+            let Err(refusal) = self.pgmap.enter_service(run, data) else { return Ok(Folio::adopt(self.pgmap, run.start())) };
+            // Not onto the stack: giving a run with a bad page back to the pgmap retires that page.
+            self.pgmap.release_refused(run, refusal);
+            if refusal == Refusal::Dying {
+                self.runs.drain();
+                return Err(AllocError::Dying);
+            }
         }
-        self.runs.give_back(run);
-        self.runs.drain();
-        Err(AllocError::Dying)
     }
 
     /// Puts a folio of this handle's pgmap; if it was the last reference, its pages are at hand afterwards. A folio of another
@@ -69,7 +73,11 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
         // The folio held a reference, so there is one to put.
         let Ok(AfterPut::LastPut(order)) = self.pgmap.folios.word(head).put(1) else { return Ok(Put::InService) };
         if let Some(run) = self.pgmap.leave_service(head, order) {
-            self.runs.give_back(run);
+            if self.pgmap.is_calm_after() {
+                self.runs.give_back(run);
+            } else {
+                self.pgmap.release(run);
+            }
         }
         Ok(Put::Freed)
     }

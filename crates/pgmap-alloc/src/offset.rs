@@ -31,6 +31,11 @@ impl Offset {
         Offset(self.0 & !(order.pages() - 1))
     }
 
+    /// The largest order at which a run may start here.
+    pub(crate) const fn alignment(self) -> Order {
+        Order::clamped(self.0.trailing_zeros())
+    }
+
     /// The offset `pages` further on, unless that overflows.
     pub const fn checked_add(self, pages: u64) -> Option<Offset> {
         match self.0.checked_add(pages) {

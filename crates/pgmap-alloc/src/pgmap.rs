@@ -5,22 +5,28 @@
 //! 1. [`Pgmap::alloc_folio_raw`] asks the pool for a run; the pool proposes and claims it. ([`Pgmap::request_folio_raw`] claims the
 //!    run that the caller names.) From here the pages are ours alone.
 //! 2. The driver's data is written, and the folio word goes `Idle` -> `Building`.
-//! 3. Is the pgmap dying? Then the word goes back, the run goes back, and the caller is told.
+//! 3. Is the pgmap dying, or has a page of the run gone bad? Then the word goes back, the run goes back, and the caller is told.
 //! 4. The word goes to `InService` with one reference: the folio can be found.
-//! 5. [`Pgmap::get_raw`] and [`Pgmap::put_raw`] count on that word alone. [`Folio`](crate::Folio) is this walk as a type.
+//! 5. [`Pgmap::get_raw`] and [`Pgmap::put_raw`] count on that word alone (`references`). [`Folio`](crate::Folio) is this walk as a
+//!    type.
 //! 6. The put that takes the last reference turns the word to `Freeing` and calls [`PgmapOps::folio_free`].
 //! 7. The word goes to `Idle`, and the run back to the pool: the pages can be claimed again, at any order.
+//! 8. Does anyone wait for these pages, or is one of them bad? Only then is there more to do.
 
 use crate::data::{DataCell, DriverData};
-use crate::error::{AllocError, BuildError, FreeError, GetError, LookupError, PutError, RequestError};
+use crate::error::{AllocError, BuildError, FreeError, RequestError};
 use crate::folios::Folios;
 use crate::lifetime::Lifetime;
+use crate::marks::Marks;
 use crate::memory::Memory;
+use crate::memory_type::{FreeRule, MemoryType};
 use crate::offset::{Offset, Phys, Run};
 use crate::order::Order;
 use crate::pool::{GenPool, Params, PlacedRange, PoolNeeds, RangeSlot};
-use crate::state::{AfterPut, PutFault, State, Word};
+use crate::standing::Lookup;
+use crate::state::{State, Word};
 use crate::table::Table;
+use crate::waiters::Waiters;
 
 /// What the driver says to a pgmap.
 pub trait PgmapOps {
@@ -34,7 +40,26 @@ pub trait PgmapOps {
     /// If it panics, the folio is leaked and the pgmap never drains.
     fn folio_free(&self, folio: Freed<Self::Data>) -> AfterFree {
         let _ = folio;
-        AfterFree::Release
+        AfterFree::ByType
+    }
+
+    /// A folio is being split: called for each part but the first with the part's first page, then once with `None`.
+    ///
+    /// The answer is what the driver keeps with that part, or at last with the first one. The parts are in service, but nobody
+    /// can find them yet. May be called in any context: must not sleep, cannot fail.
+    fn folio_split(&self, whole: Freed<Self::Data>, part: Option<Offset>) -> Self::Data {
+        let _ = part;
+        whole.data
+    }
+
+    /// A page has been found bad, and whose it is. Called once per page, by whoever retired it and in that context.
+    fn memory_failure(&self, failure: Failure<Self::Data>) {
+        let _ = failure;
+    }
+
+    /// Which line of [`MemoryType::TABLE`] holds for its memory; must always answer the same.
+    fn memory_type(&self) -> MemoryType {
+        MemoryType::DevicePrivate
     }
 
     /// The pgmap has been killed and is about to be drained: stop what keeps folios in service. Called once.
@@ -49,7 +74,7 @@ impl PgmapOps for () {
     type Data = ();
 }
 
-/// A folio that has just left service.
+/// A folio as the driver hears of it: one that has just left service, or is about to be split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freed<D> {
     /// Its first page.
@@ -60,9 +85,22 @@ pub struct Freed<D> {
     pub data: D,
 }
 
+/// A page that has been found bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure<D> {
+    /// The page.
+    pub offset: Offset,
+    /// What stood there.
+    pub owner: Lookup,
+    /// What the driver kept with the folio, if it was a folio in service.
+    pub data: Option<D>,
+}
+
 /// What becomes of the pages of a folio that has left service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterFree {
+    /// What the memory type says ([`MemoryType::TABLE`]).
+    ByType,
     /// They are idle: anyone may allocate them.
     Release,
     /// They stay with the driver, as a block without a folio ([`Pgmap::free_block_raw`] gives them back).
@@ -104,32 +142,6 @@ pub struct Storage<'s, const WORDS: usize = 8> {
     pub data: &'s mut [DataCell],
 }
 
-/// What stands at an offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Lookup {
-    /// A folio in service, or one that is being set up or freed.
-    Folio {
-        /// Its first page.
-        head: Offset,
-        /// Its order.
-        order: Order,
-    },
-    /// Nothing: the page can be allocated.
-    Idle,
-    /// The driver has taken the page, without a folio.
-    Block,
-}
-
-/// What a put left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
-    /// Others hold references.
-    InService,
-    /// It was the last one: `folio_free` has been called.
-    Freed,
-}
-
 /// A set of device-memory ranges, its pages idle or in service.
 ///
 /// Every verb takes `&self`. Unless it says otherwise it is lock-free, allocates nothing, never sleeps and may be called from
@@ -138,6 +150,8 @@ pub struct Pgmap<'s, O: PgmapOps, const WORDS: usize = 8> {
     pub(crate) pool: GenPool<'s, WORDS>,
     pub(crate) folios: Folios<'s>,
     pub(crate) lifetime: Lifetime,
+    pub(crate) marks: Marks,
+    pub(crate) waiters: Waiters,
     ops: O,
     page_shift: u32,
 }
@@ -163,7 +177,7 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         }
         let pool = GenPool::with_storage(params, storage.tables, storage.ranges)?;
         let folios = Folios::new(Memory::Lent(storage.words), Memory::Lent(storage.data));
-        Ok(Pgmap { pool, folios, lifetime: Lifetime::new(), ops, page_shift: params.page_shift })
+        Ok(Self::assemble(pool, folios, ops, params.page_shift))
     }
 
     /// [`Pgmap::new`] for tables of any size.
@@ -173,7 +187,11 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         let words = Memory::boxed(needed.words).ok_or(BuildError::OutOfMemory)?;
         let data = Memory::boxed(needed.data).ok_or(BuildError::OutOfMemory)?;
         let pool = GenPool::boxed(params)?;
-        Ok(Pgmap { pool, folios: Folios::new(words, data), lifetime: Lifetime::new(), ops, page_shift: params.page_shift })
+        Ok(Self::assemble(pool, Folios::new(words, data), ops, params.page_shift))
+    }
+
+    fn assemble(pool: GenPool<'s, WORDS>, folios: Folios<'s>, ops: O, page_shift: u32) -> Self {
+        Pgmap { pool, folios, lifetime: Lifetime::new(), marks: Marks::new(), waiters: Waiters::new(), ops, page_shift }
     }
 
     /// The driver's side.
@@ -183,7 +201,7 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
 
     /// Whether it has been killed.
     pub fn is_dying(&self) -> bool {
-        self.lifetime.is_dying()
+        self.lifetime.now().is_dying()
     }
 
     /// How many pages it has, idle or not. O(number of ranges).
@@ -225,29 +243,31 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// For drivers that keep offsets in their own structures; [`Pgmap::alloc_folio`] keeps the reference in a type.
     #[inline]
     pub fn alloc_folio_raw(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
-        let run = self.take_run(order)?;
-        if self.enter_service(run, data) {
-            return Ok(run.start());
+        loop {
+            let run = self.take_run(order)?;
+            let Err(refusal) = self.enter_service(run, data) else { return Ok(run.start()) };
+            // Giving a run with a bad page back retires that page, so the next run is another.
+            self.release_refused(run, refusal);
+            if refusal == Refusal::Dying {
+                return Err(AllocError::Dying);
+            }
         }
-        self.release(run);
-        Err(AllocError::Dying)
     }
 
     /// Puts exactly these pages into service as one folio, if all of them are idle, with one reference that the caller owns and
     /// puts with [`Pgmap::put_raw`]. O(levels), the same for every order.
     pub fn request_folio_raw(&self, offset: Offset, order: Order, data: O::Data) -> Result<(), RequestError> {
         let run = self.take_run_at(offset, order)?;
-        if self.enter_service(run, data) {
-            return Ok(());
-        }
-        self.release(run);
-        Err(RequestError::Dying)
+        self.enter_service(run, data).map_err(|refusal| {
+            self.release_refused(run, refusal);
+            refusal.into()
+        })
     }
 
     /// Step 1 of the walk where the pool picks the run.
     #[inline]
     pub(crate) fn take_run(&self, order: Order) -> Result<Run, AllocError> {
-        if self.lifetime.is_dying() {
+        if self.lifetime.now().is_dying() {
             return Err(AllocError::Dying);
         }
         self.pool.take(order)
@@ -255,7 +275,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// Step 1 of the walk where the caller picks the run: checked, and claimed from the pool.
     pub(crate) fn take_run_at(&self, offset: Offset, order: Order) -> Result<Run, RequestError> {
-        if self.lifetime.is_dying() {
+        if self.lifetime.now().is_dying() {
             return Err(RequestError::Dying);
         }
         let run = Run::new(offset, order)?;
@@ -264,90 +284,121 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(run)
     }
 
-    /// Steps 2 to 4 of the walk for an owned run; `false` if the pgmap is dying, and then the word is idle again.
+    /// Steps 2 to 4 of the walk for an owned run; after a refusal the word is as before and the run still owned.
     #[inline]
-    pub(crate) fn enter_service(&self, run: Run, data: O::Data) -> bool {
+    pub(crate) fn enter_service(&self, run: Run, data: O::Data) -> Result<(), Refusal> {
         let word = self.folios.word(run.start());
         if !word.begin(run.order()) {
-            // Only a word that was written behind our back: leaving the run taken is the safe way to be wrong.
-            debug_assert!(false, "an owned run has a folio");
-            return false;
+            return Err(Refusal::Occupied);
         }
-        if self.lifetime.is_dying() {
+        if !self.lifetime.now().is_calm()
+            && let Err(refusal) = self.check_calm(run)
+        {
             word.abandon();
-            return false;
+            return Err(refusal);
         }
         self.folios.set_data(run.start(), data);
         word.publish(run.order());
-        true
+        Ok(())
+    }
+
+    /// Gives a run back that did not enter service; where a folio stands on it already it stays taken, as it should have been.
+    pub(crate) fn release_refused(&self, run: Run, refusal: Refusal) {
+        if refusal != Refusal::Occupied {
+            self.release(run);
+        }
+    }
+
+    /// Step 3 of the walk when there is something to look at.
+    #[cold]
+    pub(crate) fn check_calm(&self, run: Run) -> Result<(), Refusal> {
+        let now = self.lifetime.now();
+        if now.is_dying() {
+            return Err(Refusal::Dying);
+        }
+        let bad = now.is_marked() && self.marks.within(run).next().is_some();
+        if bad { Err(Refusal::Retired) } else { Ok(()) }
     }
 }
 
-/// References, and out of service.
-impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
-    /// A reference to the folio in service that covers `offset`: its head, if there is one.
-    ///
-    /// Lock-free; one probe per order at most. Never takes a count from 0 to 1.
-    pub fn try_get_raw(&self, offset: Offset) -> Option<Offset> {
-        let head = self.folios.covering(offset, self.largest_order())?.head;
-        let now = self.folios.word(head).try_get()?;
-        if offset.align_down(now.order()) == head {
-            return Some(head);
+/// Why an owned run does not enter service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The pgmap has been killed.
+    Dying,
+    /// A page is marked to be retired.
+    Retired,
+    /// There is a folio already: its pages were given back while it was in service, through the raw forms.
+    Occupied,
+}
+
+impl From<Refusal> for RequestError {
+    fn from(refusal: Refusal) -> RequestError {
+        match refusal {
+            Refusal::Dying => RequestError::Dying,
+            Refusal::Retired => RequestError::Retired,
+            Refusal::Occupied => RequestError::Busy,
         }
-        // Between the probe and the reference the folio has made place for a smaller one.
-        let _ = self.put_refs(head, 1);
+    }
+}
+
+/// Out of service.
+impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// Steps 6 and 7 of the walk; the word is `Freeing` and ours. Says which run is to go back to the pool; whoever gives it back
+    /// does step 8.
+    #[inline]
+    pub(crate) fn leave_service(&self, head: Offset, order: Order) -> Option<Run> {
+        let run = Run::around(head.get(), order);
+        if self.end_folio(run) == FreeRule::Release {
+            return Some(run);
+        }
+        self.attend(run);
         None
     }
 
-    /// Takes one more reference to the folio in service at `head`. Touches only its word; lock-free.
-    pub fn get_raw(&self, head: Offset) -> Result<(), GetError> {
-        if !self.pool.has_offset(head) {
-            return Err(GetError::OutOfRange);
-        }
-        self.folios.word(head).try_get().map(|_| ()).ok_or(GetError::NotInService)
-    }
-
-    /// Puts `n` references to the folio in service at `head`; more than there are is refused and changes nothing.
-    ///
-    /// Touches only its word unless it is the last; lock-free.
-    pub fn put_raw(&self, head: Offset, n: u32) -> Result<Put, PutError> {
-        if !self.pool.has_offset(head) {
-            return Err(PutError::OutOfRange);
-        }
-        self.put_refs(head, n).map_err(|fault| match fault {
-            PutFault::NotInService => PutError::NotInService,
-            PutFault::TooMany { held } => PutError::TooMany { held },
-        })
-    }
-
+    /// Step 6 of the walk; afterwards the word is idle and the run the caller's.
     #[inline]
-    pub(crate) fn put_refs(&self, head: Offset, n: u32) -> Result<Put, PutFault> {
-        match self.folios.word(head).put(n)? {
-            AfterPut::InService => Ok(Put::InService),
-            AfterPut::LastPut(order) => {
-                if let Some(run) = self.leave_service(head, order) {
-                    self.release(run);
-                }
-                Ok(Put::Freed)
-            }
-        }
-    }
-
-    /// Steps 6 and 7 of the walk; the word is `Freeing` and ours. Says which run is to go back to the pool.
-    #[inline]
-    pub(crate) fn leave_service(&self, head: Offset, order: Order) -> Option<Run> {
+    pub(crate) fn end_folio(&self, run: Run) -> FreeRule {
+        let (head, order) = (run.start(), run.order());
         let data = self.folios.data(head);
         let after = self.ops.folio_free(Freed { offset: head, order, data });
         self.folios.set_data(head, O::Data::from_bits(0));
         self.folios.word(head).finish_free();
-        (after == AfterFree::Release).then(|| Run::around(head.get(), order))
+        match after {
+            AfterFree::Release => FreeRule::Release,
+            AfterFree::Keep => FreeRule::Keep,
+            AfterFree::ByType => self.ops.memory_type().rules().free,
+        }
     }
 
-    /// Gives an owned run back to the pool.
+    /// Steps 7 and 8 of the walk: gives an owned run, whose word is idle, back to the pool.
     #[inline]
     pub(crate) fn release(&self, run: Run) {
-        let released = self.pool.give_back(run);
-        debug_assert!(released.is_ok(), "an owned run was idle");
+        // Refused only if pages were given back behind the owner's back, through the raw forms: they are idle already.
+        let _ = self.pool.give_back(run);
+        if !self.is_calm_after() {
+            self.attend(run);
+        }
+    }
+
+    /// Whether step 8 of the walk is empty; asked by whoever has ended a folio or released a run.
+    #[inline]
+    pub(crate) fn is_calm_after(&self) -> bool {
+        self.lifetime.afterwards().is_calm()
+    }
+
+    /// Step 8 of the walk: retires the bad pages of a run that has just become idle, and wakes whoever waits for it.
+    #[cold]
+    pub(crate) fn attend(&self, run: Run) {
+        let now = self.lifetime.afterwards();
+        if now.is_marked() {
+            for page in self.marks.within(run) {
+                self.try_to_retire(page);
+            }
+        }
+        if now.is_awaited() {
+            self.waiters.fire(run);
+        }
     }
 
     /// Gives back a block, or an aligned part of one, that the driver knows only as offset and order.
@@ -357,29 +408,17 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub fn free_block_raw(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.pool.check_inside(run)?;
-        if let Some(found) = self.folios.covering(offset, self.largest_order()) {
-            return Err(FreeError::InService { head: found.head });
+        if let Some(found) = self.folio_in(run) {
+            return Err(match found.word.state() {
+                State::Retired => FreeError::Retired { page: found.head },
+                State::Special => FreeError::Special { head: found.head },
+                _ => FreeError::InService { head: found.head },
+            });
         }
-        let in_service = |page: &Offset| self.folios.word(*page).snapshot().state() != State::Idle;
-        if let Some(head) = (offset.get()..run.end().get()).map(Offset::new).find(in_service) {
-            return Err(FreeError::InService { head });
+        self.pool.free(offset, order)?;
+        if !self.is_calm_after() {
+            self.attend(run);
         }
-        self.pool.free(offset, order)
-    }
-
-    /// What stands at `offset`. One probe per order at most; by the time it is read the answer may be old.
-    pub fn lookup(&self, offset: Offset) -> Result<Lookup, LookupError> {
-        if !self.pool.has_offset(offset) {
-            return Err(LookupError::OutOfRange);
-        }
-        if let Some(found) = self.folios.covering(offset, self.largest_order()) {
-            return Ok(Lookup::Folio { head: found.head, order: found.word.order() });
-        }
-        Ok(if self.pool.is_idle(offset) { Lookup::Idle } else { Lookup::Block })
-    }
-
-    /// Whether no reference to `offset` exists: a count of 0 and nothing else, so true for a block as well.
-    pub fn is_idle(&self, offset: Offset) -> bool {
-        self.folios.covering(offset, self.largest_order()).is_none_or(|found| found.word.refs() == 0)
+        Ok(())
     }
 }

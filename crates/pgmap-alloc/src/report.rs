@@ -5,6 +5,7 @@ use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::pgmap::{Pgmap, PgmapOps};
 use crate::pool::Fault;
+use crate::standing::Reason;
 use crate::state::State;
 
 /// Pages that stand side by side in the same state.
@@ -33,6 +34,15 @@ pub enum RunState {
     },
     /// Taken by the driver, without a folio.
     Block,
+    /// One special range.
+    Special {
+        /// Its order.
+        order: Order,
+        /// Why.
+        reason: Reason,
+    },
+    /// Bad, and never handed out again.
+    Retired,
 }
 
 /// All pages of a pgmap, in rising order of offset: each idle run, folio and block. Allocates nothing.
@@ -50,8 +60,13 @@ impl<O: PgmapOps, const WORDS: usize> Snapshot<'_, O, WORDS> {
         self.at = self.at.max(range.first);
         let (start, left) = (self.at, range.end().get() - self.at.get());
         let word = self.pgmap.folios.word(start).snapshot();
-        let (pages, state) = if word.state() != State::Idle {
-            (word.order().pages(), RunState::Folio { order: word.order(), refs: word.refs() })
+        let (order, refs) = (word.order(), word.refs());
+        let (pages, state) = if word.state() == State::Retired {
+            (1, RunState::Retired)
+        } else if word.state() == State::Special {
+            (order.pages(), RunState::Special { order, reason: Reason::from_bits(word.reason()) })
+        } else if word.state() != State::Idle {
+            (order.pages(), RunState::Folio { order, refs })
         } else if let Some(idle) = self.pgmap.pool.idle_run(start) {
             (idle.end().get() - start.get(), RunState::Idle)
         } else {
@@ -71,7 +86,7 @@ impl<O: PgmapOps, const WORDS: usize> Iterator for Snapshot<'_, O, WORDS> {
     fn next(&mut self) -> Option<SnapshotRun> {
         let mut run = self.piece()?;
         self.pass(&run);
-        while !matches!(run.state, RunState::Folio { .. })
+        while !matches!(run.state, RunState::Folio { .. } | RunState::Special { .. })
             && let Some(more) = self.piece()
             && more.state == run.state
             && more.start.get() == run.start.get() + run.pages
@@ -83,7 +98,7 @@ impl<O: PgmapOps, const WORDS: usize> Iterator for Snapshot<'_, O, WORDS> {
     }
 }
 
-/// How many pages are what. Idle, in service and block add up to all pages: they partition the offsets.
+/// How many pages are what. Idle, in service, block, special and retired add up to all pages: they partition the offsets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// All pages.
@@ -94,6 +109,10 @@ pub struct Census {
     pub in_service: u64,
     /// Pages that the driver has taken without a folio.
     pub block: u64,
+    /// Pages of special ranges.
+    pub special: u64,
+    /// Retired pages.
+    pub retired: u64,
     /// Folios in service.
     pub folios: u64,
 }
@@ -125,6 +144,14 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                     census.idle += run.pages;
                 }
                 RunState::Block => census.block += run.pages,
+                RunState::Retired => {
+                    self.check_not_idle(run.start, Order::ZERO)?;
+                    census.retired += run.pages;
+                }
+                RunState::Special { order, .. } => {
+                    self.check_not_idle(run.start, order)?;
+                    census.special += run.pages;
+                }
                 RunState::Folio { order, refs } => {
                     self.check_folio(run.start, order, refs)?;
                     census.in_service += run.pages;
@@ -136,12 +163,17 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     fn check_folio(&self, head: Offset, order: Order, refs: u32) -> Result<(), Inconsistency> {
-        let misplaced = Inconsistency::Misplaced { page: head };
-        let run = Run::new(head, order).map_err(|_| misplaced)?;
-        self.pool.check_inside(run).map_err(|_| misplaced)?;
         if refs == 0 {
             return Err(Inconsistency::Unsettled { page: head });
         }
+        self.check_not_idle(head, order)
+    }
+
+    /// What starts at `head` is where it can be, and the tables and the words of its other pages agree.
+    fn check_not_idle(&self, head: Offset, order: Order) -> Result<(), Inconsistency> {
+        let misplaced = Inconsistency::Misplaced { page: head };
+        let run = Run::new(head, order).map_err(|_| misplaced)?;
+        self.pool.check_inside(run).map_err(|_| misplaced)?;
         if let Some(page) = self.pool.idle_page_in(run) {
             return Err(Inconsistency::IdleInService { page });
         }

@@ -10,6 +10,11 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// A size that is smaller in models, which would otherwise not end.
+pub(crate) const fn in_models(few: usize, many: usize) -> usize {
+    if cfg!(loom) { few } else { many }
+}
+
 /// Stands between a `SeqCst` write and the `SeqCst` read that must not pass it.
 #[inline(always)]
 pub(crate) fn order_after_write() {

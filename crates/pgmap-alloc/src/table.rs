@@ -13,6 +13,8 @@
 //! 2. A run of several words is claimed word by word in rising order; the first word that cannot be had undoes the ones before.
 //!    While that lasts the undone words look taken to others: the pool marks such claims (`pool::motion`).
 //! 3. All zeros is a valid table: nothing is idle here.
+//! 4. Every change of a word is a read-modify-write with Acquire and Release, so all changes of a word are one chain: who comes
+//!    later sees whatever came with the earlier ones ([`Table::meet`], `lifetime`).
 
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata_lines, zero_words};
 
@@ -85,20 +87,17 @@ fn tightest(word: u64, order: u32) -> Option<(u32, u32)> {
     }
 }
 
-/// The order of the largest idle run in `word`.
+/// The order of the largest idle run in any of `words`, all at once: each step is the same for every word.
 #[inline]
-fn largest(word: u64) -> Option<u32> {
-    if word == 0 {
-        return None;
-    }
-    let (mut starts, mut order) = (word, 0);
-    loop {
-        starts = doubled(starts, order);
-        if starts == 0 {
-            return Some(order);
+fn largest<const N: usize>(words: [u64; N]) -> Option<u32> {
+    let mut starts = words;
+    for order in 0..7 {
+        if starts.iter().fold(0, |any, starts| any | starts) == 0 {
+            return u32::checked_sub(order, 1);
         }
-        order += 1;
+        starts = starts.map(|starts| doubled(starts, order));
     }
+    Some(6)
 }
 
 impl<const WORDS: usize> Table<WORDS> {
@@ -310,13 +309,15 @@ impl<const WORDS: usize> Table<WORDS> {
         }
         // SeqCst: as in `release`.
         let now = word.fetch_or(bits, Ordering::SeqCst) | bits;
-        Ok(if now == !0 { self.grown(index, 6) } else { largest(now).unwrap_or(0) })
+        Ok(if now == !0 { self.grown(index, 6) } else { largest([now]).unwrap_or(0) })
     }
 
     /// Fills a table that is wholly ours with idle entries.
     pub(crate) fn fill(&self) {
-        // Release: as in `fill_except`.
-        (0..WORDS).for_each(|index| self.word(index).store(!0, Ordering::Release));
+        // AcqRel: as in `fill_except`.
+        (0..WORDS).for_each(|index| {
+            self.word(index).swap(!0, Ordering::AcqRel);
+        });
     }
 
     /// Fills a table that is wholly ours with idle entries, all but the run of `order` at `entry`: the second half of a split.
@@ -328,18 +329,27 @@ impl<const WORDS: usize> Table<WORDS> {
                 7.. if index >= first && index < first + (1 << (order - 6)) => !0,
                 _ => 0,
             };
-            // Release: hands on what the claim of the entry above acquired. No claim succeeds on a word of zeros, so nobody else
-            // writes it (rule 3).
-            self.word(index).store(!keep, Ordering::Release);
+            // AcqRel: Release hands on what the claim of the entry above acquired; Acquire is rule 4. No claim succeeds on a word
+            // of zeros, so nobody else changes it (rule 3).
+            self.word(index).swap(!keep, Ordering::AcqRel);
+        }
+    }
+
+    /// Joins the chain of changes of every word of the run, without a change (rule 4).
+    pub(crate) fn meet(&self, entry: u32, order: u32) {
+        let first = (entry / 64) as usize;
+        for index in first..first + (1 << order.saturating_sub(6)) {
+            // AcqRel: pairs with every claim and release in the word, before and after.
+            self.word(index).fetch_or(0, Ordering::AcqRel);
         }
     }
 
     /// The order of its largest idle run; `None` when nothing is idle, `RADIX` when all is.
     pub(crate) fn largest(&self) -> Option<u32> {
         let seen = self.seen();
-        match largest(Self::idle_words(&seen)) {
+        match largest([Self::idle_words(&seen)]) {
             Some(order) => Some(order + 6),
-            None => seen.iter().filter_map(|&word| largest(word)).max(),
+            None => largest(seen),
         }
     }
 

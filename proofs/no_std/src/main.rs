@@ -7,12 +7,15 @@
 
 mod mem;
 
+use core::future::Future;
 use core::hint::black_box;
 use core::panic::PanicInfo;
+use core::pin::pin;
+use core::task::{Context, Waker};
 
 use pgmap_alloc::{
-    AfterFree, DataCell, Freed, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange, RangeSlot, Storage, StorageNeeded, Table,
-    Word, storage_needed,
+    AfterFree, Capability, DataCell, Expect, Freed, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange, RangeSlot, Reason,
+    SpecialSize, Storage, StorageNeeded, Table, Word, storage_needed,
 };
 
 /// 16 MiB in two ranges: enough for PTE and PMD tables.
@@ -78,11 +81,40 @@ fn walk(metadata: &mut Metadata) -> Option<u64> {
     black_box(pgmap.lookup(block.start()).ok());
     pgmap.free_block_raw(block.start(), block.order()).ok()?;
 
+    service(&pgmap, order)?;
+
     let census = pgmap.validate().ok()?;
     let phys = pgmap.phys(at).and_then(|phys| pgmap.offset_of(phys));
     black_box((census, phys, pgmap.snapshot().count()));
     pgmap.kill().drain(|holdout| _ = black_box(holdout)).teardown();
     Some(pgmap.pages())
+}
+
+/// The verbs of the folio service.
+fn service(pgmap: &Pgmap<'_, Driver>, order: Order) -> Option<()> {
+    let block = pgmap.alloc_block(order).ok()?;
+    let mut blocks = block.split(black_box(Order::ZERO));
+    let block = blocks.next()?.trim(black_box(1)).next()?;
+    let folio = block.into_folio(3).ok()?;
+    drop((blocks, folio.into_block().ok()?));
+
+    let folio = pgmap.alloc_folio(order).ok()?;
+    let (head, parts) = (folio.offset(), folio.split(black_box(Order::ZERO), black_box(1)).ok()?);
+    pgmap.map_raw(head).ok()?;
+    let waiting = pgmap.until_idle(head).ok()?;
+    let mut waiting = pin!(waiting);
+    let mut context = Context::from_waker(Waker::noop());
+    black_box(waiting.as_mut().poll(&mut context).is_pending());
+    pgmap.retire(head).ok()?;
+    drop(parts);
+    drop(pgmap.freeze_raw(head, Expect::NoPins).ok()?);
+    black_box((pgmap.counts_raw(head).ok()?.pins, pgmap.unmap_raw(head).ok()?));
+    black_box((waiting.poll(&mut context).is_ready(), pgmap.retired().count()));
+
+    let special = Offset::new(black_box(1024));
+    pgmap.declare_special(special, SpecialSize::Pmd, Reason::Firmware).ok()?;
+    black_box(pgmap.check_access(special, Capability::CopyOnWrite).is_err());
+    pgmap.undeclare_special(special, SpecialSize::Pmd).ok()
 }
 
 /// Asked for by the compiler, never called: `check` finds no way here in the binary.

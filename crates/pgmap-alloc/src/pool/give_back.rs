@@ -108,7 +108,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     ///
     /// Lock-free: a retry means that somebody else changed the spare.
     #[inline]
-    fn keep(&self, level: u32, table: usize) {
+    pub(super) fn keep(&self, level: u32, table: usize) {
         let Some(spare) = self.spares.mine(level) else { return };
         let mark = table as u64 + 1;
         loop {
@@ -120,7 +120,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             // What is replaced is for a moment neither a spare nor merged.
             let _moving = (seen != 0).then(|| self.motion.begin());
-            // SeqCst: pairs with `none_below`, which must not miss a table that was kept during a search.
+            // SeqCst: pairs with `none_below`, which must not miss a table that was kept during a search. Relaxed on failure: read
+            // again.
             if spare.compare_exchange(seen, mark, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
                 if let Some(replaced) = (seen as usize).checked_sub(1) {
                     self.merge(level, replaced);

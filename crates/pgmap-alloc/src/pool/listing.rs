@@ -9,8 +9,9 @@
 //!   fails puts it right ([`GenPool::relist`]). That costs him one look at the table.
 //! - A table is never listed too low: whoever makes a run of some order idle sees to it that the table is listed at that order
 //!   or higher before its call returns.
-//! - Taking a listing away is followed by a second look at the table, and the whole is a motion (`pool::motion`), so that a
-//!   release that relied on the listing is not lost.
+//! - Taking a listing away comes before a look at the table that says where it belongs, and the whole is a motion
+//!   (`pool::motion`), so that a release that relied on the listing is not lost.
+//! - A list may be marked as having members when it is empty; the search that is misled takes the mark away.
 //! - A table that a handle works in (`pool::local`) is in no list but marked as owned; the handle lists it when it leaves.
 //! - A table whose entries are all idle but which has not been merged yet is listed at the highest order below that of the
 //!   whole table.
@@ -108,32 +109,23 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.summary.insert(class);
     }
 
-    /// Puts right a listing at `class` that did not hold what it promised.
+    /// Puts right a listing at `class` that did not hold what it promised; says the order of the largest idle run in the table.
     #[cold]
-    pub(super) fn relist(&self, level: u32, table: usize, class: u32) {
+    pub(super) fn relist(&self, level: u32, table: usize, class: u32) -> Option<u32> {
         if level == self.shape.top {
-            return;
+            return None;
         }
+        // Between the removal and the new listing the table is hidden.
         let _moving = self.motion.begin();
-        let before = self.class(level, table);
-        if before == Some(class) {
-            return;
-        }
-        if let Some(right) = before {
-            self.enlist(level, table, right);
-        }
         let (above, entry) = self.shape.parent(table);
         self.list(level + 1, above, class).remove(entry);
-        // The second look: a release may have relied on the listing that is now gone.
-        // Even if it finds what the first did: the table may have been taken, unlisted there and released in between.
-        let after = self.class(level, table);
-        if let Some(right) = after {
-            self.enlist(level, table, right);
+        // Looked at after the removal: whoever released before, and relied on the listing that is gone, is seen here; whoever
+        // releases from now on lists the table himself.
+        let largest = self.table(level, table).largest();
+        if let Some(largest) = largest {
+            self.enlist(level, table, level * Self::RADIX + largest.min(Self::RADIX - 1));
         }
-        if after != Some(class) {
-            self.unlist_empty(level + 1, above, class);
-        }
-        self.keep_if_whole(level, table);
+        largest
     }
 
     /// Takes every listing of a table away; the table is wholly ours.
@@ -196,12 +188,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Which of the tables of the lowest level below a table belong to handles.
     pub(super) fn owned(&self, above: usize) -> &Table<WORDS> {
         self.metadata(self.shape.owned(1, above))
-    }
-
-    /// At which class a table belongs; `None` when nothing in it is idle.
-    fn class(&self, level: u32, table: usize) -> Option<u32> {
-        let largest = self.table(level, table).largest()?;
-        Some(level * Self::RADIX + largest.min(Self::RADIX - 1))
     }
 
     fn list(&self, level: u32, table: usize, class: u32) -> &Table<WORDS> {

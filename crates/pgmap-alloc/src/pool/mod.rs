@@ -24,6 +24,7 @@
 //! | which idle pages are cleared | `clear` |
 //! | idle pages in order of offset | `walk` |
 //! | add and take away ranges | `hotplug` |
+//! | coming before or after every owner of some pages | `meeting` |
 //! | is all this consistent? | `audit` |
 //!
 //! Splitting claims an entry first: what is below is then wholly ours, and is filled and listed before anyone relies on it.
@@ -31,27 +32,29 @@
 //! at once but kept as the caller's *spare*, so that a pair of allocation and free does not split and merge every time; the
 //! spare is merged when another takes its place, or when a larger run is wanted.
 
-mod audit;
-mod bulk;
-mod clear;
-mod extents;
-pub mod fit;
-mod fixed;
-mod give_back;
-mod held;
-mod hotplug;
-mod listing;
-mod local;
-mod motion;
-mod params;
-mod prove;
-mod ranges;
-mod reserve;
-mod search;
+// As in `lib.rs`: a part uses only what stands above it.
 mod shape;
+mod ranges;
+mod params;
+pub mod fit;
+mod motion;
+mod meeting;
+mod prove;
+mod listing;
+mod held;
+mod walk;
+mod clear;
+mod give_back;
+mod search;
+mod fixed;
+mod extents;
+mod bulk;
+mod reserve;
+mod hotplug;
+mod local;
+mod audit;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
-mod walk;
 
 use crate::error::{AllocError, BuildError, FreeError, RequestError};
 use crate::memory::Memory;

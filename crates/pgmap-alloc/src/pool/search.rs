@@ -96,11 +96,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         while let Some((table, class)) = self.propose(order.get()) {
             let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
             if let Some(run) = self.take_from(level, table, listed, order) {
-                if level == order.get() / Self::RADIX {
-                    // A table that is wholly idle is listed one order lower than it could be.
-                    let at_most = if listed + 1 == Self::RADIX { Self::RADIX } else { listed };
-                    self.hints.remember(order, table, at_most);
-                }
                 return Some(run);
             }
         }
@@ -125,10 +120,17 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let at_most = if listed + 1 == Self::RADIX { Self::RADIX } else { listed };
         let fit = if hopeful { here.claim_tightest(wanted, at_most) } else { Err(Miss::None) };
         let Ok(fit) = fit else {
-            self.relist(level, table, level * Self::RADIX + listed);
+            if self.relist(level, table, level * Self::RADIX + listed) == Some(Self::RADIX) {
+                // Our claim of several words may have hidden from the last release that the table is whole.
+                self.keep(level, table);
+            }
             return None;
         };
         // The table may now be listed too high: whoever is refused by it puts that right, no sooner.
+        if at == level && fit.from > wanted {
+            // Cut from a larger run, so there is more of the same next time.
+            self.hints.remember(order, table, at_most);
+        }
         let place = Place { level, table, entry: fit.entry, order: wanted };
         Some(if at < level { self.split(place, order) } else { self.shape.run(place) })
     }

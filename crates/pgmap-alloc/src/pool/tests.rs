@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::error::*;
+use crate::offset::PhysRange;
 use proptest::prelude::*;
 
 fn order(order: u32) -> Order {

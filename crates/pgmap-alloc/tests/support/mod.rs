@@ -5,7 +5,10 @@
 
 use std::sync::{Mutex, OnceLock};
 
-use pgmap_alloc::{AfterFree, Census, Freed, Lookup, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange};
+use pgmap_alloc::{
+    AfterFree, Census, DataCell, Freed, Lookup, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange, RangeSlot, Storage, Table,
+    Word, storage_needed,
+};
 
 pub const PAGE: u64 = 4096;
 
@@ -141,4 +144,65 @@ impl Random {
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
+}
+
+/// Metadata that a test lends to a pgmap and looks at afterwards.
+pub struct Lent<const WORDS: usize> {
+    ranges: Vec<PhysRange>,
+    tables: Vec<Table<WORDS>>,
+    slots: Vec<RangeSlot>,
+    words: Vec<Word>,
+    cells: Vec<DataCell>,
+}
+
+impl<const WORDS: usize> Lent<WORDS> {
+    pub fn new(ranges: &[PhysRange]) -> Self {
+        let needed = storage_needed::<Driver, WORDS>(&Params::new(ranges)).unwrap();
+        Lent {
+            ranges: ranges.to_vec(),
+            tables: (0..needed.tables).map(|_| Table::new()).collect(),
+            slots: (0..needed.ranges).map(|_| RangeSlot::new()).collect(),
+            words: (0..needed.words).map(|_| Word::new()).collect(),
+            cells: (0..needed.data).map(|_| DataCell::new()).collect(),
+        }
+    }
+
+    pub fn pgmap<O: PgmapOps>(&mut self, ops: O) -> Pgmap<'_, O, WORDS> {
+        let Lent { ranges, tables, slots, words, cells } = self;
+        Pgmap::with_storage(&Params::new(ranges), Storage { tables, ranges: slots, words, data: cells }, ops).unwrap()
+    }
+
+    /// Forgets what was idle, but not the words.
+    pub fn fresh_tables(&mut self) {
+        self.tables.iter_mut().for_each(|table| *table = Table::new());
+    }
+
+    /// The pages whose words are not zero.
+    pub fn words_in_use(&self) -> Vec<usize> {
+        in_use(&self.words)
+    }
+
+    /// The pages whose data cells are not zero.
+    pub fn cells_in_use(&self) -> Vec<usize> {
+        in_use(&self.cells)
+    }
+
+    /// Every table, word and cell, with its name.
+    pub fn printed(&self) -> Vec<(String, String)> {
+        fn all<T: std::fmt::Debug>(name: &str, values: &[T]) -> Vec<(String, String)> {
+            values.iter().enumerate().map(|(index, value)| (format!("{name} {index}"), format!("{value:?}"))).collect()
+        }
+        [all("table", &self.tables), all("word", &self.words), all("cell", &self.cells)].concat()
+    }
+
+    /// How many tables are not zero.
+    pub fn tables_in_use(&self) -> usize {
+        in_use(&self.tables).len()
+    }
+}
+
+/// Metadata is opaque, but what it prints tells a fresh one from another.
+fn in_use<T: Default + std::fmt::Debug>(values: &[T]) -> Vec<usize> {
+    let fresh = format!("{:?}", T::default());
+    (0..values.len()).filter(|&index| format!("{:?}", values[index]) != fresh).collect()
 }

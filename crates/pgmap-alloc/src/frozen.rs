@@ -1,0 +1,196 @@
+//! Folios that nobody can find for a while: the moment to move one, or to split it.
+
+use crate::error::{FreezeError, SplitError};
+use crate::folio::Folio;
+use crate::memory_type::Capability;
+use crate::offset::{Offset, Run};
+use crate::order::Order;
+use crate::pgmap::{Freed, Pgmap, PgmapOps};
+use crate::state::{Expect, FreezeFault};
+
+impl From<FreezeFault> for FreezeError {
+    fn from(fault: FreezeFault) -> FreezeError {
+        match fault {
+            FreezeFault::NotInService => FreezeError::NotInService,
+            FreezeFault::Frozen => FreezeError::Frozen,
+            FreezeFault::Stray { held } => FreezeError::StrayReferences { held },
+            FreezeFault::Pinned { pins } => FreezeError::Pinned { pins },
+        }
+    }
+}
+
+impl From<FreezeFault> for SplitError {
+    fn from(fault: FreezeFault) -> SplitError {
+        match fault {
+            FreezeFault::NotInService => SplitError::NotInService,
+            FreezeFault::Frozen => SplitError::Frozen,
+            FreezeFault::Stray { held } | FreezeFault::Pinned { pins: held } => SplitError::StrayReferences { held },
+        }
+    }
+}
+
+impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// Freezes the folio in service at `head` if its references are as expected: until the guard is dropped no lookup gets a
+    /// reference and no mapping is added. Lock-free.
+    ///
+    /// [`Expect::NoPins`] is the gate of migration and eviction, and refused if the memory type does not allow those.
+    pub fn freeze_raw(&self, head: Offset, expect: Expect) -> Result<Frozen<'_, O, WORDS>, FreezeError> {
+        if !self.pool.has_offset(head) {
+            return Err(FreezeError::OutOfRange);
+        }
+        let memory_type = self.ops().memory_type();
+        if expect == Expect::NoPins && !memory_type.allows(Capability::Migrate) {
+            return Err(FreezeError::NotAllowed { memory_type });
+        }
+        let order = self.folios.word(head).freeze(expect)?.order();
+        Ok(Frozen { pgmap: self, head, order })
+    }
+
+    /// Splits the folio in service at `head`, all of whose `expected_refs` references are the caller's, into folios of `order`.
+    ///
+    /// The first part keeps the references; each other part gets one, the caller's. A reference too many or too few refuses the
+    /// split and leaves the folio whole. Nobody sees a count of 0 at any moment. [`PgmapOps::folio_split`] is called for each part
+    /// but the first and then once at the end. O(number of parts); lock-free.
+    pub fn split_raw(&self, head: Offset, order: Order, expected_refs: u32) -> Result<(), SplitError> {
+        if !self.pool.has_offset(head) {
+            return Err(SplitError::OutOfRange);
+        }
+        let before = self.folios.word(head).freeze(Expect::Refs(expected_refs))?;
+        let whole = Run::around(head.get(), before.order());
+        // Thaws, whatever comes.
+        let _frozen = Frozen { pgmap: self, head, order: whole.order() };
+        if order >= whole.order() {
+            return Err(SplitError::NotSmaller { order: whole.order() });
+        }
+        if before.mappings() > 0 {
+            return Err(SplitError::Mapped { mappings: before.mappings() });
+        }
+        self.cut(whole, order, expected_refs)
+    }
+
+    /// Rule 7 of the folio word, and the callbacks.
+    fn cut(&self, whole: Run, order: Order, expected_refs: u32) -> Result<(), SplitError> {
+        let folio = Freed { offset: whole.start(), order: whole.order(), data: self.folios.data(whole.start()) };
+        for part in tails(whole, order) {
+            let begun = self.folios.word(part).begin_part(order);
+            debug_assert!(begun, "a folio starts inside a folio");
+        }
+        if let Err(stray) = self.folios.word(whole.start()).shrink(order, expected_refs) {
+            // Somebody who held one of the references has taken another.
+            tails(whole, order).for_each(|part| self.folios.word(part).abandon());
+            return Err(stray.into());
+        }
+        for part in tails(whole, order) {
+            self.folios.set_data(part, self.ops().folio_split(folio, Some(part)));
+        }
+        self.folios.set_data(whole.start(), self.ops().folio_split(folio, None));
+        tails(whole, order).for_each(|part| self.folios.word(part).thaw());
+        Ok(())
+    }
+}
+
+/// The first pages of the parts of `order` of a run, but for the first part.
+fn tails(whole: Run, order: Order) -> impl Iterator<Item = Offset> {
+    let parts = 1 << (whole.order().get() - order.get());
+    (1..parts).map(move |part: u64| Offset::new(whole.start().get() + part * order.pages()))
+}
+
+/// A folio in service that nobody can find. Drop thaws it.
+///
+/// Who holds a reference may still clone it and put it, but the last put is refused: thaw first, or [`Frozen::free`].
+pub struct Frozen<'p, O: PgmapOps, const WORDS: usize = 8> {
+    pgmap: &'p Pgmap<'p, O, WORDS>,
+    head: Offset,
+    order: Order,
+}
+
+impl<O: PgmapOps, const WORDS: usize> Frozen<'_, O, WORDS> {
+    /// Its first page.
+    pub fn offset(&self) -> Offset {
+        self.head
+    }
+
+    /// Its order.
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// What the driver keeps with it.
+    pub fn data(&self) -> O::Data {
+        self.pgmap.folios.data(self.head)
+    }
+
+    /// Changes what the driver keeps with it.
+    pub fn set_data(&mut self, data: O::Data) {
+        self.pgmap.folios.set_data(self.head, data);
+    }
+
+    /// Ends its service although it is mapped: the contents are elsewhere and every mapping is gone or is about to go. Calls
+    /// `folio_free`. Comes back if somebody holds a reference that is no mapping.
+    pub fn free(self) -> Result<(), Self> {
+        match self.pgmap.folios.word(self.head).end_frozen() {
+            Some(order) => {
+                let (pgmap, head) = (self.pgmap, self.head);
+                core::mem::forget(self);
+                if let Some(run) = pgmap.leave_service(head, order) {
+                    pgmap.release(run);
+                }
+                Ok(())
+            }
+            None => Err(self),
+        }
+    }
+}
+
+impl<O: PgmapOps, const WORDS: usize> Drop for Frozen<'_, O, WORDS> {
+    fn drop(&mut self) {
+        self.pgmap.folios.word(self.head).thaw();
+    }
+}
+
+impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
+    /// Freezes it if its references are as expected, this one included.
+    pub fn freeze(&self, expect: Expect) -> Result<Frozen<'p, O, WORDS>, FreezeError> {
+        self.pgmap().freeze_raw(self.offset(), expect)
+    }
+
+    /// Splits it into folios of `order`; all of its `expected_refs` references must be the caller's. See [`Pgmap::split_raw`].
+    ///
+    /// Gives one reference to each part; the other references stay with the first part. A refused split gives the folio back.
+    pub fn split(self, order: Order, expected_refs: u32) -> Result<Parts<'p, O, WORDS>, (SplitError, Self)> {
+        let whole = Run::around(self.offset().get(), self.order());
+        match self.pgmap().split_raw(whole.start(), order, expected_refs) {
+            Ok(()) => {
+                let pgmap = self.pgmap();
+                Ok(Parts { pgmap, at: self.into_raw(), end: whole.end(), order })
+            }
+            Err(error) => Err((error, self)),
+        }
+    }
+}
+
+/// The parts of a folio that was split, in rising order of offset. Drop puts those that were not taken.
+pub struct Parts<'p, O: PgmapOps, const WORDS: usize = 8> {
+    pgmap: &'p Pgmap<'p, O, WORDS>,
+    at: Offset,
+    end: Offset,
+    order: Order,
+}
+
+impl<'p, O: PgmapOps, const WORDS: usize> Iterator for Parts<'p, O, WORDS> {
+    type Item = Folio<'p, O, WORDS>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let head = self.at;
+        (head < self.end).then(|| {
+            self.at = Offset::new(head.get() + self.order.pages());
+            Folio::adopt(self.pgmap, head)
+        })
+    }
+}
+
+impl<O: PgmapOps, const WORDS: usize> Drop for Parts<'_, O, WORDS> {
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}

@@ -1,0 +1,118 @@
+//! Bad memory: pages that are never handed out again.
+//!
+//! A page is retired at once if it is idle. Otherwise it is marked (`marks`) and retired when it next becomes idle, whoever has it
+//! until then: a folio, a block, or a request that has claimed it and has no folio yet.
+
+use crate::error::RetireError;
+use crate::marks::MARKS;
+use crate::offset::{Offset, Run};
+use crate::order::Order;
+use crate::pgmap::{Failure, Pgmap, PgmapOps};
+use crate::report::RunState;
+use crate::standing::Lookup;
+use crate::state::State;
+
+/// How far a page has come on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// It is retired.
+    Done,
+    /// Somebody has it: it is retired when it comes back.
+    Pending,
+}
+
+impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// Takes a bad page out of use for ever: at once if it is idle, else as soon as it comes back.
+    ///
+    /// Tells the driver ([`PgmapOps::memory_failure`]). Survives kill and drain. Asking again for a page that is pending answers
+    /// `Pending` again, without telling again. Lock-free; while pages are pending every request and last put looks at their list.
+    pub fn retire(&self, offset: Offset) -> Result<Retirement, RetireError> {
+        let owner = self.lookup(offset).map_err(|_| RetireError::OutOfRange)?;
+        if owner == Lookup::Retired {
+            return Err(RetireError::AlreadyRetired);
+        }
+        if self.is_retiring(offset) {
+            return Ok(Retirement::Pending);
+        }
+        self.lifetime.add_mark();
+        if !self.marks.set(offset) {
+            self.lifetime.remove_mark();
+            return Err(RetireError::TooManyPending { pending: MARKS });
+        }
+        let data = self.data_of(offset);
+        self.folios.touch_above(offset, self.largest_order());
+        self.pool.meet(Run::around(offset.get(), Order::ZERO));
+        let retirement =
+            if self.try_to_retire(offset) || self.was_retired(offset) { Retirement::Done } else { Retirement::Pending };
+        self.ops().memory_failure(Failure { offset, owner, data });
+        Ok(retirement)
+    }
+
+    /// For tests: the walk that a machine-check handler makes, from the physical address of the page at `offset` to
+    /// [`Pgmap::retire`].
+    pub fn inject_memory_failure(&self, offset: Offset) -> Result<Retirement, RetireError> {
+        let page = self.phys(offset).and_then(|phys| self.offset_of(phys));
+        self.retire(page.ok_or(RetireError::OutOfRange)?)
+    }
+
+    /// Whether a page is pending. Retires it if it can be had by now.
+    pub fn is_retiring(&self, offset: Offset) -> bool {
+        self.marks.iter().any(|page| page == offset) && !self.try_to_retire(offset)
+    }
+
+    /// The pages that are pending.
+    pub fn retiring(&self) -> impl Iterator<Item = Offset> {
+        self.marks.iter()
+    }
+
+    /// The retired pages, in rising order: to be saved, with [`Pgmap::retiring`], and given to [`Pgmap::restore_retired`] at the
+    /// next start. O(pages that are not idle).
+    pub fn retired(&self) -> impl Iterator<Item = Offset> {
+        let retired = self.snapshot().filter(|run| run.state == RunState::Retired);
+        retired.flat_map(|run| (run.start.get()..run.start.get() + run.pages).map(Offset::new))
+    }
+
+    /// Retires pages that were retired in an earlier life; the driver is told of each. Stops at the first that is refused, and
+    /// says which; one that is retired already is no reason to stop.
+    pub fn restore_retired(&self, pages: impl IntoIterator<Item = Offset>) -> Result<(), (Offset, RetireError)> {
+        pages.into_iter().try_for_each(|page| match self.retire(page) {
+            Ok(_) | Err(RetireError::AlreadyRetired) => Ok(()),
+            Err(error) => Err((page, error)),
+        })
+    }
+
+    /// Retires a marked page if it is idle; `false` if somebody has it.
+    pub(crate) fn try_to_retire(&self, page: Offset) -> bool {
+        if self.pool.take_at(Run::around(page.get(), Order::ZERO)).is_err() {
+            return false;
+        }
+        let retired = self.folios.word(page).retire();
+        debug_assert!(retired, "an owned page has a folio");
+        self.unmark(page);
+        retired
+    }
+
+    /// Whether somebody else has retired a page that we marked meanwhile; then our mark goes.
+    fn was_retired(&self, page: Offset) -> bool {
+        let retired = self.folios.word(page).snapshot().state() == State::Retired;
+        if retired {
+            self.unmark(page);
+        }
+        retired
+    }
+
+    fn unmark(&self, page: Offset) {
+        while self.marks.take(page) {
+            self.lifetime.remove_mark();
+        }
+    }
+
+    /// What the driver keeps with the folio in service at `offset`.
+    fn data_of(&self, offset: Offset) -> Option<O::Data> {
+        let head = self.try_get_raw(offset)?;
+        let data = self.folios.data(head);
+        // Ours, so it is there to be put.
+        let _ = self.put_refs(head, 1);
+        Some(data)
+    }
+}

@@ -1,0 +1,153 @@
+//! Bad memory, one thread at a time: requirements 38 and 39. The races are in `races.rs`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::Mutex;
+
+use pgmap_alloc::{AllocError, Failure, Lookup, Order, Params, Pgmap, PgmapOps, RequestError, RetireError, Retirement};
+use support::{at, order, range};
+
+/// A driver that writes down every page that it is told of.
+#[derive(Default)]
+struct Owner(Mutex<Vec<Failure<u64>>>);
+
+impl PgmapOps for Owner {
+    type Data = u64;
+
+    fn memory_failure(&self, failure: Failure<u64>) {
+        self.0.lock().unwrap().push(failure);
+    }
+}
+
+fn owner() -> Pgmap<'static, Owner> {
+    Pgmap::new(&Params::new(&[range(0, 2048)]), Owner::default()).unwrap()
+}
+
+#[test]
+fn req_38_an_idle_page_is_retired_at_once() {
+    let pgmap = owner();
+    assert_eq!(pgmap.retire(at(7)), Ok(Retirement::Done));
+    assert_eq!(pgmap.retire(at(7)), Err(RetireError::AlreadyRetired));
+    assert_eq!(pgmap.retire(at(2048)), Err(RetireError::OutOfRange));
+    assert_eq!(*pgmap.ops().0.lock().unwrap(), [Failure { offset: at(7), owner: Lookup::Idle, data: None }]);
+    assert_eq!((pgmap.lookup(at(7)), pgmap.validate().unwrap().retired), (Ok(Lookup::Retired), 1));
+    assert_eq!(pgmap.retiring().count(), 0);
+}
+
+#[test]
+fn req_38_a_page_in_service_waits_for_the_last_put() {
+    let pgmap = owner();
+    let folio = pgmap.request_folio_with(at(512), Order::PMD, 42).unwrap();
+    let clone = folio.clone();
+    let bad = at(600);
+    assert_eq!(pgmap.inject_memory_failure(bad), Ok(Retirement::Pending));
+    assert_eq!(pgmap.retire(bad), Ok(Retirement::Pending), "asking again changes nothing");
+    let standing = Lookup::Folio { head: at(512), order: Order::PMD };
+    assert_eq!(*pgmap.ops().0.lock().unwrap(), [Failure { offset: bad, owner: standing, data: Some(42) }], "told once");
+    assert_eq!((pgmap.lookup(bad), pgmap.retiring().collect::<Vec<_>>()), (Ok(standing), vec![bad]));
+    drop(folio);
+    assert_eq!(pgmap.lookup(bad), Ok(standing));
+    drop(clone);
+    assert_eq!((pgmap.lookup(bad), pgmap.lookup(at(601))), (Ok(Lookup::Retired), Ok(Lookup::Idle)));
+    assert_eq!((pgmap.retiring().count(), pgmap.retired().collect::<Vec<_>>()), (0, vec![bad]));
+    assert_eq!(pgmap.validate().unwrap().idle, 2047, "the other pages are idle again");
+    assert_eq!(pgmap.request_folio_with(at(512), Order::PMD, 0).err(), Some(RequestError::Busy));
+}
+
+#[test]
+fn req_38_a_page_in_a_block_a_handle_or_a_split_folio_waits_too() {
+    let pgmap = owner();
+    let block = pgmap.request_block(at(0), order(4)).unwrap();
+    assert_eq!(pgmap.retire(at(9)), Ok(Retirement::Pending));
+    let told = pgmap.ops().0.lock().unwrap()[0];
+    assert_eq!((told.owner, told.data), (Lookup::Block, None));
+    assert!(block.is_bad());
+    let (error, block) = block.into_folio(1).err().unwrap();
+    assert_eq!(error, RequestError::Retired, "no folio over a bad page");
+    let mut parts = block.split(order(3));
+    drop(parts.next());
+    assert!(pgmap.is_retiring(at(9)));
+    drop(parts);
+    assert_eq!((pgmap.lookup(at(9)), pgmap.lookup(at(8))), (Ok(Lookup::Retired), Ok(Lookup::Idle)));
+
+    let mut local = pgmap.local().unwrap();
+    let folio = local.alloc_folio(Order::ZERO).unwrap();
+    let page = folio.offset();
+    let _ = local.put(folio);
+    assert_eq!(pgmap.retire(page), Ok(Retirement::Pending), "at hand in the handle");
+    let next = local.alloc_folio(Order::ZERO).unwrap();
+    assert_ne!(next.offset(), page, "the handle does not put it into service");
+    assert_eq!(pgmap.lookup(page), Ok(Lookup::Retired));
+    let bad = next.offset();
+    assert_eq!(pgmap.retire(bad), Ok(Retirement::Pending));
+    let _ = local.put(next);
+    assert_eq!(pgmap.lookup(bad), Ok(Lookup::Retired), "the handle does not keep it");
+
+    let folio = pgmap.request_folio_with(at(512), Order::PMD, 1).unwrap();
+    assert_eq!(pgmap.retire(at(1000)), Ok(Retirement::Pending));
+    let parts: Vec<_> = folio.split(Order::ZERO, 1).map_err(|(error, _)| error).unwrap().collect();
+    assert!(pgmap.is_retiring(at(1000)));
+    drop(parts);
+    assert_eq!((pgmap.lookup(at(1000)), pgmap.retiring().count()), (Ok(Lookup::Retired), 0));
+    drop(local);
+    assert_eq!(pgmap.validate().unwrap().idle, 2048 - 4);
+}
+
+#[test]
+fn req_38_retired_pages_survive_kill_and_drain_and_a_restart() {
+    let first = owner();
+    let folio = first.request_folio_with(at(64), order(2), 0).unwrap();
+    for page in [3, 65, 2047] {
+        first.retire(at(page)).unwrap();
+    }
+    let saved: Vec<_> = first.retired().chain(first.retiring()).collect();
+    assert_eq!(saved, [at(3), at(2047), at(65)]);
+    let killed = first.kill();
+    assert_eq!(first.retire(at(5)), Ok(Retirement::Done), "after the kill too");
+    drop(folio);
+    killed.drain(|holdout| panic!("{holdout:?}")).teardown();
+    assert_eq!(first.retired().collect::<Vec<_>>(), [3, 5, 65, 2047].map(at));
+
+    let second = owner();
+    assert_eq!(second.restore_retired(saved.iter().copied()), Ok(()));
+    assert_eq!(second.restore_retired(saved), Ok(()), "twice is harmless");
+    assert_eq!(second.restore_retired([at(1), at(4096)]), Err((at(4096), RetireError::OutOfRange)));
+    assert_eq!(second.retired().collect::<Vec<_>>(), [1, 3, 65, 2047].map(at));
+}
+
+#[test]
+fn req_38_the_list_of_pending_pages_ends_and_says_so() {
+    let pgmap = owner();
+    let block = pgmap.request_block(at(0), order(10)).unwrap();
+    let mut pending = 0;
+    let error = loop {
+        match pgmap.retire(at(pending)) {
+            Ok(retirement) => assert_eq!(retirement, Retirement::Pending),
+            Err(error) => break error,
+        }
+        pending += 1;
+    };
+    assert_eq!(error, RetireError::TooManyPending { pending: pending as usize });
+    assert!(!pgmap.is_retiring(at(pending)));
+    drop(block);
+    assert_eq!((pgmap.retired().count() as u64, pgmap.retiring().count()), (pending, 0));
+    assert_eq!(pgmap.retire(at(pending)), Ok(Retirement::Done));
+}
+
+#[test]
+fn req_39_a_request_that_comes_after_never_gets_a_bad_page() {
+    let pgmap = owner();
+    let mut held: Vec<_> = (0..2048).map(|_| pgmap.alloc_folio(Order::ZERO).unwrap()).collect();
+    for page in (0..2048).step_by(20) {
+        assert_eq!(pgmap.retire(at(page)), Ok(Retirement::Pending));
+    }
+    held.clear();
+    for _ in 0..2048 - 103 {
+        let folio = pgmap.alloc_folio(Order::ZERO).unwrap();
+        assert_ne!(folio.offset().get() % 20, 0);
+        held.push(folio);
+    }
+    assert!(matches!(pgmap.alloc_folio(Order::ZERO).err(), Some(AllocError::NoSpace { .. })));
+}

@@ -1,0 +1,119 @@
+//! Faults: bring one page of an object in, and as much around it as one folio of the order asked for holds.
+
+use alloc::vec::Vec;
+
+use pgmap_alloc::{Order, PgmapOps};
+
+use crate::bo::Bo;
+use crate::error::{Failure, FaultError};
+use crate::fill::Ask;
+use crate::job::Shut;
+use crate::manager::Manager;
+use crate::mover::Mover;
+use crate::place::{Flags, Place};
+use crate::segment::Pages;
+
+/// What a fault brought in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faulted {
+    /// The object's first page that came.
+    pub first: u64,
+    /// How many came, as an order; none if the page was there already.
+    pub order: Option<Order>,
+}
+
+impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
+    /// Brings `page` of an object to `place`, with the naturally aligned run of 2^`order` pages around it in one folio.
+    ///
+    /// Where the object ends too early, where pages of the run are there already, or where there is no room for so large a
+    /// folio without pushing someone out, smaller orders are tried down to `floor`; then the same again pushing others out.
+    /// The rest of the object stays where it is.
+    pub fn fault(&mut self, bo: Bo, page: u64, place: &Place, order: Order, floor: Order) -> Result<Faulted, FaultError> {
+        let key = self.find(bo)?;
+        let object = &self.objects[key];
+        if page >= object.pages {
+            return Err(FaultError::OutOfRange { pages: object.pages });
+        }
+        self.known(place.memory).map_err(|_| FaultError::UnknownMemory(place.memory))?;
+        if floor > order {
+            return Err(FaultError::FloorAboveOrder);
+        }
+        if place.window.first >= place.window.last {
+            return Err(FaultError::EmptyWindow);
+        }
+        self.reap();
+        if self.is_at(key, page, place) {
+            self.relist(key, true);
+            return Ok(Faulted { first: page, order: None });
+        }
+        if self.objects[key].pins > 0 {
+            return Err(FaultError::Pinned);
+        }
+        self.finish(key);
+        self.objects[key].at_work = true;
+        let faulted = self.fault_at_work(key, page, place, order, floor);
+        self.objects[key].at_work = false;
+        faulted
+    }
+
+    fn is_at(&self, key: usize, page: u64, place: &Place) -> bool {
+        self.objects[key].segment_at(page).is_some_and(|(_, segment)| segment.suits(place))
+    }
+
+    fn fault_at_work(&mut self, key: usize, page: u64, place: &Place, order: Order, floor: Order) -> Result<Faulted, FaultError> {
+        let runs: Vec<(Order, Pages)> = order
+            .up_to()
+            .rev()
+            .take_while(|order| *order >= floor)
+            .map(|order| (order, run_around(page, order)))
+            .filter(|(_, run)| self.can_come_alone(key, run, place))
+            .collect();
+        let mut refusal = FaultError::NoRun;
+        for evicting in [false, true] {
+            for (order, run) in &runs {
+                match self.bring_run(key, run, place, evicting) {
+                    Ok(()) => {
+                        self.counters.faults += 1;
+                        return Ok(Faulted { first: run.start, order: Some(*order) });
+                    }
+                    Err(why @ (Failure::NoSpace | Failure::OverLimit)) => refusal = why.into(),
+                    Err(why) => return Err(why.into()),
+                }
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Whether the run lies inside the object, none of it is at `place`, and no folio reaches across its borders.
+    fn can_come_alone(&self, key: usize, run: &Pages, place: &Place) -> bool {
+        let object = &self.objects[key];
+        run.end <= object.pages
+            && object.segments_in(run.clone()).all(|(first, segment)| {
+                let inside = run.start <= first && first + segment.piece.pages <= run.end;
+                !segment.suits(place) && (inside || !segment.is_folio())
+            })
+    }
+
+    fn bring_run(&mut self, key: usize, run: &Pages, place: &Place, evicting: bool) -> Result<(), Failure> {
+        let runs = [run.clone()];
+        if self.objects[key].is_shared(&runs) {
+            return Err(Failure::Busy);
+        }
+        // One folio, not as many as it takes.
+        let whole = place.with(place.flags | Flags::CONTIGUOUS);
+        let ask = Ask { key, place: &whole, runs: &runs, largest: Order::MAX };
+        let new = match evicting {
+            true => self.allocate_evicting(&ask, Shut::default())?,
+            false => self.try_allocate(&ask).map_err(|(why, _)| why)?,
+        };
+        self.objects[key].cut_before(run.start);
+        self.objects[key].cut_before(run.end);
+        self.relocate(key, &runs, new, Shut::default())
+    }
+}
+
+/// The naturally aligned run of `order` that holds `page`.
+fn run_around(page: u64, order: Order) -> Pages {
+    let first = page & !(order.pages() - 1);
+    first..first + order.pages()
+}

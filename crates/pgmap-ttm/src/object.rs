@@ -1,0 +1,157 @@
+//! A buffer object: pages with contents, and the segments of memory that hold them.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use pgmap_alloc::{Order, PgmapOps};
+
+use crate::bo::{ObjectParams, Owner, Priority};
+use crate::piece::{Piece, Ticket};
+use crate::place::{Flags, MemoryType, Place, Placement};
+use crate::segment::{Pages, Segment, Segments, merge};
+
+pub(crate) struct Object<'p, O: PgmapOps<Data = usize>> {
+    pub(crate) serial: u64,
+    pub(crate) pages: u64,
+    pub(crate) owner: Owner,
+    pub(crate) priority: Priority,
+    pub(crate) largest: Order,
+    pub(crate) evict_to: Placement,
+    /// The last placement that the caller validated it into: where promotion brings it back to.
+    pub(crate) wanted: Placement,
+    /// Its segments by the first page of each; pages between them stand nowhere.
+    backing: BTreeMap<u64, Segment<'p, O>>,
+    /// Its age in the list of each memory type where it is listed.
+    pub(crate) ages: BTreeMap<MemoryType, u64>,
+    pub(crate) bulk: Option<u64>,
+    pub(crate) pins: u32,
+    /// A verb is at work on it: it must not be pushed out by what that verb does.
+    pub(crate) at_work: bool,
+    /// A copy failed and was undone since the last wait.
+    pub(crate) undone: bool,
+    /// Its place in the queue of those that were pushed out.
+    pub(crate) pushed_out: Option<(Priority, u64)>,
+    pub(crate) moved_at: Option<Ticket>,
+    /// The device uses its pages until this ticket.
+    pub(crate) used_until: Option<Ticket>,
+}
+
+impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
+    pub(crate) fn new(serial: u64, params: ObjectParams) -> Object<'p, O> {
+        Object {
+            serial,
+            pages: params.pages,
+            owner: params.owner,
+            priority: params.priority,
+            largest: params.largest,
+            evict_to: params.evict_to,
+            wanted: Placement::nowhere(),
+            backing: BTreeMap::new(),
+            ages: BTreeMap::new(),
+            bulk: None,
+            pins: 0,
+            at_work: false,
+            undone: false,
+            pushed_out: None,
+            moved_at: None,
+            used_until: None,
+        }
+    }
+
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (u64, &Segment<'p, O>)> {
+        self.backing.iter().map(|(page, segment)| (*page, segment))
+    }
+
+    /// All its pages, wherever they stand.
+    pub(crate) fn whole(&self) -> Pages {
+        0..self.pages
+    }
+
+    pub(crate) fn resident(&self) -> u64 {
+        self.segments().map(|(_, segment)| segment.piece.pages).sum()
+    }
+
+    /// The segment that holds `page`, and the page it starts at.
+    pub(crate) fn segment_at(&self, page: u64) -> Option<(u64, &Segment<'p, O>)> {
+        let (first, segment) = self.backing.range(..=page).next_back()?;
+        (page - first < segment.piece.pages).then_some((*first, segment))
+    }
+
+    /// The segments with a page in `pages`.
+    pub(crate) fn segments_in(&self, pages: Pages) -> impl Iterator<Item = (u64, &Segment<'p, O>)> {
+        let first = self.segment_at(pages.start).map_or(pages.start, |(first, _)| first);
+        self.backing.range(first..pages.end).map(|(page, segment)| (*page, segment))
+    }
+
+    /// Its pages in `memory`, as runs.
+    pub(crate) fn pages_in(&self, memory: MemoryType) -> Vec<Pages> {
+        merge(self.segments().filter(|(_, s)| s.piece.memory == memory).map(|(page, s)| page..page + s.piece.pages))
+    }
+
+    /// Of the pages of `runs`, those that stand outside `memory`, as runs.
+    pub(crate) fn runs_outside(&self, memory: MemoryType, runs: &[Pages]) -> Vec<Pages> {
+        let segments = runs.iter().flat_map(|run| self.segments_in(run.clone()));
+        merge(segments.filter(|(_, s)| s.piece.memory != memory).map(|(page, s)| page..page + s.piece.pages))
+    }
+
+    /// How many pages it takes in `memory`.
+    pub(crate) fn cost_in(&self, memory: MemoryType) -> u64 {
+        self.segments().filter(|(_, s)| s.piece.memory == memory).map(|(_, s)| s.cost()).sum()
+    }
+
+    /// Its pages that a move to `place` would have to bring there, as runs: none if it stands there already.
+    pub(crate) fn pages_not_at(&self, place: &Place) -> Vec<Pages> {
+        if place.flags.contains(Flags::CONTIGUOUS) {
+            return if self.stands_in_one_run(place) { Vec::new() } else { Vec::from([self.whole()]) };
+        }
+        let mut runs = Vec::new();
+        let mut next = 0;
+        for (page, segment) in self.segments().filter(|(_, segment)| segment.suits(place)) {
+            runs.push(next..page);
+            next = page + segment.piece.pages;
+        }
+        runs.push(next..self.pages);
+        merge(runs.into_iter().filter(|run| !run.is_empty()))
+    }
+
+    fn stands_in_one_run(&self, place: &Place) -> bool {
+        let mut end = None;
+        let joined = self.segments().all(|(_, segment)| {
+            let Piece { first, pages, .. } = segment.piece;
+            let follows = end.is_none_or(|end| end == first);
+            end = Some(first + pages);
+            follows && segment.suits(place)
+        });
+        joined && self.resident() == self.pages
+    }
+
+    /// Whether someone else holds a reference to one of its folios in `pages`.
+    pub(crate) fn is_shared(&self, pages: &[Pages]) -> bool {
+        pages.iter().any(|run| self.segments_in(run.clone()).any(|(_, segment)| segment.is_shared()))
+    }
+
+    /// Cuts a segment in two, so that none crosses the border before `page`; false if a folio stands in the way.
+    pub(crate) fn cut_before(&mut self, page: u64) -> bool {
+        match self.segment_at(page).map(|(first, segment)| (first, segment.is_folio())) {
+            None => true,
+            Some((first, _)) if first == page => true,
+            Some((_, true)) => false,
+            Some((first, false)) => {
+                if let Some(tail) = self.backing.get_mut(&first).and_then(|segment| segment.cut(page - first)) {
+                    self.backing.insert(page, tail);
+                }
+                true
+            }
+        }
+    }
+
+    /// Takes out the segments that start in `pages`.
+    pub(crate) fn take(&mut self, pages: Pages) -> Segments<'p, O> {
+        let firsts: Vec<u64> = self.backing.range(pages).map(|(page, _)| *page).collect();
+        firsts.into_iter().filter_map(|page| self.backing.remove_entry(&page)).collect()
+    }
+
+    pub(crate) fn put(&mut self, segments: Segments<'p, O>) {
+        self.backing.extend(segments);
+    }
+}

@@ -1,0 +1,150 @@
+//! The move itself: take room, start the copy, switch the object over, leave a ghost.
+
+use alloc::vec::Vec;
+
+use pgmap_alloc::PgmapOps;
+
+use crate::error::{CopyError, Failure};
+use crate::fill::{Ask, Short};
+use crate::job::Shut;
+use crate::manager::{Manager, Step};
+use crate::mover::Mover;
+use crate::object::Object;
+use crate::piece::{Piece, Ticket};
+use crate::place::{Flags, MemoryType, Place};
+use crate::segment::{Ghost, Pages, Segments};
+
+impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
+    /// What an ask is charged for, if it could be met with everybody else out of the way.
+    pub(crate) fn possible(&self, ask: &Ask<'_>) -> Result<u64, Failure> {
+        let memory = ask.place.memory;
+        let resources = &self.memories[memory.index()];
+        if resources.gone || !resources.could_hold(ask.place, ask.pages()) {
+            return Err(Failure::NoSpace);
+        }
+        let cost = resources.cost(ask).ok_or(Failure::NoSpace)?;
+        let limit = self.accounts.usage(self.objects[ask.key].owner, memory).shares.max;
+        if cost <= limit { Ok(cost) } else { Err(Failure::OverLimit) }
+    }
+
+    /// Charges the object's owner, then takes the room, without disturbing anyone; or says by how many pages it failed.
+    pub(crate) fn try_allocate(&mut self, ask: &Ask<'_>) -> Result<Segments<'p, O>, (Failure, u64)> {
+        let memory = ask.place.memory;
+        let owner = self.objects[ask.key].owner;
+        let index = memory.index();
+        let cost = self.possible(ask).map_err(|why| (why, ask.pages()))?;
+        if self.injected(Step::Charge) {
+            return Err((Failure::OverLimit, cost));
+        }
+        self.accounts.try_charge(owner, memory, cost).map_err(|over| (Failure::OverLimit, over))?;
+        let taken = match self.injected(Step::Allocate) {
+            true => Err(Short(cost)),
+            false => self.memories[index].allocate(memory, ask),
+        };
+        taken.map_err(|Short(missing)| {
+            self.accounts.uncharge(owner, memory, cost);
+            (Failure::NoSpace, missing)
+        })
+    }
+
+    /// Moves the pages of `runs` into `new`, which covers them exactly. After a failure the object stands where it stood.
+    pub(crate) fn relocate(&mut self, key: usize, runs: &[Pages], new: Segments<'p, O>, shut: Shut) -> Result<(), Failure> {
+        let started = match self.start_copy(key, &new) {
+            Ok(ticket) => Ok(ticket),
+            Err(CopyError::Via(stop)) => self.bounce(key, runs, stop, &new, shut),
+            Err(why) => Err(Failure::Copy(why)),
+        };
+        match started {
+            Ok(ticket) => {
+                self.switch(key, runs, new, ticket);
+                Ok(())
+            }
+            Err(why) => {
+                self.release(self.objects[key].owner, new);
+                Err(why)
+            }
+        }
+    }
+
+    /// Takes the object to `stop` first, then starts the copy from there to `new`. If that fails, takes it back.
+    fn bounce(
+        &mut self,
+        key: usize,
+        runs: &[Pages],
+        stop: MemoryType,
+        new: &Segments<'p, O>,
+        shut: Shut,
+    ) -> Result<Option<Ticket>, Failure> {
+        if self.memories.get(stop.index()).is_none_or(|memory| memory.gone) {
+            return Err(Failure::Copy(CopyError::Via(stop)));
+        }
+        let away = self.objects[key].runs_outside(stop, runs);
+        let place = Place::new(stop).with(Flags::TEMPORARY);
+        let ask = Ask { key, place: &place, runs: &away, largest: self.objects[key].largest };
+        let halfway = self.allocate_evicting(&ask, shut)?;
+        match self.start_copy(key, &halfway) {
+            Ok(ticket) => self.switch(key, &away, halfway, ticket),
+            Err(why) => {
+                self.release(self.objects[key].owner, halfway);
+                return Err(Failure::Copy(why));
+            }
+        }
+        self.counters.bounced += 1;
+        self.start_copy(key, new).map_err(|why| {
+            self.undo_newest(key);
+            Failure::Copy(why)
+        })
+    }
+
+    /// Starts copying from where the object stands into `new`; no ticket if none of those pages stands anywhere.
+    fn start_copy(&mut self, key: usize, new: &Segments<'p, O>) -> Result<Option<Ticket>, CopyError> {
+        let (from, to) = pieces_to_copy(&self.objects[key], new);
+        if from.is_empty() {
+            return Ok(None);
+        }
+        if self.injected(Step::Copy) {
+            return Err(CopyError::Failed);
+        }
+        let pages: u64 = from.iter().map(|piece| piece.pages).sum();
+        let ticket = self.mover.copy(&from, &to, self.bytes(pages))?;
+        self.last_ticket = ticket;
+        self.counters.copies += 1;
+        self.counters.pages_copied += pages;
+        self.counters.pieces_copied += from.len() as u64;
+        Ok(Some(ticket))
+    }
+
+    /// From now on the object stands in `new`; where it stood becomes a ghost until `ticket`.
+    fn switch(&mut self, key: usize, runs: &[Pages], new: Segments<'p, O>, ticket: Option<Ticket>) {
+        let object = &mut self.objects[key];
+        let mut old = Segments::new();
+        for run in runs {
+            old.extend(object.take(run.clone()));
+        }
+        object.put(new);
+        let owner = object.owner;
+        match ticket {
+            Some(ticket) => {
+                object.moved_at = Some(ticket);
+                self.leave_ghost(Ghost { home: Some(key), owner, ticket, moved: runs.to_vec(), old });
+            }
+            None => self.release(owner, old),
+        }
+        self.relist(key, true);
+    }
+}
+
+/// What to copy: the parts of each new segment whose pages stand somewhere, cut where either side is cut.
+fn pieces_to_copy<O: PgmapOps<Data = usize>>(object: &Object<'_, O>, new: &Segments<'_, O>) -> (Vec<Piece>, Vec<Piece>) {
+    let (mut from, mut to) = (Vec::new(), Vec::new());
+    for (page, target) in new {
+        let end = page + target.piece.pages;
+        for (first, source) in object.segments_in(*page..end) {
+            let start = first.max(*page);
+            let pages = end.min(first + source.piece.pages) - start;
+            from.push(Piece { first: source.piece.first + (start - first), pages, ..source.piece });
+            to.push(Piece { first: target.piece.first + (start - page), pages, ..target.piece });
+        }
+    }
+    (from, to)
+}

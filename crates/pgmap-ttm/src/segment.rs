@@ -1,0 +1,86 @@
+//! Segments: what the pages of objects and ghosts stand in.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use pgmap_alloc::{Folio, PgmapOps};
+
+use crate::bo::Owner;
+use crate::piece::{Piece, Ticket};
+use crate::place::{MemoryType, Place};
+
+/// A run of an object's pages.
+pub(crate) type Pages = Range<u64>;
+
+/// Segments, each with the object's page that it starts at.
+pub(crate) type Segments<'p, O> = Vec<(u64, Segment<'p, O>)>;
+
+/// Consecutive pages of an object that stand in consecutive pages of one memory type.
+pub(crate) struct Segment<'p, O: PgmapOps<Data = usize>> {
+    pub(crate) piece: Piece,
+    pub(crate) temporary: bool,
+    pub(crate) folio: Option<Folio<'p, O, 8>>,
+}
+
+impl<O: PgmapOps<Data = usize>> Segment<'_, O> {
+    /// The pages that it takes, which are more than it holds where one folio covers a contiguous object.
+    pub(crate) fn cost(&self) -> u64 {
+        self.folio.as_ref().map_or(self.piece.pages, |folio| folio.order().pages())
+    }
+
+    /// Whether it may stay where it is for an object that belongs at `place`.
+    pub(crate) fn suits(&self, place: &Place) -> bool {
+        let Piece { memory, first, pages } = self.piece;
+        !self.temporary && memory == place.memory && place.window.contains(first, pages)
+    }
+
+    pub(crate) fn is_folio(&self) -> bool {
+        self.folio.is_some()
+    }
+
+    /// Whether someone else holds a reference to its folio: then its pages are in use and must not move.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.folio.as_ref().is_some_and(|folio| folio.refs() > 1)
+    }
+
+    /// Cuts host pages in two and returns the second part; a folio stays whole.
+    pub(crate) fn cut(&mut self, pages: u64) -> Option<Self> {
+        let Piece { memory, first, pages: all } = self.piece;
+        if self.is_folio() || pages == 0 || pages >= all {
+            return None;
+        }
+        self.piece.pages = pages;
+        let piece = Piece { memory, first: first + pages, pages: all - pages };
+        Some(Segment { piece, temporary: self.temporary, folio: None })
+    }
+}
+
+/// What an object left behind, until the copy out of it has signalled.
+pub(crate) struct Ghost<'p, O: PgmapOps<Data = usize>> {
+    /// The object that goes back to `old` if the copy failed; none if nobody wants it back.
+    pub(crate) home: Option<usize>,
+    pub(crate) owner: Owner,
+    pub(crate) ticket: Ticket,
+    /// The object's pages that moved.
+    pub(crate) moved: Vec<Pages>,
+    /// Where they stood.
+    pub(crate) old: Segments<'p, O>,
+}
+
+impl<O: PgmapOps<Data = usize>> Ghost<'_, O> {
+    pub(crate) fn pages_in(&self, memory: MemoryType) -> u64 {
+        self.old.iter().filter(|(_, s)| s.piece.memory == memory).map(|(_, s)| s.cost()).sum()
+    }
+}
+
+/// Joins runs that touch; they come in order.
+pub(crate) fn merge(runs: impl Iterator<Item = Pages>) -> Vec<Pages> {
+    let mut merged: Vec<Pages> = Vec::new();
+    for run in runs {
+        match merged.last_mut() {
+            Some(last) if last.end == run.start => last.end = run.end,
+            _ => merged.push(run),
+        }
+    }
+    merged
+}

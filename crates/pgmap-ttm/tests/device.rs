@@ -1,0 +1,235 @@
+//! Faults, carve-outs, hot-unplug, and what is refused at the door.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use pgmap_alloc::{AllocError, Order, Params, Pgmap, Phys, PhysRange};
+use pgmap_ttm::*;
+use support::*;
+
+#[test]
+fn fault_brings_one_folio_of_the_order_asked_for() {
+    let pgmap = pgmap(64);
+    let mut r = rig(&pgmap, 128);
+    let bo = r.in_host(50, 1);
+    let vram = Place::new(r.vram);
+    assert_eq!(r.m.fault(bo, 21, &vram, order(3), order(0)), Ok(Faulted { first: 16, order: Some(order(3)) }));
+    assert_eq!(r.m.fault(bo, 21, &vram, order(3), order(0)), Ok(Faulted { first: 21, order: None }));
+    let there: Vec<_> = r.m.pieces(bo).unwrap().filter(|(_, p)| p.memory == r.vram).collect();
+    assert_eq!((there.len(), there[0].0, there[0].1.pages), (1, 16, 8));
+    assert_eq!(r.home(bo), None, "the rest has stayed");
+    check(&mut r.m, bo, 1);
+    // Order 4 around page 24 would hold pages that are there already, order 2 around the last would reach beyond the end.
+    assert_eq!(r.m.fault(bo, 24, &vram, order(4), order(0)), Ok(Faulted { first: 24, order: Some(order(3)) }));
+    assert_eq!(r.m.fault(bo, 49, &vram, order(2), order(0)), Ok(Faulted { first: 48, order: Some(order(1)) }));
+    check(&mut r.m, bo, 1);
+    assert_eq!(r.m.memory_usage(r.host).unwrap().used, 50 - 18, "what came has left the host");
+    r.m.validate(bo, &r.to_vram()).unwrap();
+    assert_eq!(r.home(bo), Some(r.vram));
+    check(&mut r.m, bo, 1);
+    r.m.evict(bo).unwrap();
+    check(&mut r.m, bo, 1);
+    r.finish(&[bo]);
+}
+
+#[test]
+fn fault_goes_down_to_the_floor_before_it_pushes_anyone_out() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    let old = r.m.create(r.params(13)).unwrap();
+    r.m.validate(old, &r.to_vram()).unwrap();
+    fill(&mut r.m, old, 1);
+    let bo = r.in_host(32, 2);
+    let vram = Place::new(r.vram);
+    let small = r.m.fault(bo, 0, &vram, order(3), order(0)).unwrap();
+    assert!(small.order.unwrap() < order(3) && r.home(old) == Some(r.vram));
+    assert_eq!(r.m.fault(bo, 8, &vram, order(3), order(3)), Ok(Faulted { first: 8, order: Some(order(3)) }));
+    assert_eq!(r.home(old), Some(r.host));
+    check(&mut r.m, old, 1);
+    check(&mut r.m, bo, 2);
+    r.finish(&[old, bo]);
+}
+
+#[test]
+fn fault_of_a_page_that_stands_nowhere_copies_nothing() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    let bo = r.m.create(r.params(40)).unwrap();
+    r.m.fault(bo, 33, &Place::new(r.vram), order(2), order(0)).unwrap();
+    assert_eq!((r.m.info(bo).unwrap().resident, r.m.counters().copies), (4, 0));
+    fill(&mut r.m, bo, 1);
+    r.m.evict(bo).unwrap();
+    check_resident(&mut r.m, bo, 1);
+    assert_eq!(r.m.pin(bo), Err(PinError::NotResident));
+    r.finish(&[bo]);
+}
+
+#[test]
+fn fault_refuses_what_cannot_be() {
+    let (a, b) = (pgmap(16), pgmap(16));
+    let mut mover = HostMover::new(SHIFT, DELAY);
+    [16, 16].into_iter().for_each(|pages| mover.add(pages).unwrap());
+    let mut m: Man<'_> = Manager::new(mover, SHIFT);
+    let first = m.add(ResourceManager::device(&a)).unwrap();
+    let second = m.add(ResourceManager::device(&b)).unwrap();
+    let bo = m.create(ObjectParams::new(8)).unwrap();
+    m.validate(bo, &Place::new(first).into()).unwrap();
+    let to = Place::new(second);
+    assert_eq!(m.fault(bo, 8, &to, order(0), order(0)), Err(FaultError::OutOfRange { pages: 8 }));
+    assert_eq!(m.fault(bo, 0, &to, order(0), order(1)), Err(FaultError::FloorAboveOrder));
+    assert_eq!(m.fault(bo, 0, &to.within(3, 3), order(0), order(0)), Err(FaultError::EmptyWindow));
+    assert_eq!(m.fault(bo, 0, &to, order(2), order(0)), Err(FaultError::NoRun), "part of a folio cannot come alone");
+    assert_eq!(m.fault(bo, 0, &to, order(3), order(0)), Ok(Faulted { first: 0, order: Some(order(3)) }));
+    m.pin(bo).unwrap();
+    assert_eq!(m.fault(bo, 0, &Place::new(first), order(3), order(0)), Err(FaultError::Pinned));
+}
+
+#[test]
+fn carve_outs_hold_no_object() {
+    let pgmap = pgmap(64);
+    let mut r = rig(&pgmap, 128);
+    let window = |first, last| Window { first, last };
+    r.m.carve_out(r.vram, window(3, 21), 7).unwrap();
+    r.m.carve_out(r.vram, window(21, 24), 7).unwrap();
+    assert_eq!(r.m.memory_usage(r.vram).unwrap().carved, 21);
+    assert_eq!(r.m.holder(r.vram, 20), Ok(Holder::CarveOut(7)));
+    assert_eq!(r.m.holder(r.vram, 24), Ok(Holder::Idle));
+    assert_eq!(r.m.holder(r.vram, 64), Err(LookupError::OutOfRange { page: 64 }));
+    let bo = r.in_vram(43, 1);
+    assert!(r.m.pieces(bo).unwrap().all(|(_, p)| p.first + p.pages <= 3 || p.first >= 24));
+    assert_eq!(r.m.carve_out(r.vram, window(0, 2), 8), Err(CarveError::InUse { page: 0 }));
+    assert_eq!(r.m.carve_out(r.vram, window(60, 70), 8), Err(CarveError::InUse { page: 60 }));
+    assert_eq!(r.m.carve_out(r.vram, window(5, 5), 8), Err(CarveError::EmptyWindow));
+    assert_eq!(r.m.carve_out(r.host, window(0, 2), 8), Err(CarveError::NotDevice(r.host)));
+    assert_eq!(r.m.give_back(r.vram, 30), Err(CarveError::NotCarved));
+    r.m.give_back(r.vram, 10).unwrap();
+    assert_eq!(r.m.memory_usage(r.vram).unwrap().carved, 3, "its neighbour with the same tag stays");
+    r.m.give_back(r.vram, 22).unwrap();
+    r.m.evict(bo).unwrap();
+    r.m.wait_all();
+    assert_eq!(r.m.carve_out(r.vram, window(60, 70), 8), Err(CarveError::OutOfRange { page: 64 }));
+    assert_idle(&pgmap);
+    check(&mut r.m, bo, 1);
+    r.finish(&[bo]);
+}
+
+#[test]
+fn ranges_and_holes() {
+    // Alignment in offset space is alignment in physical space, so there is a hole between the ranges.
+    let ranges = [PhysRange { start: Phys(0), pages: 20 }, PhysRange { start: Phys(64 << SHIFT), pages: 12 }];
+    let pgmap = Pgmap::new(&Params::new(&ranges), ByObject).unwrap();
+    let mut r = rig(&pgmap, 64);
+    let spans: Vec<_> = pgmap.ranges().map(|range| (range.first.get(), range.first.get() + range.pages)).collect();
+    let usage = r.m.memory_usage(r.vram).unwrap();
+    assert_eq!((usage.pages, usage.end), (32, spans[1].1));
+    assert!(spans[0].1 < spans[1].0, "the test wants a hole");
+    let bo = r.in_vram(32, 1);
+    check(&mut r.m, bo, 1);
+    assert_eq!(r.m.validate(bo, &Place::new(r.vram).within(0, spans[1].0 + 11).into()), Err(ValidateError::TooLarge));
+    let run = Place::new(r.vram).with(Flags::CONTIGUOUS);
+    assert_eq!(r.m.validate(bo, &run.into()), Err(ValidateError::TooLarge), "no folio crosses a hole");
+    r.m.free(bo).unwrap();
+    let top = r.m.create(r.params(20)).unwrap();
+    r.m.validate(top, &Place::new(r.vram).with(Flags::TOP_DOWN).into()).unwrap();
+    let mut pages: Vec<u64> = r.m.pieces(top).unwrap().flat_map(|(_, p)| p.first..p.first + p.pages).collect();
+    pages.sort_unstable();
+    assert_eq!(pages, (0..16).chain(spans[1].1 - 4..spans[1].1).collect::<Vec<_>>());
+    fill(&mut r.m, top, 2);
+    // Carve-outs may cross from one range into the next, not into a hole.
+    r.m.evict(top).unwrap();
+    r.m.wait_all();
+    let hole = Window { first: 4, last: spans[1].1 };
+    assert_eq!(r.m.carve_out(r.vram, hole, 1), Err(CarveError::OutOfRange { page: spans[0].1 }));
+    assert_idle(&pgmap);
+    check(&mut r.m, top, 2);
+    r.finish(&[top]);
+}
+
+#[test]
+fn unplug_evicts_kills_and_drains() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    let objects: Vec<Bo> = (0..3).map(|seed| r.in_vram(5, seed)).collect();
+    r.m.carve_out(r.vram, Window { first: 15, last: 16 }, 1)
+        .or_else(|_| r.m.carve_out(r.vram, Window { first: 0, last: 1 }, 1))
+        .ok();
+    r.m.pin(objects[1]).unwrap();
+    assert_eq!(r.m.unplug(r.vram).err(), Some(UnplugError::Pinned(objects[1])));
+    assert_eq!(r.home(objects[0]), Some(r.vram));
+    r.m.unpin(objects[1]).unwrap();
+    assert_eq!(r.m.unplug(r.host).err(), Some(UnplugError::NotDevice(r.host)));
+    let drained = r.m.unplug(r.vram).unwrap().drain(|_| panic!("nothing of ours is in service"));
+    drained.teardown();
+    assert_eq!(pgmap.alloc_folio_with(Order::ZERO, 0).err(), Some(AllocError::Dying));
+    assert_eq!(r.m.unplug(r.vram).err(), Some(UnplugError::UnknownMemory(r.vram)));
+    for (seed, bo) in (0..).zip(&objects) {
+        assert_eq!(r.home(*bo), Some(r.host));
+        check(&mut r.m, *bo, seed);
+    }
+    let either = Placement::new(&[Place::new(r.vram), Place::new(r.host)]);
+    assert_eq!(r.m.validate(objects[0], &r.to_vram()), Err(ValidateError::NoSpace));
+    assert_eq!(r.m.validate(objects[0], &either), Ok(false));
+    assert_eq!(r.m.promote(u64::MAX), Ok(Promoted::default()));
+    r.finish(&objects);
+}
+
+#[test]
+fn unplug_that_cannot_finish_leaves_the_device_in_use() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 12);
+    let (a, b) = (r.in_vram(8, 1), r.in_vram(8, 2));
+    assert_eq!(r.m.unplug(r.vram).err(), Some(UnplugError::Evict(b, EvictError::NoSpace)));
+    assert_eq!((r.home(a), r.home(b)), (Some(r.host), Some(r.vram)));
+    r.m.validate(a, &r.to_vram()).unwrap();
+    let c = r.m.create(r.params(12)).unwrap();
+    r.m.free(b).unwrap();
+    r.m.wait_all();
+    r.m.mover_mut().spoil_next();
+    assert_eq!(r.m.unplug(r.vram).err(), Some(UnplugError::CopyFailed(a)));
+    assert_eq!(r.home(a), Some(r.vram));
+    check(&mut r.m, a, 1);
+    r.finish(&[a, c]);
+}
+
+#[test]
+fn nobody_moves_onto_a_device_that_is_being_unplugged() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 8);
+    let up = r.m.create(ObjectParams::new(8).evict_to(Place::new(r.vram))).unwrap();
+    r.m.validate(up, &r.to_host()).unwrap();
+    let down = r.in_vram(8, 1);
+    assert_eq!(r.m.unplug(r.vram).err(), Some(UnplugError::Evict(down, EvictError::NoSpace)));
+    assert_eq!((r.home(up), r.home(down)), (Some(r.host), Some(r.vram)));
+    check(&mut r.m, down, 1);
+    r.finish(&[up, down]);
+}
+
+#[test]
+fn bad_input_is_refused_and_changes_nothing() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    assert_eq!(r.m.create(ObjectParams::new(0)), Err(CreateError::NoPages));
+    assert_eq!(r.m.create(ObjectParams::new(u64::MAX)), Err(CreateError::TooLarge { largest: 256 }));
+    assert_eq!(r.m.add(ResourceManager::host(0)), Err(AddError::NoPages));
+    let bo = r.in_vram(4, 1);
+    r.m.free(bo).unwrap();
+    let again = r.in_vram(4, 2);
+    assert_eq!(again.key(), bo.key(), "the key is used again, the handle is not");
+    assert_eq!(r.m.free(bo), Err(FreeError::Stale));
+    assert_eq!(r.m.validate(bo, &r.to_vram()), Err(ValidateError::Stale));
+    assert_eq!(r.m.wait(bo), Err(WaitError::Stale));
+    assert_eq!(r.m.touch(bo), Err(Stale));
+    let mut m = Manager::<HostMover>::new(HostMover::new(SHIFT + 1, 0), SHIFT + 1);
+    let shifts = AddError::PageShift { pgmap: SHIFT, manager: SHIFT + 1 };
+    assert_eq!(m.add(ResourceManager::device(&pgmap)), Err(shifts));
+    for _ in 0..MemoryType::MAX {
+        m.add(ResourceManager::host(1)).unwrap();
+    }
+    assert_eq!(m.add(ResourceManager::host(1)), Err(AddError::TooMany));
+    let mut mover = HostMover::new(70, 0);
+    assert_eq!(mover.add(1), Err(AddError::OutOfMemory));
+    assert_eq!(HostMover::new(SHIFT, 0).add(u64::MAX), Err(AddError::OutOfMemory));
+    assert_eq!(mover.bytes(Piece { memory: r.vram, first: u64::MAX, pages: 2 }), None);
+    check(&mut r.m, again, 2);
+    r.finish(&[again]);
+}

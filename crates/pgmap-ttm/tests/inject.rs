@@ -1,0 +1,106 @@
+//! A failure injected at each step in turn: every object stays readable, and nothing leaks.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pgmap_ttm::*;
+use support::*;
+
+/// A story with everything in it; every verb may fail, and no byte may be wrong.
+fn story(r: &mut Rig<'_>) -> Vec<(Bo, u64)> {
+    let (vram, host, swap) = (r.vram, r.host, r.swap);
+    let mut objects: Vec<(Bo, u64)> = Vec::new();
+    for seed in 0..5 {
+        let bo = r.m.create(r.params(7).owner(Owner(seed as u32 % 2))).unwrap();
+        if r.m.validate(bo, &Placement::new(&[Place::new(vram), Place::new(host).fallback()])).is_ok() {
+            // A copy may still fail: what was written before it is what counts.
+            fill(&mut r.m, bo, seed);
+            objects.push((bo, seed));
+        } else {
+            r.m.free(bo).unwrap();
+        }
+        verify(r, &objects);
+    }
+    for (bo, _) in objects.clone() {
+        let _ = r.m.validate(bo, &r.to_vram());
+        verify(r, &objects);
+    }
+    let _ = r.m.swapout(host, swap, 8);
+    verify(r, &objects);
+    for (bo, _) in objects.clone() {
+        let _ = r.m.evict(bo);
+        let _ = r.m.fault(bo, 5, &Place::new(vram), order(2), order(0));
+        verify(r, &objects);
+        let _ = r.m.validate(bo, &Place::new(swap).into());
+        verify(r, &objects);
+    }
+    let _ = r.m.evict_pages(vram, 9);
+    let _ = r.m.promote(u64::MAX);
+    verify(r, &objects);
+    if let Some((bo, _)) = objects.pop() {
+        r.m.free(bo).unwrap();
+    }
+    verify(r, &objects);
+    objects
+}
+
+fn verify(r: &mut Rig<'_>, objects: &[(Bo, u64)]) {
+    r.m.audit().unwrap();
+    for (bo, seed) in objects {
+        check(&mut r.m, *bo, *seed);
+    }
+    r.m.audit().unwrap();
+}
+
+/// Runs the story with the `nth` step of this kind failing; says whether there was one.
+fn run(failing: Step, nth: u64) -> bool {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 24);
+    let (vram, host, swap) = (r.vram, r.host, r.swap);
+    // The way to the swap needs a stop, so that both legs get their turn.
+    r.m.mover_mut().detour(vram, swap, host);
+    let seen = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&seen);
+    r.m.set_fault_hook(move |step| step == failing && counter.fetch_add(1, Ordering::Relaxed) == nth);
+    let objects: Vec<Bo> = story(&mut r).into_iter().map(|(bo, _)| bo).collect();
+    let reached = seen.load(Ordering::Relaxed) > nth;
+    r.finish(&objects);
+    reached
+}
+
+fn every(failing: Step) {
+    let steps = (0..).take_while(|nth| run(failing, *nth)).count();
+    assert!(steps > 20, "the story has {steps} such steps");
+}
+
+#[test]
+fn req_57_every_charge_may_fail() {
+    every(Step::Charge);
+}
+
+#[test]
+fn req_57_every_allocation_may_fail() {
+    every(Step::Allocate);
+}
+
+#[test]
+fn req_57_every_copy_may_fail() {
+    every(Step::Copy);
+}
+
+#[test]
+fn req_57_every_fence_may_fail() {
+    every(Step::Fence);
+}
+
+#[test]
+fn req_57_all_fences_may_fail() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 24);
+    r.m.set_fault_hook(|step| step == Step::Fence);
+    let objects: Vec<Bo> = story(&mut r).into_iter().map(|(bo, _)| bo).collect();
+    r.finish(&objects);
+}

@@ -1,0 +1,155 @@
+//! Protected shares, limits, accounts, and coming back.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use pgmap_ttm::*;
+use support::*;
+
+const A: Owner = Owner(1);
+const B: Owner = Owner(2);
+
+fn owned(r: &mut Rig<'_>, owner: Owner, pages: u64, seed: u64) -> Result<Bo, ValidateError> {
+    let bo = r.m.create(r.params(pages).owner(owner)).unwrap();
+    match r.m.validate(bo, &r.to_vram()) {
+        Ok(_) => {
+            fill(&mut r.m, bo, seed);
+            Ok(bo)
+        }
+        Err(why) => {
+            r.m.free(bo).unwrap();
+            Err(why)
+        }
+    }
+}
+
+fn share(r: &mut Rig<'_>, owner: Owner, min: u64, low: u64, max: u64) {
+    r.m.set_shares(owner, r.vram, Shares { min, low, max }).unwrap();
+}
+
+#[test]
+fn req_56_min_is_never_taken() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    share(&mut r, A, 8, 8, u64::MAX);
+    let a: Vec<Bo> = (0..4).map(|seed| owned(&mut r, A, 4, seed).unwrap()).collect();
+    let b = owned(&mut r, B, 8, 9).unwrap();
+    assert_eq!(r.m.owner_usage(A, r.vram).pages, 8);
+    assert_eq!(owned(&mut r, B, 12, 10), Err(ValidateError::NoSpace), "what is left of A is sure");
+    assert_eq!(r.m.owner_usage(A, r.vram).pages, 8);
+    // B's own objects protect nobody from B, and A's own share does not stand in A's way.
+    let a2 = owned(&mut r, A, 16, 11).unwrap();
+    assert_eq!(r.home(a2), Some(r.vram));
+    for (seed, bo) in (0..).zip(&a) {
+        check(&mut r.m, *bo, seed);
+    }
+    r.finish(&[&a[..], &[b, a2]].concat());
+}
+
+#[test]
+fn req_56_low_is_taken_last() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    share(&mut r, A, 0, 8, u64::MAX);
+    let a: Vec<Bo> = (0..2).map(|seed| owned(&mut r, A, 4, seed).unwrap()).collect();
+    let b: Vec<Bo> = (0..2).map(|seed| owned(&mut r, B, 4, seed).unwrap()).collect();
+    let c = owned(&mut r, Owner(3), 8, 9).unwrap();
+    assert_eq!(r.m.owner_usage(A, r.vram).pages, 8, "A is older, but below its low share");
+    assert_eq!(r.m.owner_usage(B, r.vram).pages, 0);
+    r.m.pin(c).unwrap();
+    let d = owned(&mut r, Owner(4), 4, 10).unwrap();
+    assert_eq!(r.m.owner_usage(A, r.vram).pages, 4, "when nothing else is left, low gives way");
+    r.m.unpin(c).unwrap();
+    for (seed, bo) in (0..).zip(&a) {
+        check(&mut r.m, *bo, seed);
+    }
+    r.finish(&[&a[..], &b[..], &[c, d]].concat());
+}
+
+#[test]
+fn req_56_max_makes_the_owner_give_up_its_own() {
+    let pgmap = pgmap(32);
+    let mut r = rig(&pgmap, 64);
+    share(&mut r, A, 0, 0, 8);
+    let b = owned(&mut r, B, 4, 1).unwrap();
+    let a: Vec<Bo> = (0..3).map(|seed| owned(&mut r, A, 4, seed).unwrap()).collect();
+    assert_eq!((r.home(a[0]), r.home(a[1]), r.home(b)), (Some(r.host), Some(r.vram), Some(r.vram)));
+    assert_eq!(owned(&mut r, A, 12, 9), Err(ValidateError::OverLimit));
+    assert_eq!((r.home(a[1]), r.home(a[2])), (Some(r.vram), Some(r.vram)), "nobody goes in vain");
+    let usage = r.m.owner_usage(A, r.vram);
+    assert_eq!((usage.pages, usage.peak), (8, 8));
+    r.m.forget_owner(A);
+    let usage = r.m.owner_usage(A, r.vram);
+    assert_eq!((usage.pages, usage.shares), (8, Shares::default()), "what it has stays charged");
+    r.m.forget_owner(Owner(9));
+    let unordered = Shares { min: 3, low: 2, max: 4 };
+    assert_eq!(r.m.set_shares(A, r.vram, unordered), Err(SharesError::Unordered));
+    for (seed, bo) in (0..).zip(&a) {
+        check(&mut r.m, *bo, seed);
+    }
+    r.finish(&[&a[..], &[b]].concat());
+}
+
+#[test]
+fn req_56_what_was_pushed_out_comes_back() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    let old: Vec<Bo> = (0..4).map(|seed| r.in_vram(4, seed)).collect();
+    r.m.set_priority(old[0], Priority::High).unwrap();
+    let big = r.in_vram(16, 9);
+    assert!(old.iter().all(|bo| r.m.info(*bo).unwrap().pushed_out));
+    assert_eq!(r.m.promote(u64::MAX), Ok(Promoted::default()), "no room, and nobody is pushed out for it");
+    assert_eq!(r.home(big), Some(r.vram));
+    r.m.free(big).unwrap();
+    assert_eq!(r.m.promote(9), Ok(Promoted { objects: 2, pages: 8 }));
+    let homes: Vec<_> = old.iter().map(|bo| r.home(*bo)).collect();
+    assert_eq!(homes, [Some(r.vram), Some(r.host), Some(r.host), Some(r.vram)], "high priority first, then who left last");
+    assert_eq!(r.m.promote(u64::MAX), Ok(Promoted { objects: 2, pages: 8 }));
+    assert_eq!(r.m.promote(u64::MAX), Ok(Promoted::default()));
+    for (seed, bo) in (0..).zip(&old) {
+        check(&mut r.m, *bo, seed);
+    }
+    r.finish(&old);
+}
+
+#[test]
+fn req_56_only_a_better_place_is_worth_coming_back_to() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    let bo = r.in_host(8, 1);
+    r.m.swapout(r.host, r.swap, 1).unwrap();
+    let vram_or_host = Placement::new(&[Place::new(r.vram), Place::new(r.host)]);
+    let second = r.m.create(r.params(16)).unwrap();
+    r.m.validate(second, &vram_or_host).unwrap();
+    fill(&mut r.m, second, 2);
+    r.m.evict(second).unwrap();
+    r.m.wait_all();
+    let blocker = r.in_vram(1, 3);
+    // second stands in its second best place, and the best has no room: it stays. bo has room where it was.
+    assert_eq!(r.m.promote(u64::MAX), Ok(Promoted { objects: 1, pages: 8 }));
+    assert_eq!((r.home(bo), r.home(second)), (Some(r.host), Some(r.host)));
+    r.m.free(blocker).unwrap();
+    assert_eq!(r.m.promote(u64::MAX), Ok(Promoted { objects: 1, pages: 16 }));
+    assert_eq!(r.home(second), Some(r.vram));
+    // Validated elsewhere since: nothing to come back to.
+    r.m.evict(second).unwrap();
+    r.m.validate(second, &r.to_host()).unwrap();
+    assert_eq!(r.m.promote(u64::MAX), Ok(Promoted::default()));
+    check(&mut r.m, bo, 1);
+    check(&mut r.m, second, 2);
+    r.finish(&[bo, second]);
+}
+
+#[test]
+fn req_56_refused_promotion_is_tried_again() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    let bo = r.in_vram(8, 1);
+    r.m.evict(bo).unwrap();
+    r.m.mover_mut().refuse_next();
+    assert_eq!(r.m.promote(u64::MAX), Err(CopyError::Failed));
+    assert_eq!(r.home(bo), Some(r.host));
+    assert_eq!(r.m.promote(u64::MAX), Ok(Promoted { objects: 1, pages: 8 }));
+    check(&mut r.m, bo, 1);
+    r.finish(&[bo]);
+}
