@@ -31,6 +31,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 // The table may now be listed too high; the next search that comes by puts that right.
                 return true;
             }
+            if place.order > 6 {
+                self.keep_if_whole(place.level, place.table);
+            }
         }
         (place.level + 1..=self.shape.top).any(|level| {
             let (table, entry) = self.shape.entry(run.start(), level);
