@@ -203,11 +203,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         false
     }
 
-    /// The order of the largest run that the tables can name.
-    pub(super) fn largest_entry(&self) -> Order {
-        Order::clamped((self.shape.top + 1) * Self::RADIX - 1)
-    }
-
     /// Why there was nothing: too few idle pages, or none of them side by side.
     #[cold]
     pub(super) fn explain(&self, params: &ExtentParams) -> AllocExtentError {

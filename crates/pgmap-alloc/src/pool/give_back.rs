@@ -1,6 +1,7 @@
 //! Giving a run back, and merging what has become whole.
 
 use super::GenPool;
+use super::notes::Contents;
 use super::shape::{LEVELS, Place};
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
@@ -75,7 +76,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         })
     }
 
-    /// Makes an owned run idle that was not used, or whose notes have been written (`clear`).
+    /// Makes an owned run idle; what it holds is not known.
+    #[inline]
+    pub(crate) fn give_back(&self, run: Run) -> Result<(), FreeError> {
+        self.mark(run, Contents::Dirty);
+        self.put_back(run)
+    }
+
+    /// Makes an owned run idle that was not used, or whose notes have been written (`notes`).
     ///
     /// Lock-free; O(levels). Merging, if it comes to that, claims one table per level.
     #[inline]

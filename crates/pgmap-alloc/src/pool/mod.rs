@@ -21,7 +21,7 @@
 //! | contiguous pages of any number, by any fit | `extents`, `fit` |
 //! | many runs in one call | `bulk` |
 //! | two phases: reserve, commit | `reserve`, `held` |
-//! | which idle pages are cleared | `clear` |
+//! | which idle pages are cleared | `notes`, `clear` |
 //! | idle pages in order of offset | `walk` |
 //! | add and take away ranges | `hotplug` |
 //! | coming before or after every owner of some pages | `meeting` |
@@ -38,20 +38,21 @@ mod ranges;
 mod params;
 pub mod fit;
 mod motion;
-mod meeting;
-mod prove;
-mod listing;
 mod held;
+mod notes;
+mod meeting;
+mod listing;
 mod walk;
-mod clear;
 mod give_back;
+mod prove;
 mod search;
 mod fixed;
+mod local;
 mod extents;
 mod bulk;
 mod reserve;
+mod clear;
 mod hotplug;
-mod local;
 mod audit;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
@@ -64,8 +65,7 @@ use crate::table::Table;
 
 pub(crate) use audit::Fault;
 pub use bulk::ScatterParams;
-use clear::Clear;
-pub use clear::{Contents, DirtyRun, DirtyRuns, Wish};
+pub use clear::{DirtyRun, DirtyRuns, Wish};
 pub use extents::{ExtentParams, Mode};
 use give_back::Spares;
 use held::Held;
@@ -74,6 +74,8 @@ use local::Handles;
 pub(crate) use local::Local;
 pub use local::{LocalPool, Taken};
 use motion::Motion;
+use notes::Clear;
+pub use notes::Contents;
 use params::Layout;
 pub use params::{ClearState, Params, PoolNeeds};
 pub use ranges::{PlacedRange, RangeSlot};
@@ -244,6 +246,11 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     pub(crate) fn check_inside(&self, run: Run) -> Result<(), Outside> {
         let range = self.ranges.of(run.start()).ok_or(Outside::OutOfRange)?;
         if run.end() > range.end() { Err(Outside::CrossesRange) } else { Ok(()) }
+    }
+
+    /// The order of the largest run that the tables can name.
+    pub(super) fn largest_entry(&self) -> Order {
+        Order::clamped((self.shape.top + 1) * Self::RADIX - 1)
     }
 
     /// The range at `offset`, or the next one after it.
