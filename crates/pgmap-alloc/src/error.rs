@@ -184,6 +184,44 @@ errors! {
 }
 
 errors! {
+    /// Why an owner was not charged, or not uncharged.
+    ChargeError {
+        /// There is no such owner.
+        UnknownOwner { owner: u32 } => "there is no owner {owner}",
+        /// The owner would have more than he may.
+        OverLimit { owner: u32, has: u64, max: u64 } => "owner {owner} has {has} pages and may have {max}",
+        /// The owner has not paid for so many.
+        NotCharged { owner: u32, has: u64 } => "owner {owner} has only {has} pages",
+        /// Limits that contradict each other.
+        LimitsCross { min: u64, low: u64, max: u64 } => "min {min}, low {low} and max {max} are not in rising order",
+    }
+}
+
+errors! {
+    /// Why a pool with an account allocated nothing.
+    AccountedError {
+        /// The owner was not charged.
+        Owner { error: ChargeError } => "{error}",
+        /// What is left is for critical users.
+        Watermark { idle: u64, watermark: u64 } => "the last {watermark} pages are for critical users, {idle} are idle",
+        /// Enough pages are idle, but no run is large enough.
+        Fragmented { idle: u64 } => "{idle} pages are idle, but scattered",
+        /// The pool refused.
+        Pool { error: AllocError } => "{error}",
+    }
+}
+
+errors! {
+    /// Why a run was not given back to a pool with an account.
+    ReturnError {
+        /// The owner has not paid for it.
+        Owner { error: ChargeError } => "{error}",
+        /// The pool refused.
+        Refused { error: FreeError } => "{error}",
+    }
+}
+
+errors! {
     /// Why a run at a given offset was not taken.
     RequestError {
         /// The offset is no multiple of the folio's length.

@@ -66,7 +66,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    fn from(&self) -> Side {
+    pub(super) fn from(&self) -> Side {
         if let Mode::TopDown(_) = self { Side::Top } else { Side::Bottom }
     }
 }

@@ -23,6 +23,8 @@
 //! | two phases: reserve, commit | `reserve`, `held` |
 //! | which idle pages are cleared | `notes`, `clear` |
 //! | idle pages in order of offset | `walk` |
+//! | windows as sub-pools | `partition` |
+//! | what to evict to make room | `scan` |
 //! | add and take away ranges | `hotplug` |
 //! | coming before or after every owner of some pages | `meeting` |
 //! | is all this consistent? | `audit` |
@@ -49,6 +51,8 @@ mod search;
 mod fixed;
 mod local;
 mod extents;
+mod partition;
+mod scan;
 mod bulk;
 mod reserve;
 mod clear;
@@ -78,6 +82,7 @@ use notes::Clear;
 pub use notes::Contents;
 use params::Layout;
 pub use params::{ClearState, Params, PoolNeeds};
+pub use partition::Partition;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
 pub use reserve::{HeldRun, Reservation};
