@@ -530,3 +530,5 @@ pub(crate) enum Notes {
     /// Some are, some are not.
     Some,
 }
+#[cfg(all(test, not(loom)))]
+mod tests;
