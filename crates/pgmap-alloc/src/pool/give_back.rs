@@ -4,10 +4,10 @@ use super::GenPool;
 use super::shape::{LEVELS, Place};
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
-use crate::sync::{AtomicU64, Ordering, caller_slot};
+use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
 
 /// Lines among which concurrent callers are spread.
-const SLOTS: usize = 8;
+const SLOTS: usize = in_models(1, 8);
 
 /// Tables that are wholly idle and not merged yet: per caller slot and level at most one, so that merging them all is bounded.
 ///

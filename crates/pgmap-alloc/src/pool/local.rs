@@ -14,7 +14,7 @@ use super::GenPool;
 use crate::error::AllocError;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, in_models};
 
 /// Orders with a stack.
 const ORDERS: usize = 19;
@@ -25,7 +25,7 @@ const KEEP: [u8; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 
 /// How many pages are fetched at once: not all that fit, so that a free right after finds room.
 const FETCH: u32 = 24;
 /// How many handles a pool can have at a time.
-const HANDLES: usize = 64;
+const HANDLES: usize = in_models(2, 64);
 /// Groups of orders that work in a table of their own: single pages, small runs, large runs.
 const GROUPS: usize = 3;
 

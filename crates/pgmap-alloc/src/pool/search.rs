@@ -5,14 +5,14 @@ use super::shape::Place;
 use crate::error::AllocError;
 use crate::offset::Run;
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering, caller_slot, relax};
+use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, relax};
 use crate::table::Miss;
 
 /// How often a refusal is tried to be proved before the caller is told that the pool is too busy for a proof.
 pub(super) const TRIES: u32 = 64;
 
 /// Lines among which concurrent callers are spread.
-const SLOTS: usize = 8;
+const SLOTS: usize = in_models(1, 8);
 
 /// Where each caller found a run of each order last: looked at before the lists.
 ///
