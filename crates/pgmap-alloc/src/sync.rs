@@ -34,6 +34,15 @@ pub(crate) fn order_after_write() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
+/// Orders all that stands before it against all that follows, plain relaxed reads too: for cold paths that judge what a hot one
+/// has read.
+pub(crate) fn full_fence() {
+    #[cfg(not(loom))]
+    core::sync::atomic::fence(Ordering::SeqCst);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+}
+
 /// Gives way for a moment to whoever is being waited for.
 #[inline]
 pub(crate) fn relax() {

@@ -409,3 +409,6 @@ impl<const WORDS: usize> Table<WORDS> {
         crate::sync::order_after_write();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -5,10 +5,11 @@
 
 mod support;
 
-use std::sync::{Barrier, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex, OnceLock};
 use std::thread;
 
-use pgmap_alloc::{AfterFree, Lookup, Pgmap, Put, RequestError};
+use pgmap_alloc::{AfterFree, DriverData, Lookup, Params, Pgmap, PgmapOps, Put, RequestError};
 use support::{Lent, at, leaked, order, partition, pgmap, range};
 
 #[test]
@@ -127,11 +128,50 @@ fn req_10_a_request_touches_as_much_at_every_order() {
     }
 }
 
+/// Driver data that looks at its folio at the moment at which it is stored.
+#[derive(Clone, Copy, Default)]
+struct Looking(u64);
+
+static LOOKED_AT: OnceLock<Pgmap<'static, Looker>> = OnceLock::new();
+static LOOKS: AtomicU64 = AtomicU64::new(0);
+
+struct Looker;
+
+impl PgmapOps for Looker {
+    type Data = Looking;
+}
+
+impl DriverData for Looking {
+    fn to_bits(self) -> u64 {
+        if let Some(pgmap) = LOOKED_AT.get() {
+            LOOKS.fetch_add(1, Ordering::Relaxed);
+            assert!(pgmap.try_get(at(0)).is_none(), "found before its data was stored, or after its last put");
+            assert!(pgmap.is_idle(at(0)));
+            assert_eq!(pgmap.request_folio_raw(at(0), order(0), Looking(0)), Err(RequestError::Busy));
+        }
+        self.0
+    }
+
+    fn from_bits(bits: u64) -> Looking {
+        Looking(bits)
+    }
+}
+
+#[test]
+fn req_11_nobody_finds_a_folio_before_its_data_is_set() {
+    let pgmap = LOOKED_AT.get_or_init(|| Pgmap::new(&Params::new(&[range(0, 64)]), Looker).unwrap());
+    for o in 0..=6 {
+        let folio = pgmap.request_folio_with(at(0), order(o), Looking(7)).unwrap();
+        assert_eq!((folio.data().0, folio.refs()), (7, 1));
+    }
+    assert!(LOOKS.load(Ordering::Relaxed) >= 7, "data is stored for every folio");
+}
+
 /// Who finds a folio finds it complete: its order, its data, its one reference.
 #[test]
 fn req_11_the_reference_is_visible_last() {
     let pgmap = pgmap(&[range(0, 64)]);
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             for round in 1..20_000u64 {
@@ -140,11 +180,11 @@ fn req_11_the_reference_is_visible_last() {
                     drop(folio);
                 }
             }
-            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            done.store(true, Ordering::Relaxed);
         });
         scope.spawn(|| {
             let mut last = 0;
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 if let Some(folio) = pgmap.try_get(at(0)) {
                     let data = folio.data();
                     assert_eq!(data & 0xFF, u64::from(folio.order().get()), "found before it was complete");

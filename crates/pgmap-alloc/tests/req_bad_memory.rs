@@ -1,5 +1,6 @@
 //! Bad memory, one thread at a time: requirements 38 and 39. The races are in `races.rs`.
 
+#![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

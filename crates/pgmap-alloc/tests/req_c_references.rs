@@ -97,7 +97,7 @@ fn req_17_a_reference_that_was_taken_keeps_the_folio() {
             for period in 1..30_000u64 {
                 // 16 pages in ever another shape: what a probe has seen is soon a tail or the head of another folio.
                 let o = (period % 5) as u32;
-                let start = at(period * 7 % 16 >> o << o);
+                let start = at(((period * 7 % 16) >> o) << o);
                 while let Err(error) = pgmap.request_folio_with(start, order(o), period).map(drop) {
                     assert!(matches!(error, RequestError::Busy | RequestError::Contended), "{error}");
                     thread::yield_now();
@@ -233,7 +233,7 @@ fn req_20_the_pgmap_is_pinned_while_folio_free_runs() {
         .set(Box::new(move |freed| {
             match pgmap.kill().poll_drain() {
                 Drain::Waiting(_, holdout) => {
-                    assert_eq!((holdout.offset, holdout.order, holdout.refs), (freed.offset, freed.order, 0))
+                    assert_eq!((holdout.offset, holdout.order, holdout.refs), (freed.offset, freed.order, 0));
                 }
                 Drain::Done(_) => panic!("drained while folio_free runs"),
             }
@@ -294,6 +294,8 @@ fn req_21_no_stale_order_or_owner_survives_the_last_put() {
                 assert_eq!((next.order(), next.data(), next.refs()), (order(0), 0, 1));
             }
         }
+        // And the last one leaves nothing for whoever comes after.
+        drop(pgmap.request_folio_with(at(512), order(9), u64::MAX).unwrap());
     }
     assert_eq!((lent.words_in_use(), lent.cells_in_use()), (vec![], vec![]));
 }

@@ -1,5 +1,6 @@
 //! The folio service, one thread at a time: requirements 22, 23, 25 and 30 to 37. The races are in `races.rs`.
 
+#![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -117,7 +117,7 @@ fn carve_outs_hold_no_object() {
 fn ranges_and_holes() {
     // Alignment in offset space is alignment in physical space, so there is a hole between the ranges.
     let ranges = [PhysRange { start: Phys(0), pages: 20 }, PhysRange { start: Phys(64 << SHIFT), pages: 12 }];
-    let pgmap = Pgmap::new(&Params::new(&ranges), ByObject).unwrap();
+    let pgmap = Pgmap::new(&Params { page_shift: SHIFT, ..Params::new(&ranges) }, ByObject).unwrap();
     let mut r = rig(&pgmap, 64);
     let spans: Vec<_> = pgmap.ranges().map(|range| (range.first.get(), range.first.get() + range.pages)).collect();
     let usage = r.m.memory_usage(r.vram).unwrap();

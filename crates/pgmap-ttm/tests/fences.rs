@@ -3,8 +3,8 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use pgmap_ttm::*;
 use support::*;
@@ -51,9 +51,17 @@ fn req_55_many_leave_before_the_first_is_waited_for() {
     let piece = r.in_vram(8, 9);
     r.m.touch(old[0]).unwrap();
     let new = r.m.create(r.params(24)).unwrap();
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let recorder = Arc::clone(&steps);
+    r.m.set_fault_hook(move |step| {
+        recorder.lock().unwrap().push(step);
+        false
+    });
     r.m.validate(new, &r.to_vram()).unwrap();
-    let counters = r.m.counters();
-    assert_eq!((counters.evicted, counters.waits), (3, 3));
+    r.m.clear_fault_hook();
+    let copies_and_fences: Vec<Step> =
+        steps.lock().unwrap().iter().copied().filter(|step| matches!(step, Step::Copy | Step::Fence)).collect();
+    assert_eq!(copies_and_fences, [Step::Copy, Step::Copy, Step::Copy, Step::Fence, Step::Fence, Step::Fence]);
     assert_eq!(r.home(old[0]), Some(r.vram));
     r.finish(&[old[0], old[1], old[2], piece, new]);
 }
@@ -259,5 +267,5 @@ fn a_manager_can_be_put_behind_one_lock() {
     fn shareable<T: Send + Sync>() {}
     fn movable<T: Send>() {}
     movable::<Man<'static>>();
-    shareable::<std::sync::Mutex<Man<'static>>>();
+    shareable::<Mutex<Man<'static>>>();
 }

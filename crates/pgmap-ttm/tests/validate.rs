@@ -190,6 +190,29 @@ fn req_52_contiguous_is_one_run_and_moves_what_is_not() {
 }
 
 #[test]
+fn req_52_contiguous_holds_for_host_pages_too() {
+    let pgmap = pgmap(64);
+    let mut r = rig(&pgmap, 16);
+    let blocks: Vec<Bo> = (0..4).map(|seed| r.in_host(4, seed)).collect();
+    for i in [0, 2, 3] {
+        r.m.free(blocks[i]).unwrap();
+    }
+    let (scattered, whole) = (r.in_host(6, 8), r.m.create(r.params(6)).unwrap());
+    assert_eq!(r.m.pieces(scattered).unwrap().count(), 2, "first fit");
+    let run: Placement = Place::new(r.host).with(Flags::CONTIGUOUS).into();
+    r.m.pin(blocks[1]).unwrap();
+    r.m.validate(whole, &run).unwrap();
+    assert_eq!(r.m.pieces(whole).unwrap().map(|(_, piece)| piece.first).collect::<Vec<_>>(), [10]);
+    r.m.validate(whole, &Placement::nowhere()).unwrap();
+    r.m.validate(scattered, &Placement::nowhere()).unwrap();
+    r.m.validate(whole, &run).unwrap();
+    let pieces: Vec<_> = r.m.pieces(whole).unwrap().map(|(_, piece)| (piece.first, piece.pages)).collect();
+    assert_eq!(pieces, [(8, 6)], "four pages before it are free, and too few");
+    r.m.unpin(blocks[1]).unwrap();
+    r.finish(&[scattered, whole, blocks[1]]);
+}
+
+#[test]
 fn req_52_window_is_exclusive_at_the_top() {
     let pgmap = pgmap(64);
     let mut r = rig(&pgmap, 64);

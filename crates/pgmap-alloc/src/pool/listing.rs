@@ -17,6 +17,7 @@
 //!   whole table.
 
 use super::GenPool;
+use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, order_after_write};
 use crate::table::Table;
 
@@ -61,6 +62,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return Some((table, class));
             }
         }
+    }
+
+    /// The lowest order from `order` on at which a table may be listed; beyond every order if none is.
+    pub(super) fn lowest_listed(&self, order: Order) -> u32 {
+        // A table that is wholly idle is listed one order lower than it could be.
+        self.summary.next(order.get()).filter(|class| class + 1 < Self::RADIX).unwrap_or(u32::MAX)
     }
 
     /// A table that is listed at `class`; `None` if there was only a stale listing, which has been put right.

@@ -108,8 +108,6 @@ pub(crate) struct Local<'p, const WORDS: usize> {
     /// Pages in the stacks.
     cached: u64,
     pressure: u64,
-    /// For each own table the largest run that is cut: the order at which it was listed, so that larger ones are left whole.
-    at_most: [u32; GROUPS],
     stacks: [Stack; ORDERS],
 }
 
@@ -123,7 +121,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         let public = &pool.handles.places.iter().find(free)?.0;
         let stacks = core::array::from_fn(|_| Stack { count: 0, starts: [0; ROOM] });
         let pressure = pool.handles.pressure.0.load(Ordering::Relaxed);
-        Some(Local { pool, public, cached: 0, pressure, at_most: [0; GROUPS], stacks })
+        Some(Local { pool, public, cached: 0, pressure, stacks })
     }
 
     /// Takes a run of `order`. From the stack it is wait-free, without an atomic instruction.
@@ -183,15 +181,20 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[cold]
     fn refill(&mut self, order: Order) -> Result<Run, AllocError> {
         if let Some(group) = self.group(order) {
+            // A larger run is not cut in its own table while the lists have a table with a tighter one.
+            let mut at_most = self.pool.lowest_listed(order);
             loop {
                 if let Some(table) = self.own_table(group)
-                    && let Some(run) = self.fetch(table, order, self.at_most[group])
+                    && let Some(run) = self.fetch(table, order, at_most)
                 {
                     return Ok(run);
                 }
                 self.leave_table(group);
-                let Some(class) = self.pool.own_table(order, &self.public.own[group]) else { break };
-                self.at_most[group] = class;
+                if !self.pool.own_table(order, &self.public.own[group]) {
+                    break;
+                }
+                // That was the tightest.
+                at_most = u32::MAX;
             }
         }
         match self.pool.take(order) {
@@ -230,7 +233,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         if order != Order::ZERO {
             return self.pool.take_in(table, order, at_most);
         }
-        let (base, mut pages) = self.pool.take_pages(table, FETCH)?;
+        let (base, mut pages) = self.pool.take_pages(table, FETCH, at_most)?;
         // The highest first, so that the lowest comes off first.
         while pages & (pages - 1) != 0 {
             let highest = 63 - pages.leading_zeros();
@@ -277,35 +280,32 @@ impl<const WORDS: usize> Drop for Local<'_, WORDS> {
 /// Tables that belong to handles.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a table with an idle run of `order` off the lists, or makes one from an idle entry above, and puts it where others
-    /// can see it; the caller's until [`GenPool::disown_table`]. Says the order of the largest run to be cut in it.
-    fn own_table(&self, order: Order, place: &AtomicU64) -> Option<u32> {
+    /// can see it; the caller's until [`GenPool::disown_table`]. `false` if there is none.
+    fn own_table(&self, order: Order, place: &AtomicU64) -> bool {
         // Release: pairs with the Acquire in `tables`: the table is filled before others are pointed at it.
         let publish = |table| place.store(table as u64 + 1, Ordering::Release);
         if self.shape.top == 0 {
-            return None;
+            return false;
         }
-        while let Some((table, class)) = self.propose(order.get()) {
-            if class >= Self::RADIX {
-                break;
-            }
+        while let Some((table, _)) = self.propose(order.get()).filter(|&(_, class)| class < Self::RADIX) {
             let _moving = self.motion.begin();
             let won = self.set_owned(table);
             self.unlist_all(0, table);
             if won && self.table(0, table).has(order.get()) {
                 publish(table);
-                return Some(if class + 1 == Self::RADIX { Self::RADIX } else { class });
+                return true;
             }
             if won {
                 self.disown_table(table);
             }
         }
         let _moving = self.motion.begin();
-        let whole = self.search(self.shape.entry_order(1))?;
+        let Some(whole) = self.search(self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.set_owned(table);
         self.table(0, table).fill();
         publish(table);
-        Some(Self::RADIX)
+        true
     }
 
     /// Gives a table back to the lists.
@@ -330,7 +330,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Takes up to `most` pages of one word of a table, the word with the fewest idle pages: its first offset and a bit each.
-    fn take_pages(&self, table: usize, most: u32) -> Option<(u64, u64)> {
+    ///
+    /// None if the table has a larger run than `at_most`.
+    fn take_pages(&self, table: usize, most: u32, at_most: u32) -> Option<(u64, u64)> {
+        if at_most < Self::RADIX && self.table(0, table).has(at_most + 1) {
+            return None;
+        }
         let (index, pages) = self.table(0, table).claim_some(most)?;
         let place = super::Place { level: 0, table, entry: index * 64, order: 0 };
         Some((self.shape.run(place).start().get(), pages))

@@ -12,7 +12,7 @@
 //! Writing "findable" and then reading `watchers` stands against writing `watchers` and then searching: one of the two sees
 //! the other. Without a watcher a note is one load of a line that nobody writes, so refusals pay and allocations do not.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering, caller_slot, in_models, order_after_write};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, caller_slot, full_fence, in_models, order_after_write};
 
 /// Lines among which concurrent callers are spread.
 const SLOTS: usize = in_models(1, 8);
@@ -55,7 +55,8 @@ impl Motion {
     pub(crate) fn watch(&self) -> Watch<'_> {
         // SeqCst: the write half of rule 3; pairs with `note`.
         self.watchers.fetch_add(1, Ordering::SeqCst);
-        order_after_write();
+        // Searches read tables by relaxed loads: none of them may come before the write.
+        full_fence();
         Watch { motion: self }
     }
 }
@@ -88,7 +89,8 @@ impl Watch<'_> {
 
     /// Whether nothing has become idle since `notes` was read and nothing is in motion.
     pub(crate) fn nothing_since(&self, notes: u64) -> bool {
-        order_after_write();
+        // As in `watch`: none of them may come after the reads that follow.
+        full_fence();
         // SeqCst throughout: the motions are read before the notes, because a motion ends by a note and only then disappears.
         self.motion.moving.iter().all(|line| line.0.load(Ordering::SeqCst) == 0) && self.notes() == notes
     }

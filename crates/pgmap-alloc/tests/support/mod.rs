@@ -62,13 +62,16 @@ impl PgmapOps for Driver {
     }
 }
 
+#[cfg(feature = "alloc")]
 pub type Map = Pgmap<'static, Driver>;
 
+#[cfg(feature = "alloc")]
 pub fn pgmap(ranges: &[PhysRange]) -> Map {
     Pgmap::new(&Params::new(ranges), Driver::default()).unwrap()
 }
 
 /// A pgmap that a callback can name while it runs.
+#[cfg(feature = "alloc")]
 pub fn leaked(ranges: &[PhysRange]) -> &'static Map {
     Box::leak(Box::new(pgmap(ranges)))
 }
@@ -205,4 +208,15 @@ impl<const WORDS: usize> Lent<WORDS> {
 fn in_use<T: Default + std::fmt::Debug>(values: &[T]) -> Vec<usize> {
     let fresh = format!("{:?}", T::default());
     (0..values.len()).filter(|&index| format!("{:?}", values[index]) != fresh).collect()
+}
+
+/// Ends the process when its thread panics: the others would wait for it for ever.
+pub struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::exit(101);
+        }
+    }
 }

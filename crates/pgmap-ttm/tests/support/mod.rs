@@ -6,13 +6,14 @@ use pgmap_ttm::{Bo, ByObject, HostMover, Manager, MemoryType, ObjectParams, Piec
 
 pub type Man<'p> = Manager<'p, HostMover>;
 
-pub const SHIFT: u32 = 12;
+/// Small pages: what is checked is that every byte moves, not how many there are.
+pub const SHIFT: u32 = 9;
 /// Copies are done this many copies late, unless they are waited for.
 pub const DELAY: u64 = 3;
 
 pub fn pgmap(pages: u64) -> Pgmap<'static, ByObject> {
     let ranges = [PhysRange { start: Phys(1 << 30), pages }];
-    Pgmap::new(&Params::new(&ranges), ByObject).unwrap()
+    Pgmap::new(&Params { page_shift: SHIFT, ..Params::new(&ranges) }, ByObject).unwrap()
 }
 
 /// A manager over one device, then host memory, then a swap.

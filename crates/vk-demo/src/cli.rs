@@ -1,0 +1,131 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::size;
+
+/// Folios on a real device heap: does the allocator work here, and what does folio order buy?
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+#[command(after_help = "Exit codes: 0 good, 1 not verified (or a validation message), 2 wrong usage, 3 no such device.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunOptions,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Move buffers into and out of an oversubscribed heap and verify every byte (the default)
+    Run(RunOptions),
+    /// Measure migration host -> device and device -> host, folio order by folio order
+    Migrate(MigrateOptions),
+    /// List devices, heaps, budgets and the features that will be used
+    List(OutputOptions),
+}
+
+impl Cli {
+    /// The command; `run` where none is given.
+    pub(crate) fn command(self) -> Command {
+        self.command.unwrap_or(Command::Run(self.run))
+    }
+}
+
+/// Which device, how much of it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeviceOptions {
+    /// Device by index or part of its name (see `list`); the best one by default
+    #[arg(long, value_name = "INDEX|NAME")]
+    pub(crate) device: Option<String>,
+    /// Run under the Khronos validation layer; any message is a failure
+    #[arg(long)]
+    pub(crate) validate: bool,
+    #[command(flatten)]
+    pub(crate) heap: HeapOptions,
+}
+
+/// How large the heap is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HeapOptions {
+    /// Size of the heap, such as 256MiB; a share of the device's budget by default
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) heap: Option<u64>,
+    /// Largest memory object; the heap becomes as many ranges as it takes
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) object: Option<u64>,
+}
+
+/// Options of `run`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    pub(crate) device: DeviceOptions,
+    /// Bytes of buffers for each byte of the heap
+    #[arg(long, value_name = "FACTOR", default_value = "1.5", value_parser = oversub, allow_negative_numbers = true)]
+    pub(crate) oversub: f64,
+    /// Largest folio order to place buffers with; what fits by default
+    #[arg(long, value_name = "N")]
+    pub(crate) order: Option<u32>,
+    /// Operations after the buffers have been made
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub(crate) ops: u64,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// Options of `migrate`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MigrateOptions {
+    #[command(flatten)]
+    pub(crate) device: DeviceOptions,
+    /// Bytes to migrate in each row, a power of two; 64 MiB by default (8 MiB under --validate), or what the heap holds
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) bytes: Option<u64>,
+    /// Only this folio order; 0 to 10 by default
+    #[arg(long, value_name = "N")]
+    pub(crate) order: Option<u32>,
+    /// Seed of the contents
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// How and where the result is written.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OutputOptions {
+    /// Form of the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Write the result to a file instead of the standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// No progress on the standard error
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Forms of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For programs; the schema is named in it
+    Json,
+    /// For spreadsheets
+    Csv,
+}
+
+/// Reads an oversubscription factor.
+fn oversub(text: &str) -> Result<f64, String> {
+    let factor: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    // Written so that NaN is refused too.
+    if factor > 0.0 && factor <= 16.0 { Ok(factor) } else { Err("must be above 0 and at most 16".into()) }
+}

@@ -1,0 +1,184 @@
+//! What a device is to the rest of the program: memory objects, a staging memory, copies between them, and tickets.
+//!
+//! There are two: [`gpu`](crate::gpu) (Vulkan) and [`host`](crate::host) (this process). Nothing outside them knows which.
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::pieces::Piece;
+
+/// A device whose memory objects are the ranges of one pgmap.
+///
+/// Copies are recorded, sent by `submit`, and take effect in the order of the calls. A ticket is reached when everything
+/// submitted up to it is done; an error of the device ends the run and is never waited for without limit.
+pub(crate) trait Device {
+    /// What it is.
+    fn info(&self) -> &DeviceInfo;
+
+    /// Bytes of each memory object, in the order of the pgmap's ranges.
+    fn objects(&self) -> &[u64];
+
+    /// Bytes of the staging memory, which host and device both reach.
+    fn staging_bytes(&self) -> u64;
+
+    /// Puts bytes into the staging memory, once the copies that touch that part are done (they are submitted if need be).
+    fn write_staging(&mut self, at: u64, bytes: &[u8]) -> Result<(), DeviceError>;
+
+    /// Takes bytes from the staging memory, once the copies that touch that part are done (they are submitted if need be).
+    fn read_staging(&mut self, at: u64, into: &mut [u8]) -> Result<(), DeviceError>;
+
+    /// Records a copy of as many bytes as both sides have, cut into regions wherever a piece of either side ends.
+    fn copy(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), DeviceError>;
+
+    /// Sends what has been recorded.
+    fn submit(&mut self) -> Result<Ticket, DeviceError>;
+
+    /// Whether a ticket has been reached.
+    fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError>;
+
+    /// Waits until a ticket has been reached.
+    fn wait(&mut self, ticket: Ticket) -> Result<(), DeviceError>;
+
+    /// What was asked of it so far.
+    fn work(&self) -> Work;
+}
+
+/// A point in the order of submissions: a value of the device's one timeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(pub(crate) u64);
+
+/// Counts of what a device was asked to do.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Work {
+    /// Contiguous regions copied.
+    pub(crate) regions: u64,
+    /// Submissions made.
+    pub(crate) submits: u64,
+}
+
+impl Work {
+    /// What was added since `earlier`.
+    pub(crate) fn since(self, earlier: Work) -> Work {
+        Work { regions: self.regions - earlier.regions, submits: self.submits - earlier.submits }
+    }
+}
+
+/// What to allocate when a device is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    /// Bytes of each memory object.
+    pub(crate) objects: Vec<u64>,
+    /// Bytes of the staging memory.
+    pub(crate) staging: u64,
+}
+
+/// The three kinds of device, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// A GPU.
+    Hardware,
+    /// A Vulkan driver that computes on the CPU.
+    Software,
+    /// No Vulkan: this process plays the device.
+    Host,
+}
+
+impl Kind {
+    /// The kind in plain words.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Kind::Hardware => "hardware GPU",
+            Kind::Software => "software Vulkan",
+            Kind::Host => "host device (no Vulkan, the CPU copies)",
+        }
+    }
+}
+
+/// What is known of a device before it is opened.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct DeviceInfo {
+    /// Name as the driver gives it.
+    pub(crate) name: String,
+    /// Driver and its version.
+    pub(crate) driver: String,
+    /// Which of the three kinds.
+    pub(crate) kind: Kind,
+    /// Vulkan version of the device; none on the host device.
+    pub(crate) api: Option<String>,
+    /// The heap that the pgmap's ranges come from.
+    pub(crate) heap: HeapInfo,
+    /// The largest memory object the device gives.
+    pub(crate) max_object_bytes: u64,
+    /// What will be used where it is there.
+    pub(crate) features: Features,
+    /// Why this device cannot be used, where it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unusable: Option<String>,
+}
+
+/// The memory heap that is used.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct HeapInfo {
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// How much of it this program may take.
+    pub(crate) budget_bytes: u64,
+    /// Where the budget comes from.
+    pub(crate) budget_from: &'static str,
+}
+
+/// Abilities of a device that the demo uses where it finds them.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Features {
+    /// One timeline orders all work.
+    pub(crate) timeline_semaphore: bool,
+    /// The driver says how much of the heap is free.
+    pub(crate) memory_budget: bool,
+    /// A queue family that only copies.
+    pub(crate) transfer_queue: bool,
+    /// Buffers bound to scattered folios.
+    pub(crate) sparse_binding: bool,
+}
+
+/// What can go wrong on a device once it has been chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum DeviceError {
+    /// `VK_ERROR_DEVICE_LOST`.
+    #[error("the device is lost (VK_ERROR_DEVICE_LOST)")]
+    Lost,
+    /// No answer for a long time.
+    #[error("the device has made no progress for {seconds} s")]
+    Stalled {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The heap is full.
+    #[error("the device is out of memory")]
+    OutOfDeviceMemory,
+    /// The host is full.
+    #[error("the host is out of memory")]
+    OutOfHostMemory,
+    /// A piece reaches beyond its memory.
+    #[error("a piece reaches beyond its memory")]
+    OutOfBounds,
+    /// The two sides of a copy differ in length.
+    #[error("the two sides of a copy differ in length: {from} and {to} bytes")]
+    Uneven {
+        /// Bytes to read.
+        from: u64,
+        /// Bytes to write.
+        to: u64,
+    },
+    /// A region would be copied onto itself.
+    #[error("the two sides of a copy overlap")]
+    Overlap,
+    /// Any other refusal by Vulkan.
+    #[error("{call}: {result}")]
+    Vulkan {
+        /// What was being done.
+        call: &'static str,
+        /// The result's name.
+        result: String,
+    },
+}

@@ -1,0 +1,41 @@
+//! Every way a command can end badly, and the exit code each one has.
+
+use std::process::ExitCode;
+
+use thiserror::Error;
+
+use crate::device::DeviceError;
+
+/// The command ran, and what it found is not good: verification failed or a validation message came.
+pub(crate) const NOT_VERIFIED: u8 = 1;
+
+/// Why a command could not be carried out.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// The request makes no sense here; nothing was done.
+    #[error("{0}")]
+    Usage(String),
+    /// No device answers to the name or index; nothing was done.
+    #[error("{0}")]
+    NoSuchDevice(String),
+    /// The device gave up in the middle.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The allocator refused what it should have given: an error in this project.
+    #[error("the heap's books do not balance: {0}")]
+    Heap(String),
+    /// The result could not be written.
+    #[error("the result could not be written: {0}")]
+    Output(String),
+}
+
+impl Failure {
+    /// The exit code: 1 not verified, 2 wrong usage, 3 no such device.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Failure::Usage(_) => 2,
+            Failure::NoSuchDevice(_) => 3,
+            Failure::Device(_) | Failure::Heap(_) | Failure::Output(_) => NOT_VERIFIED,
+        })
+    }
+}

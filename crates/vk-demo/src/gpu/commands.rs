@@ -1,0 +1,160 @@
+//! Command buffers in a ring, and the one timeline semaphore that says how far the device has come.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use ash::vk;
+
+use super::call;
+use super::logical::Logical;
+use crate::device::{DeviceError, Ticket};
+
+/// How many submissions can be under way; more wait for the oldest.
+const SLOTS: u32 = 16;
+
+/// A device that has not moved for this long is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The ring and the timeline.
+pub(super) struct Commands {
+    device: Rc<Logical>,
+    timeline: vk::Semaphore,
+    slots: Vec<Slot>,
+    /// The slot that is recorded into or will be next.
+    current: usize,
+    recording: bool,
+    /// The last value submitted.
+    submitted: Ticket,
+    /// The highest value seen reached.
+    reached: Ticket,
+}
+
+struct Slot {
+    buffer: vk::CommandBuffer,
+    /// The submission that last used it.
+    used: Ticket,
+}
+
+impl Commands {
+    pub(super) fn new(device: &Rc<Logical>, queue_family: u32) -> Result<Commands, DeviceError> {
+        let buffers = device.command_buffers(queue_family, SLOTS)?;
+        Ok(Commands {
+            device: Rc::clone(device),
+            timeline: device.timeline()?,
+            slots: buffers.into_iter().map(|buffer| Slot { buffer, used: Ticket(0) }).collect(),
+            current: 0,
+            recording: false,
+            submitted: Ticket(0),
+            reached: Ticket(0),
+        })
+    }
+
+    /// The highest ticket known to be reached.
+    pub(super) fn known_reached(&self) -> Ticket {
+        self.reached
+    }
+
+    /// Records a copy between two buffers, after everything recorded or submitted before it.
+    ///
+    /// # Safety
+    /// The buffers belong to this device and the regions lie inside them and do not overlap.
+    pub(super) unsafe fn copy(&mut self, from: vk::Buffer, to: vk::Buffer, regions: &[vk::BufferCopy]) -> Result<(), DeviceError> {
+        let buffer = self.recorder()?;
+        // SAFETY: the command buffer is being recorded; buffers and regions are good by this function's contract.
+        unsafe { self.device.raw.cmd_copy_buffer(buffer, from, to, regions) };
+        Ok(())
+    }
+
+    /// Makes later copies see earlier ones, in this submission and in all before it.
+    pub(super) fn order(&mut self) -> Result<(), DeviceError> {
+        use vk::AccessFlags as Access;
+        let copies = (vk::PipelineStageFlags::TRANSFER, Access::TRANSFER_READ | Access::TRANSFER_WRITE);
+        self.barrier(copies, copies)
+    }
+
+    /// Sends what was recorded.
+    pub(super) fn submit(&mut self) -> Result<Ticket, DeviceError> {
+        use vk::AccessFlags as Access;
+        use vk::PipelineStageFlags as Stage;
+        // The host reads what the copies wrote once it has seen the timeline's value.
+        self.barrier((Stage::TRANSFER, Access::TRANSFER_WRITE), (Stage::HOST, Access::HOST_READ))?;
+        let slot = &mut self.slots[self.current];
+        // SAFETY: the command buffer is being recorded, as the barrier saw to.
+        unsafe { self.device.raw.end_command_buffer(slot.buffer) }.map_err(call("ending commands"))?;
+        self.recording = false;
+
+        let ticket = Ticket(self.submitted.0 + 1);
+        let (buffers, semaphores, values) = ([slot.buffer], [self.timeline], [ticket.0]);
+        let mut timeline = vk::TimelineSemaphoreSubmitInfo::default().signal_semaphore_values(&values);
+        let info = vk::SubmitInfo::default().command_buffers(&buffers).signal_semaphores(&semaphores).push_next(&mut timeline);
+        // SAFETY: all handles belong to this device, the value is higher than any before it, and only this thread uses the queue.
+        unsafe { self.device.raw.queue_submit(self.device.queue, &[info], vk::Fence::null()) }
+            .map_err(call("submitting copies"))?;
+        slot.used = ticket;
+        self.submitted = ticket;
+        self.current = (self.current + 1) % self.slots.len();
+        Ok(ticket)
+    }
+
+    /// Whether a ticket is reached.
+    pub(super) fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {
+        if ticket > self.reached {
+            // SAFETY: the semaphore belongs to this device.
+            let value = unsafe { self.device.raw.get_semaphore_counter_value(self.timeline) };
+            self.reached = Ticket(value.map_err(call("reading the timeline"))?);
+        }
+        Ok(ticket <= self.reached)
+    }
+
+    /// Waits until a ticket is reached; gives up on a device that makes no progress at all.
+    pub(super) fn wait(&mut self, ticket: Ticket) -> Result<(), DeviceError> {
+        while ticket > self.reached {
+            let (semaphores, values) = ([self.timeline], [ticket.0]);
+            let info = vk::SemaphoreWaitInfo::default().semaphores(&semaphores).values(&values);
+            // SAFETY: the semaphore belongs to this device and the arrays outlive the call.
+            let waited = unsafe { self.device.raw.wait_semaphores(&info, PATIENCE.as_nanos() as u64) };
+            match waited {
+                Ok(()) => self.reached = ticket,
+                Err(vk::Result::TIMEOUT) => self.judge(ticket)?,
+                Err(other) => return Err(call("waiting for the timeline")(other)),
+            }
+        }
+        Ok(())
+    }
+
+    /// After a long wait: goes on waiting if anything has moved.
+    fn judge(&mut self, ticket: Ticket) -> Result<(), DeviceError> {
+        let before = self.reached;
+        if !self.is_reached(ticket)? && self.reached == before {
+            self.device.abandon();
+            return Err(DeviceError::Stalled { seconds: PATIENCE.as_secs() });
+        }
+        Ok(())
+    }
+
+    fn barrier(
+        &mut self,
+        before: (vk::PipelineStageFlags, vk::AccessFlags),
+        after: (vk::PipelineStageFlags, vk::AccessFlags),
+    ) -> Result<(), DeviceError> {
+        let buffer = self.recorder()?;
+        let memory = [vk::MemoryBarrier::default().src_access_mask(before.1).dst_access_mask(after.1)];
+        let none = vk::DependencyFlags::empty();
+        // SAFETY: the command buffer is being recorded, and every queue that copies has these stages.
+        unsafe { self.device.raw.cmd_pipeline_barrier(buffer, before.0, after.0, none, &memory, &[], &[]) };
+        Ok(())
+    }
+
+    /// The command buffer that is being recorded, begun if need be.
+    fn recorder(&mut self) -> Result<vk::CommandBuffer, DeviceError> {
+        let Slot { buffer, used } = self.slots[self.current];
+        if !self.recording {
+            self.wait(used)?;
+            let info = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
+            // SAFETY: its last submission has been reached, so the device is done with it; its pool allows it to be begun anew.
+            unsafe { self.device.raw.begin_command_buffer(buffer, &info) }.map_err(call("beginning commands"))?;
+            self.recording = true;
+        }
+        Ok(buffer)
+    }
+}

@@ -1,0 +1,124 @@
+//! The opened device and everything made from it, destroyed together and in reverse.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use ash::vk;
+
+use super::instance::Instance;
+use super::physical::Physical;
+use super::{call, error};
+use crate::device::DeviceError;
+
+/// A device, its one queue, and the list of what it owns.
+pub(super) struct Logical {
+    pub(super) raw: ash::Device,
+    pub(super) queue: vk::Queue,
+    owned: RefCell<Vec<Owned>>,
+    /// Set when the device has stopped answering: then nothing may be destroyed, because it may still be in use.
+    abandoned: Cell<bool>,
+    /// Keeps the instance alive under the device.
+    _instance: Rc<Instance>,
+}
+
+/// Something made from the device.
+enum Owned {
+    Buffer(vk::Buffer),
+    Memory(vk::DeviceMemory),
+    Semaphore(vk::Semaphore),
+    CommandPool(vk::CommandPool),
+}
+
+impl Logical {
+    /// Opens the device with one queue and timeline semaphores.
+    pub(super) fn open(physical: &Physical) -> Result<Logical, DeviceError> {
+        let priorities = [1.0];
+        let queues = [vk::DeviceQueueCreateInfo::default().queue_family_index(physical.queue_family).queue_priorities(&priorities)];
+        let mut features = vk::PhysicalDeviceVulkan12Features::default().timeline_semaphore(true);
+        let info = vk::DeviceCreateInfo::default().queue_create_infos(&queues).push_next(&mut features);
+        // SAFETY: every pointer in `info` is to a local that outlives the call; family and feature were found on this device.
+        let raw = unsafe { physical.instance.raw.create_device(physical.raw, &info, None) }.map_err(call("opening the device"))?;
+        // SAFETY: the device was made with one queue of this family.
+        let queue = unsafe { raw.get_device_queue(physical.queue_family, 0) };
+        Ok(Logical { raw, queue, owned: RefCell::default(), abandoned: Cell::new(false), _instance: Rc::clone(&physical.instance) })
+    }
+
+    /// A buffer that copies may read and write.
+    pub(super) fn buffer(&self, bytes: u64) -> Result<vk::Buffer, DeviceError> {
+        let usage = vk::BufferUsageFlags::TRANSFER_SRC | vk::BufferUsageFlags::TRANSFER_DST;
+        let info = vk::BufferCreateInfo::default().size(bytes).usage(usage).sharing_mode(vk::SharingMode::EXCLUSIVE);
+        // SAFETY: the size is not zero and within the device's largest buffer, which the layout was cut to.
+        let buffer = unsafe { self.raw.create_buffer(&info, None) }.map_err(call("making a buffer"))?;
+        self.own(Owned::Buffer(buffer));
+        Ok(buffer)
+    }
+
+    /// Memory of one type, bound to all of `buffer`.
+    pub(super) fn memory_for(&self, buffer: vk::Buffer, bytes: u64, memory_type: u32) -> Result<vk::DeviceMemory, DeviceError> {
+        let info = vk::MemoryAllocateInfo::default().allocation_size(bytes).memory_type_index(memory_type);
+        // SAFETY: the type is one of this device's; a size beyond its limits is refused, not undefined, under the heap check.
+        let memory = unsafe { self.raw.allocate_memory(&info, None) }.map_err(call("taking device memory"))?;
+        self.own(Owned::Memory(memory));
+        // SAFETY: the buffer has no memory yet; type and size are those that it asked for; offset 0 is aligned.
+        unsafe { self.raw.bind_buffer_memory(buffer, memory, 0) }.map_err(call("binding a buffer"))?;
+        Ok(memory)
+    }
+
+    /// A timeline semaphore at zero.
+    pub(super) fn timeline(&self) -> Result<vk::Semaphore, DeviceError> {
+        let mut kind = vk::SemaphoreTypeCreateInfo::default().semaphore_type(vk::SemaphoreType::TIMELINE);
+        let info = vk::SemaphoreCreateInfo::default().push_next(&mut kind);
+        // SAFETY: the feature is enabled and the chain outlives the call.
+        let semaphore = unsafe { self.raw.create_semaphore(&info, None) }.map_err(call("making a semaphore"))?;
+        self.own(Owned::Semaphore(semaphore));
+        Ok(semaphore)
+    }
+
+    /// Command buffers that can be recorded again and again.
+    pub(super) fn command_buffers(&self, family: u32, count: u32) -> Result<Vec<vk::CommandBuffer>, DeviceError> {
+        let info =
+            vk::CommandPoolCreateInfo::default().queue_family_index(family).flags(vk::CommandPoolCreateFlags::RESET_COMMAND_BUFFER);
+        // SAFETY: the family is the one that the device was opened with.
+        let pool = unsafe { self.raw.create_command_pool(&info, None) }.map_err(call("making a command pool"))?;
+        self.own(Owned::CommandPool(pool));
+        let info = vk::CommandBufferAllocateInfo::default().command_pool(pool).command_buffer_count(count);
+        // SAFETY: the pool is alive and nobody else uses it.
+        unsafe { self.raw.allocate_command_buffers(&info) }.map_err(call("making command buffers"))
+    }
+
+    /// Leaves everything as it is for ever; for a device that no longer answers.
+    pub(super) fn abandon(&self) {
+        self.abandoned.set(true);
+    }
+
+    fn own(&self, thing: Owned) {
+        self.owned.borrow_mut().push(thing);
+    }
+}
+
+impl Drop for Logical {
+    fn drop(&mut self) {
+        if self.abandoned.get() {
+            return;
+        }
+        // SAFETY: the device lives, and only this thread uses its queue.
+        let idle = unsafe { self.raw.device_wait_idle() };
+        if idle.is_err_and(|result| error("closing the device", result) != DeviceError::Lost) {
+            return;
+        }
+        for thing in self.owned.take().into_iter().rev() {
+            match thing {
+                // SAFETY: made from this device, destroyed once, and idle (or lost, when nothing is in use any more).
+                Owned::Buffer(buffer) => unsafe { self.raw.destroy_buffer(buffer, None) },
+                // SAFETY: as above; mappings end with the memory, and their owner is gone.
+                Owned::Memory(memory) => unsafe { self.raw.free_memory(memory, None) },
+                // SAFETY: as for the buffer.
+                Owned::Semaphore(semaphore) => unsafe { self.raw.destroy_semaphore(semaphore, None) },
+                // SAFETY: as for the buffer; its command buffers go with it.
+                Owned::CommandPool(pool) => unsafe { self.raw.destroy_command_pool(pool, None) },
+            }
+        }
+        // SAFETY: everything made from it is destroyed.
+        unsafe { self.raw.destroy_device(None) };
+    }
+}

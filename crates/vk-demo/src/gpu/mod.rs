@@ -1,0 +1,191 @@
+//! Vulkan: the only place that names `ash` and the only place with `unsafe`.
+//!
+//! ```text
+//! instance   the loader, found at run time, and the validation layer     messages   what the layer says, counted
+//! physical   which devices there are, their heaps and budgets
+//! logical    the opened device and what is made from it                  memory     one memory object per range, and staging
+//! commands   a ring of command buffers and the one timeline              in_flight  what of the staging memory is in use
+//! ```
+//! [`Gpu`] puts them together as a [`Device`].
+
+mod commands;
+mod in_flight;
+mod instance;
+mod logical;
+mod memory;
+mod messages;
+mod physical;
+
+use std::rc::Rc;
+
+use ash::vk;
+
+pub(crate) use instance::{Instance, NoInstance};
+pub(crate) use messages::Messages;
+pub(crate) use physical::{Physical, enumerate};
+
+use commands::Commands;
+use in_flight::{Before, InFlight};
+use logical::Logical;
+use memory::Memories;
+
+use crate::device::{Device, DeviceError, DeviceInfo, Layout, Ticket, Work};
+use crate::pieces::{self, Memory, Piece, Region};
+
+/// The validation layer's time grows with the square of the regions in one command.
+const REGIONS_UNDER_VALIDATION: usize = 512;
+/// Otherwise only the size of the command buffer speaks against more.
+const REGIONS: usize = 16_384;
+
+/// An open Vulkan device.
+pub(crate) struct Gpu {
+    info: DeviceInfo,
+    memories: Memories,
+    commands: Commands,
+    in_flight: InFlight,
+    regions_per_command: usize,
+    work: Work,
+    /// Last, so that it is dropped after all that is made from it.
+    _device: Rc<Logical>,
+}
+
+impl Gpu {
+    /// Opens the device and takes the memory.
+    pub(crate) fn open(physical: &Physical, layout: &Layout) -> Result<Gpu, DeviceError> {
+        let device = Rc::new(Logical::open(physical)?);
+        Ok(Gpu {
+            info: physical.info.clone(),
+            memories: Memories::new(&device, physical, layout)?,
+            commands: Commands::new(&device, physical.queue_family)?,
+            in_flight: InFlight::default(),
+            regions_per_command: if physical.instance.validated { REGIONS_UNDER_VALIDATION } else { REGIONS },
+            work: Work::default(),
+            _device: device,
+        })
+    }
+
+    /// Waits until no copy touches a span of the staging memory.
+    fn settle(&mut self, at: u64, bytes: usize) -> Result<(), DeviceError> {
+        let span = self.memories.staging.span(at, bytes)?;
+        match self.in_flight.before(&span) {
+            Before::Nothing => Ok(()),
+            Before::Wait(ticket) => self.wait(ticket),
+            Before::Submit => {
+                let ticket = self.submit()?;
+                self.wait(ticket)
+            }
+        }
+    }
+
+    fn buffer(&self, memory: Memory) -> vk::Buffer {
+        match memory {
+            Memory::Staging => self.memories.staging.buffer,
+            Memory::Object(index) => self.memories.objects[index],
+        }
+    }
+}
+
+impl Device for Gpu {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn objects(&self) -> &[u64] {
+        &self.memories.sizes
+    }
+
+    fn staging_bytes(&self) -> u64 {
+        self.memories.staging.bytes
+    }
+
+    fn write_staging(&mut self, at: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.settle(at, bytes.len())?;
+        // SAFETY: `settle` has just waited for every copy that touches the span; the device is held by `self`.
+        unsafe { self.memories.staging.write(at, bytes) }
+    }
+
+    fn read_staging(&mut self, at: u64, into: &mut [u8]) -> Result<(), DeviceError> {
+        self.settle(at, into.len())?;
+        // SAFETY: `settle` has just waited for every copy that touches the span; the device is held by `self`.
+        unsafe { self.memories.staging.read(at, into) }
+    }
+
+    fn copy(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), DeviceError> {
+        let regions = pieces::regions(from, to, |memory| match memory {
+            Memory::Staging => Some(self.memories.staging.bytes),
+            Memory::Object(index) => self.memories.sizes.get(index).copied(),
+        })?;
+        self.commands.order()?;
+        let same = |a: &Region, b: &Region| (a.from.memory, a.to.memory) == (b.from.memory, b.to.memory);
+        for run in regions.chunk_by(same) {
+            let (source, target) = (self.buffer(run[0].from.memory), self.buffer(run[0].to.memory));
+            for part in run.chunks(self.regions_per_command) {
+                let copies: Vec<vk::BufferCopy> = part.iter().map(buffer_copy).collect();
+                // SAFETY: `pieces::regions` has checked that each region lies inside both memories and does not overlap itself.
+                unsafe { self.commands.copy(source, target, &copies) }?;
+            }
+        }
+        for side in regions.iter().flat_map(|region| [region.from, region.to]) {
+            if side.memory == Memory::Staging {
+                self.in_flight.record(side.start..side.end());
+            }
+        }
+        self.work.regions += regions.len() as u64;
+        Ok(())
+    }
+
+    fn submit(&mut self) -> Result<Ticket, DeviceError> {
+        let ticket = self.commands.submit()?;
+        self.in_flight.submit(ticket);
+        self.work.submits += 1;
+        Ok(ticket)
+    }
+
+    fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {
+        let reached = self.commands.is_reached(ticket)?;
+        self.in_flight.reached(self.commands.known_reached());
+        Ok(reached)
+    }
+
+    fn wait(&mut self, ticket: Ticket) -> Result<(), DeviceError> {
+        self.commands.wait(ticket)?;
+        self.in_flight.reached(self.commands.known_reached());
+        Ok(())
+    }
+
+    fn work(&self) -> Work {
+        self.work
+    }
+}
+
+fn buffer_copy(region: &Region) -> vk::BufferCopy {
+    vk::BufferCopy { src_offset: region.from.start, dst_offset: region.to.start, size: region.to.bytes }
+}
+
+/// For `map_err`: the error of one kind of call.
+fn call(what: &'static str) -> impl Fn(vk::Result) -> DeviceError {
+    move |result| error(what, result)
+}
+
+fn error(what: &'static str, result: vk::Result) -> DeviceError {
+    match result {
+        vk::Result::ERROR_DEVICE_LOST => DeviceError::Lost,
+        vk::Result::ERROR_OUT_OF_DEVICE_MEMORY => DeviceError::OutOfDeviceMemory,
+        vk::Result::ERROR_OUT_OF_HOST_MEMORY => DeviceError::OutOfHostMemory,
+        other => DeviceError::Vulkan { call: what, result: format!("{other:?}") },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_device_and_a_full_one_have_errors_of_their_own() {
+        assert_eq!(error("x", vk::Result::ERROR_DEVICE_LOST), DeviceError::Lost);
+        assert_eq!(error("x", vk::Result::ERROR_OUT_OF_DEVICE_MEMORY), DeviceError::OutOfDeviceMemory);
+        assert_eq!(error("x", vk::Result::ERROR_OUT_OF_HOST_MEMORY), DeviceError::OutOfHostMemory);
+        let other = error("making a fence", vk::Result::ERROR_UNKNOWN);
+        assert_eq!(other.to_string(), "making a fence: ERROR_UNKNOWN");
+    }
+}

@@ -1,0 +1,172 @@
+//! The heap: a pgmap whose ranges are the device's memory objects. Only here does an offset become an address.
+
+use pgmap_alloc::{Folio, Order, Params, Pgmap, Phys, PhysRange};
+
+use crate::cli::HeapOptions;
+use crate::device::{Device, DeviceInfo, Kind, Layout};
+use crate::failure::Failure;
+use crate::pieces::{Memory, Piece, push_merged};
+use crate::size::Bytes;
+
+/// Bytes of a page.
+pub(crate) const PAGE: u64 = 1 << 12;
+
+/// What a heap is by default where its memory is the host's.
+const MODERATE: u64 = 256 << 20;
+/// By default a hardware GPU gives one part in this many of its budget, and no more than this many bytes.
+const HARDWARE_SHARE: u64 = 4;
+const HARDWARE_MOST: u64 = 2 << 30;
+
+/// Each memory object has 2^48 bytes of the pgmap's physical addresses for itself: the high bits say which one it is.
+const OBJECT_SHIFT: u32 = 48;
+/// An object starts where any order is aligned and, unless it is the last, is a whole number of 2 MiB entries long.
+const OBJECT_STEP: u64 = 2 << 20;
+
+/// A folio of the heap.
+pub(crate) type HeapFolio<'h> = Folio<'h, ()>;
+
+/// How many bytes each memory object has, or why the heap cannot be as it was asked for.
+pub(crate) fn plan(options: &HeapOptions, info: &DeviceInfo, staging: u64) -> Result<Layout, Failure> {
+    let budget = info.heap.budget_bytes;
+    let wanted = options.heap.unwrap_or(match info.kind {
+        Kind::Hardware => (budget / HARDWARE_SHARE).min(HARDWARE_MOST),
+        Kind::Software | Kind::Host => MODERATE.min(budget / 2),
+    });
+    if wanted > budget {
+        return Err(Failure::Usage(format!(
+            "a heap of {} is more than {} may give: {} of {} ({})",
+            Bytes(wanted),
+            info.name,
+            Bytes(budget),
+            Bytes(info.heap.bytes),
+            info.heap.budget_from,
+        )));
+    }
+    let heap = wanted / PAGE * PAGE;
+    if heap == 0 {
+        return Err(Failure::Usage(format!("a heap of {} is less than one page of {}", Bytes(wanted), Bytes(PAGE))));
+    }
+    let most = options.object.unwrap_or(u64::MAX).min(info.max_object_bytes);
+    let object = if most >= OBJECT_STEP { most / OBJECT_STEP * OBJECT_STEP } else { most / PAGE * PAGE };
+    if object == 0 {
+        return Err(Failure::Usage(format!("a memory object of {} is less than one page", Bytes(most))));
+    }
+    if heap.div_ceil(object) > MOST_OBJECTS {
+        let text = format!("{} in objects of {} is more than {MOST_OBJECTS} objects", Bytes(heap), Bytes(object));
+        return Err(Failure::Usage(text));
+    }
+    let objects = (0..heap).step_by(object as usize).map(|start| object.min(heap - start)).collect();
+    Ok(Layout { objects, staging })
+}
+
+/// Drivers bound the number of memory objects in the low thousands.
+const MOST_OBJECTS: u64 = 1024;
+
+/// The largest order that the largest of these objects holds.
+pub(crate) fn largest_order(layout: &Layout) -> Order {
+    layout.objects.iter().filter_map(|bytes| Order::fitting(bytes / PAGE)).max().unwrap_or(Order::ZERO)
+}
+
+/// An order that the user gave, if such a folio is possible at all.
+pub(crate) fn order_within(order: u32, possible: Order) -> Result<Order, Failure> {
+    match Order::new(order) {
+        Ok(order) if order <= possible => Ok(order),
+        _ => Err(Failure::Usage(format!("order {order} is beyond the largest that is possible here, {possible}"))),
+    }
+}
+
+/// The pgmap over a device's memory objects.
+pub(crate) struct Heap {
+    pgmap: Pgmap<'static, ()>,
+}
+
+impl Heap {
+    /// Makes the pgmap: range `n` is memory object `n`.
+    pub(crate) fn new(device: &dyn Device) -> Result<Heap, Failure> {
+        let range = |(index, bytes): (usize, &u64)| PhysRange { start: Phys((index as u64) << OBJECT_SHIFT), pages: bytes / PAGE };
+        let ranges: Vec<PhysRange> = device.objects().iter().enumerate().map(range).collect();
+        let pgmap = Pgmap::new(&Params::new(&ranges), ()).map_err(|error| Failure::Heap(error.to_string()))?;
+        Ok(Heap { pgmap })
+    }
+
+    /// The allocator itself.
+    pub(crate) fn pgmap(&self) -> &Pgmap<'static, ()> {
+        &self.pgmap
+    }
+
+    /// Where a folio's bytes are: the only place where an offset becomes an address.
+    pub(crate) fn piece(&self, folio: &HeapFolio<'_>) -> Result<Piece, Failure> {
+        let Phys(address) = folio.phys().ok_or_else(|| Failure::Heap("a folio without an address".into()))?;
+        let (object, start) = (address >> OBJECT_SHIFT, address & ((1 << OBJECT_SHIFT) - 1));
+        Ok(Piece { memory: Memory::Object(object as usize), start, bytes: folio.order().pages() * PAGE })
+    }
+
+    /// Where the bytes of a list of folios are, neighbours as one piece.
+    pub(crate) fn pieces(&self, folios: &[HeapFolio<'_>]) -> Result<Vec<Piece>, Failure> {
+        let mut pieces = Vec::new();
+        for folio in folios {
+            push_merged(&mut pieces, self.piece(folio)?);
+        }
+        Ok(pieces)
+    }
+
+    /// How many pages are not idle; the books are checked on the way.
+    pub(crate) fn pages_in_service(&self) -> Result<u64, Failure> {
+        let census = self.pgmap.validate().map_err(|error| Failure::Heap(error.to_string()))?;
+        Ok(self.pgmap.pages() - census.idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::host::{self, Host};
+
+    fn options(heap: u64, object: Option<u64>) -> HeapOptions {
+        HeapOptions { heap: Some(heap), object }
+    }
+
+    #[test]
+    fn a_heap_is_cut_into_memory_objects() {
+        let info = host::describe();
+        let mib = 1 << 20;
+        let layout = plan(&options(10 * mib, Some(4 * mib)), &info, mib).unwrap();
+        assert_eq!(layout.objects, [4 * mib, 4 * mib, 2 * mib]);
+        assert_eq!(largest_order(&layout).get(), 10);
+        assert_eq!(plan(&options(PAGE + 1, None), &info, mib).unwrap().objects, [PAGE]);
+    }
+
+    #[test]
+    fn a_heap_that_cannot_be_is_refused() {
+        let info = host::describe();
+        for bad in [options(1, None), options(u64::MAX, None), options(PAGE, Some(1)), options(4 << 30, Some(PAGE))] {
+            assert!(matches!(plan(&bad, &info, PAGE), Err(Failure::Usage(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_folio_lies_inside_one_object_and_no_two_share_a_byte() {
+        let info = host::describe();
+        let layout = Layout { objects: vec![3 * PAGE, 8 * PAGE, PAGE], staging: PAGE };
+        let device = Host::open(info, &layout).unwrap();
+        let heap = Heap::new(&device).unwrap();
+        let mut folios = Vec::new();
+        for order in [2, 1, 0, 0, 0, 0, 0, 0, 0, 0] {
+            folios.extend(heap.pgmap().alloc_folio(Order::new(order).unwrap()));
+        }
+        let mut seen = vec![vec![0; 3], vec![0; 8], vec![0; 1]];
+        for folio in &folios {
+            let piece = heap.piece(folio).unwrap();
+            let Memory::Object(object) = piece.memory else { unreachable!() };
+            for page in piece.start / PAGE..piece.end() / PAGE {
+                seen[object][page as usize] += 1;
+            }
+        }
+        assert!(seen.iter().flatten().all(|&times| times == 1), "{seen:?}");
+        assert_eq!(heap.pages_in_service().unwrap(), 12);
+        drop(folios);
+        assert_eq!(heap.pages_in_service().unwrap(), 0);
+    }
+}

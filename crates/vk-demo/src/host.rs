@@ -1,0 +1,178 @@
+//! The device where there is no Vulkan: memory objects in this process, and the CPU as its copy engine.
+
+use sysinfo::System;
+
+use crate::device::{Device, DeviceError, DeviceInfo, Features, HeapInfo, Kind, Layout, Ticket, Work};
+use crate::failure::Failure;
+use crate::pieces::{self, Memory, Piece, Region};
+use crate::size::Bytes;
+
+/// The host device takes at most one part in this many of the memory that is free.
+const SHARE: u64 = 2;
+
+/// Large objects would show nothing that small ones do not; several make a pgmap of several ranges.
+const MAX_OBJECT: u64 = 1 << 30;
+
+/// What the host device would be, without taking any memory yet.
+pub(crate) fn describe() -> DeviceInfo {
+    let (total, free) = host_memory();
+    DeviceInfo {
+        name: "host device".into(),
+        driver: format!("vk-demo {}", env!("CARGO_PKG_VERSION")),
+        kind: Kind::Host,
+        api: None,
+        heap: HeapInfo { bytes: total, budget_bytes: free / SHARE, budget_from: "half of the host's free memory" },
+        max_object_bytes: MAX_OBJECT,
+        features: Features::default(),
+        unusable: None,
+    }
+}
+
+/// Refuses what would drive the host out of memory: buffers that are not in the heap are kept there.
+pub(crate) fn room_for(bytes: u64) -> Result<(), Failure> {
+    let (_, free) = host_memory();
+    if bytes <= free {
+        return Ok(());
+    }
+    let (bytes, free) = (Bytes(bytes), Bytes(free));
+    Err(Failure::Usage(format!("{bytes} of host memory are needed for what is not in the heap, {free} are free")))
+}
+
+/// All of the host's memory and what is free of it, for a process with its limits.
+fn host_memory() -> (u64, u64) {
+    let mut system = System::new();
+    system.refresh_memory();
+    let (total, free) = (system.total_memory(), system.available_memory());
+    match system.cgroup_limits() {
+        Some(limits) => (total.min(limits.total_memory), free.min(limits.free_memory)),
+        None => (total, free),
+    }
+}
+
+/// The open host device.
+pub(crate) struct Host {
+    info: DeviceInfo,
+    sizes: Vec<u64>,
+    objects: Vec<Vec<u8>>,
+    staging: Vec<u8>,
+    /// Recorded and not yet submitted: kept back, so that a forgotten submit shows here as it would on a GPU.
+    recorded: Vec<Region>,
+    work: Work,
+}
+
+impl Host {
+    /// Takes the memory.
+    pub(crate) fn open(info: DeviceInfo, layout: &Layout) -> Result<Host, DeviceError> {
+        let objects = layout.objects.iter().map(|&bytes| zeroed(bytes)).collect::<Result<_, _>>()?;
+        Ok(Host {
+            info,
+            sizes: layout.objects.clone(),
+            objects,
+            staging: zeroed(layout.staging)?,
+            recorded: Vec::new(),
+            work: Work::default(),
+        })
+    }
+
+    fn memory(&mut self, memory: Memory) -> &mut Vec<u8> {
+        match memory {
+            Memory::Staging => &mut self.staging,
+            Memory::Object(index) => &mut self.objects[index],
+        }
+    }
+
+    fn copy_region(&mut self, region: Region) {
+        let span = |piece: Piece| piece.start as usize..piece.end() as usize;
+        if region.from.memory == region.to.memory {
+            self.memory(region.to.memory).copy_within(span(region.from), region.to.start as usize);
+            return;
+        }
+        // Two different vectors of one struct: take one out for the moment of the copy.
+        let source = std::mem::take(self.memory(region.from.memory));
+        self.memory(region.to.memory)[span(region.to)].copy_from_slice(&source[span(region.from)]);
+        *self.memory(region.from.memory) = source;
+    }
+}
+
+impl Device for Host {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn objects(&self) -> &[u64] {
+        &self.sizes
+    }
+
+    fn staging_bytes(&self) -> u64 {
+        self.staging.len() as u64
+    }
+
+    fn write_staging(&mut self, at: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        let piece = self.staging_piece(at, bytes.len())?;
+        self.settle()?;
+        self.staging[piece].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read_staging(&mut self, at: u64, into: &mut [u8]) -> Result<(), DeviceError> {
+        let piece = self.staging_piece(at, into.len())?;
+        self.settle()?;
+        into.copy_from_slice(&self.staging[piece]);
+        Ok(())
+    }
+
+    fn copy(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), DeviceError> {
+        let regions = pieces::regions(from, to, |memory| match memory {
+            Memory::Staging => Some(self.staging.len() as u64),
+            Memory::Object(index) => self.sizes.get(index).copied(),
+        })?;
+        self.work.regions += regions.len() as u64;
+        self.recorded.extend(regions);
+        Ok(())
+    }
+
+    fn submit(&mut self) -> Result<Ticket, DeviceError> {
+        for index in 0..self.recorded.len() {
+            self.copy_region(self.recorded[index]);
+        }
+        self.recorded.clear();
+        self.work.submits += 1;
+        Ok(Ticket(self.work.submits))
+    }
+
+    fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {
+        Ok(ticket.0 <= self.work.submits)
+    }
+
+    fn wait(&mut self, _: Ticket) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn work(&self) -> Work {
+        self.work
+    }
+}
+
+impl Host {
+    fn staging_piece(&self, at: u64, bytes: usize) -> Result<std::ops::Range<usize>, DeviceError> {
+        let start = usize::try_from(at).map_err(|_| DeviceError::OutOfBounds)?;
+        let end = start.checked_add(bytes).ok_or(DeviceError::OutOfBounds)?;
+        if end > self.staging.len() { Err(DeviceError::OutOfBounds) } else { Ok(start..end) }
+    }
+
+    fn settle(&mut self) -> Result<(), DeviceError> {
+        if !self.recorded.is_empty() {
+            self.submit()?;
+        }
+        Ok(())
+    }
+}
+
+/// Memory of zeroes, or a refusal instead of an abort.
+fn zeroed(bytes: u64) -> Result<Vec<u8>, DeviceError> {
+    let bytes = usize::try_from(bytes).map_err(|_| DeviceError::OutOfHostMemory)?;
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(bytes).map_err(|_| DeviceError::OutOfHostMemory)?;
+    memory.resize(bytes, 0);
+    Ok(memory)
+}

@@ -1,0 +1,120 @@
+//! What there is: devices, heaps, budgets, and the features that will be used.
+
+use serde::Serialize;
+
+use crate::Verdict;
+use crate::choose::Devices;
+use crate::cli::{Format, OutputOptions};
+use crate::device::{DeviceInfo, Kind};
+use crate::failure::Failure;
+use crate::report::{self, Output};
+use crate::size::Bytes;
+
+/// The result of `list`.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    version: &'static str,
+    /// Why there is no Vulkan, where there is none.
+    no_vulkan: Option<&'a str>,
+    devices: Vec<Listed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    index: usize,
+    #[serde(flatten)]
+    info: &'a DeviceInfo,
+}
+
+/// Runs the command.
+pub(crate) fn command(options: &OutputOptions) -> Result<Verdict, Failure> {
+    let found = Devices::find(false)?;
+    let mut output = Output::open(options)?;
+    let devices: Vec<Listed<'_>> = found.all().enumerate().map(|(index, info)| Listed { index, info }).collect();
+    match options.format {
+        Format::Table => output.text(&text(&devices, found.no_vulkan.as_deref()))?,
+        Format::Csv => output.csv(&devices.iter().map(Row::from).collect::<Vec<_>>())?,
+        Format::Json => output.json(&Report {
+            schema: "vk-demo/list/1",
+            version: env!("CARGO_PKG_VERSION"),
+            no_vulkan: found.no_vulkan.as_deref(),
+            devices,
+        })?,
+    }
+    Ok(Verdict::Good)
+}
+
+fn text(devices: &[Listed<'_>], no_vulkan: Option<&str>) -> String {
+    let mut table = report::table(&["", "device", "kind", "Vulkan", "heap", "budget", "object", "will be used"]);
+    for Listed { index, info } in devices {
+        table.add_row([
+            index.to_string(),
+            format!("{}\n{}", info.name, info.driver),
+            info.kind.words().replace(" (", "\n("),
+            info.api.clone().unwrap_or_default(),
+            Bytes(info.heap.bytes).to_string(),
+            format!("{}\n({})", Bytes(info.heap.budget_bytes), info.heap.budget_from),
+            format!("up to\n{}", Bytes(info.max_object_bytes)),
+            info.unusable.clone().map_or_else(|| used(info), |why| format!("cannot be used: {why}")),
+        ]);
+    }
+    let mut text = table.to_string();
+    if let Some(why) = no_vulkan {
+        text += &format!("\nNo Vulkan here: {why}.");
+    }
+    text
+}
+
+fn used(info: &DeviceInfo) -> String {
+    if info.kind == Kind::Host {
+        return "the CPU's copies".into();
+    }
+    let features = &info.features;
+    let names = [
+        (features.timeline_semaphore, "timeline semaphore"),
+        (features.memory_budget, "memory budget"),
+        (features.transfer_queue, "copy queue"),
+    ];
+    names.iter().filter(|(there, _)| *there).map(|(_, name)| *name).collect::<Vec<_>>().join("\n")
+}
+
+/// One line for a spreadsheet.
+#[derive(Serialize)]
+struct Row<'a> {
+    index: usize,
+    name: &'a str,
+    driver: &'a str,
+    kind: Kind,
+    api: Option<&'a str>,
+    heap_bytes: u64,
+    budget_bytes: u64,
+    budget_from: &'a str,
+    max_object_bytes: u64,
+    timeline_semaphore: bool,
+    memory_budget: bool,
+    transfer_queue: bool,
+    sparse_binding: bool,
+    unusable: Option<&'a str>,
+}
+
+impl<'a> From<&Listed<'a>> for Row<'a> {
+    fn from(&Listed { index, info }: &Listed<'a>) -> Row<'a> {
+        Row {
+            index,
+            name: &info.name,
+            driver: &info.driver,
+            kind: info.kind,
+            api: info.api.as_deref(),
+            heap_bytes: info.heap.bytes,
+            budget_bytes: info.heap.budget_bytes,
+            budget_from: info.heap.budget_from,
+            max_object_bytes: info.max_object_bytes,
+            timeline_semaphore: info.features.timeline_semaphore,
+            memory_budget: info.features.memory_budget,
+            transfer_queue: info.features.transfer_queue,
+            sparse_binding: info.features.sparse_binding,
+            unusable: info.unusable.as_deref(),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Drives folios of a pgmap on a device heap: Vulkan where there is any, a host device where there is none.
+//!
+//! ```text
+//! cli       what was asked for         choose   which device            device   what a device is; gpu and host are the two
+//! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
+//! run       the main job               migrate  the benchmark           list     what there is
+//! report    results as table, JSON or CSV; the heat map of the heap
+//! ```
+
+mod choose;
+mod cli;
+mod device;
+mod failure;
+#[cfg(test)]
+mod faulty;
+mod gpu;
+mod heap;
+mod host;
+mod list;
+mod migrate;
+mod pattern;
+mod pieces;
+mod progress;
+mod report;
+mod run;
+mod size;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use failure::NOT_VERIFIED;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command() {
+        Command::Run(options) => run::command(&options),
+        Command::Migrate(options) => migrate::command(&options),
+        Command::List(options) => list::command(&options),
+    };
+    match done {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::NotVerified) => ExitCode::from(NOT_VERIFIED),
+        Err(failure) => {
+            eprintln!("vk-demo: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// What a command found.
+enum Verdict {
+    /// Everything as it should be.
+    Good,
+    /// Bytes were wrong, pages were lost or the validation layer spoke.
+    NotVerified,
+}
+
+impl Verdict {
+    fn of(verified: bool, validation_messages: u64) -> Verdict {
+        if verified && validation_messages == 0 { Verdict::Good } else { Verdict::NotVerified }
+    }
+}

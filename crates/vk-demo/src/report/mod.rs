@@ -1,0 +1,33 @@
+//! Results: where they go, and what their forms have in common.
+
+mod heat_map;
+mod output;
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+pub(crate) use heat_map::HeatMap;
+pub(crate) use output::Output;
+
+use crate::device::DeviceInfo;
+
+/// Which of the three kinds of device this is, in plain words.
+pub(crate) fn headline(info: &DeviceInfo) -> String {
+    format!("Ran on: {}", info.kind.words())
+}
+
+/// An empty table in the one style that all results have.
+pub(crate) fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    if header.iter().any(|name| !name.is_empty()) {
+        table.set_header(header);
+    }
+    table
+}
+
+/// Counts by order, without the orders that have none.
+pub(crate) fn by_order(counts: &[u64]) -> String {
+    let some: Vec<String> =
+        counts.iter().enumerate().filter(|&(_, &count)| count > 0).map(|(order, count)| format!("o{order}:{count}")).collect();
+    some.chunks(6).map(|line| line.join(" ")).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,219 @@
+//! What a run says of itself.
+
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
+
+use super::stats::{Did, Moved};
+use super::{Ended, Plan};
+use crate::cli::Format;
+use crate::device::{Device, DeviceInfo, Work};
+use crate::failure::Failure;
+use crate::gpu::Messages;
+use crate::report::{self, HeatMap, Output};
+use crate::size::Bytes;
+
+/// The result of `run`.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    schema: &'static str,
+    version: &'static str,
+    device: DeviceInfo,
+    /// Every byte that came back was what had been written, and no page was lost.
+    pub(super) verified: bool,
+    /// Whether the validation layer listened.
+    validated: bool,
+    pub(super) validation_messages: u64,
+    seed: u64,
+    heap_bytes: u64,
+    objects_bytes: Vec<u64>,
+    oversub: f64,
+    largest_order: u32,
+    ops: u64,
+    buffers: usize,
+    buffers_bytes: u64,
+    checked_bytes: u64,
+    wrong_words: u64,
+    leaked_pages: u64,
+    did: Did,
+    moved: Moved,
+    work: Work,
+    seconds: Seconds,
+    allocator_percent: f64,
+    /// Folios put into service, by order.
+    folios_by_order: Vec<u64>,
+    heat_map: HeatMap,
+}
+
+/// Where the time went.
+#[derive(Debug, Serialize)]
+struct Seconds {
+    total: f64,
+    /// Taking and putting folios.
+    allocator: f64,
+    /// Submitting copies and waiting for them.
+    device: f64,
+    /// The rest: making and comparing contents.
+    host: f64,
+}
+
+impl Report {
+    pub(super) fn new(device: &dyn Device, plan: &Plan, ended: &Ended) -> Report {
+        let stats = &ended.stats;
+        let (total, allocator) = (ended.elapsed.as_secs_f64(), stats.allocator.as_secs_f64());
+        let on_device = stats.device.as_secs_f64();
+        Report {
+            schema: "vk-demo/run/1",
+            version: env!("CARGO_PKG_VERSION"),
+            device: device.info().clone(),
+            verified: stats.wrong_words == 0 && ended.leaked_pages == 0,
+            validated: false,
+            validation_messages: 0,
+            seed: plan.seed,
+            heap_bytes: device.objects().iter().sum(),
+            objects_bytes: device.objects().to_vec(),
+            oversub: plan.oversub,
+            largest_order: plan.largest_order.get(),
+            ops: plan.ops,
+            buffers: ended.buffers,
+            buffers_bytes: plan.pages * crate::heap::PAGE,
+            checked_bytes: stats.checked_bytes,
+            wrong_words: stats.wrong_words,
+            leaked_pages: ended.leaked_pages,
+            did: stats.did,
+            moved: stats.moved,
+            work: device.work(),
+            seconds: Seconds { total, allocator, device: on_device, host: (total - allocator - on_device).max(0.0) },
+            allocator_percent: 100.0 * allocator / total,
+            folios_by_order: stats.folios.clone(),
+            heat_map: ended.map.clone(),
+        }
+    }
+
+    /// Takes over what the validation layer has said.
+    pub(super) fn count_messages(&mut self, messages: Option<&Messages>) {
+        self.validated = messages.is_some();
+        self.validation_messages = messages.map_or(0, Messages::count);
+    }
+
+    pub(super) fn write(&self, output: &mut Output) -> Result<(), Failure> {
+        match output.format() {
+            Format::Table => output.text(&self.text()),
+            Format::Json => output.json(self),
+            Format::Csv => output.csv(&[Row::from(self)]),
+        }
+    }
+
+    fn text(&self) -> String {
+        let device = &self.device;
+        let mut text = format!("{}\n{} ({})\n\n", report::headline(device), device.name, device.driver);
+        text += &self.table().to_string();
+        text += &format!("\n\n{}\n", self.heat_map.text());
+        text += &self.verdict();
+        text
+    }
+
+    fn table(&self) -> Table {
+        let mut table = report::table(&["", "", ""]);
+        let (did, moved, seconds) = (&self.did, &self.moved, &self.seconds);
+        let objects = match self.objects_bytes.len() {
+            1 => "one memory object".to_owned(),
+            many => format!("{many} memory objects"),
+        };
+        let rows = [
+            ("heap", Bytes(self.heap_bytes).to_string(), objects),
+            ("buffers", Bytes(self.buffers_bytes).to_string(), format!("{} at {}x", self.buffers, self.oversub)),
+            ("uses", (did.hits + did.faults).to_string(), format!("{} hits, {} faults", did.hits, did.faults)),
+            ("evictions", did.evictions.to_string(), String::new()),
+            ("writes", did.writes.to_string(), format!("{} reads, {} moves", did.reads, did.moves)),
+            ("to device", Bytes(moved.to_device_bytes).to_string(), self.rate(moved.to_device_bytes)),
+            ("to host", Bytes(moved.to_host_bytes).to_string(), self.rate(moved.to_host_bytes)),
+            ("within", Bytes(moved.within_device_bytes).to_string(), self.rate(moved.within_device_bytes)),
+            ("submits", self.work.submits.to_string(), format!("{} regions", self.work.regions)),
+            ("time", format!("{:.2} s", seconds.total), format!("{:.2} s device, {:.2} s host", seconds.device, seconds.host)),
+            ("allocator", format!("{:.2} ms", seconds.allocator * 1e3), format!("{:.2} % of the time", self.allocator_percent)),
+            ("folios", self.folios_by_order.iter().sum::<u64>().to_string(), report::by_order(&self.folios_by_order)),
+        ];
+        for (what, value, more) in rows {
+            table.add_row([what.to_owned(), value, more]);
+        }
+        if let Some(column) = table.column_mut(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+
+    fn rate(&self, bytes: u64) -> String {
+        format!("{:.2} GB/s over the whole run", bytes as f64 / self.seconds.total / 1e9)
+    }
+
+    fn verdict(&self) -> String {
+        let bytes = Bytes(self.checked_bytes);
+        let mut text = match self.verified {
+            true => format!("verified: all {bytes} that came back are what was written, no page leaked (seed {})", self.seed),
+            false => format!(
+                "NOT VERIFIED: {} wrong words in {bytes}, {} pages leaked (seed {})",
+                self.wrong_words, self.leaked_pages, self.seed
+            ),
+        };
+        if self.validated {
+            text += &format!("\nvalidation layer: {} messages", self.validation_messages);
+        }
+        text
+    }
+}
+
+/// One line for a spreadsheet.
+#[derive(Serialize)]
+struct Row<'a> {
+    device: &'a str,
+    driver: &'a str,
+    kind: crate::device::Kind,
+    verified: bool,
+    validation_messages: u64,
+    seed: u64,
+    heap_bytes: u64,
+    oversub: f64,
+    largest_order: u32,
+    ops: u64,
+    buffers: usize,
+    hits: u64,
+    faults: u64,
+    evictions: u64,
+    moved_bytes: u64,
+    checked_bytes: u64,
+    wrong_words: u64,
+    leaked_pages: u64,
+    regions: u64,
+    submits: u64,
+    seconds: f64,
+    allocator_percent: f64,
+}
+
+impl<'a> From<&'a Report> for Row<'a> {
+    fn from(report: &'a Report) -> Row<'a> {
+        Row {
+            device: &report.device.name,
+            driver: &report.device.driver,
+            kind: report.device.kind,
+            verified: report.verified,
+            validation_messages: report.validation_messages,
+            seed: report.seed,
+            heap_bytes: report.heap_bytes,
+            oversub: report.oversub,
+            largest_order: report.largest_order,
+            ops: report.ops,
+            buffers: report.buffers,
+            hits: report.did.hits,
+            faults: report.did.faults,
+            evictions: report.did.evictions,
+            moved_bytes: report.moved.total(),
+            checked_bytes: report.checked_bytes,
+            wrong_words: report.wrong_words,
+            leaked_pages: report.leaked_pages,
+            regions: report.work.regions,
+            submits: report.work.submits,
+            seconds: report.seconds.total,
+            allocator_percent: report.allocator_percent,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Running the binary, and finding out whether there is Vulkan here.
+
+// Each test program uses a part of this.
+#![allow(dead_code, unreachable_pub)]
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// What a run left behind.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Its result, after a good end.
+    pub fn json(&self) -> Value {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        serde_json::from_str(&self.stdout).expect("the result is JSON")
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        let text = |bytes| String::from_utf8(bytes).expect("output is text");
+        Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// The command, not yet run.
+pub fn command(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vk-demo"));
+    command.args(arguments.split_whitespace());
+    command
+}
+
+/// Runs the binary.
+pub fn vk_demo(arguments: &str) -> Ran {
+    command(arguments).output().expect("the binary runs").into()
+}
+
+/// Runs the binary on the host device.
+pub fn on_host(arguments: &str) -> Ran {
+    vk_demo(&format!("{arguments} --device host"))
+}

@@ -1,0 +1,143 @@
+//! The program on the host device, which is there on every machine.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::{command, on_host, vk_demo};
+use serde_json::Value;
+
+#[test]
+fn run_is_verified_and_says_on_what() {
+    let report = on_host("run --heap 8MiB --ops 300 --format json").json();
+    assert_eq!(report["schema"], "vk-demo/run/1");
+    assert_eq!(report["device"]["kind"], "host");
+    assert_eq!(report["device"]["name"], "host device");
+    assert_eq!(report["verified"], true);
+    assert_eq!(report["validation_messages"], 0);
+    assert_eq!(report["seed"], 1);
+    assert_eq!(report["heap_bytes"], 8 << 20);
+    assert_eq!(report["buffers_bytes"], 12 << 20);
+    assert_eq!(report["leaked_pages"], 0);
+    assert!(report["did"]["evictions"].as_u64() > Some(0), "1.5 times the heap cannot stay in it");
+    assert!(report["checked_bytes"].as_u64() > Some(12 << 20));
+    assert_eq!(report["heat_map"]["ranges"][0].as_str().unwrap().chars().count(), 4);
+}
+
+#[test]
+fn run_is_what_is_done_without_a_command() {
+    let ran = on_host("--heap 2MiB --ops 50");
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.stdout.starts_with("Ran on: host device (no Vulkan, the CPU copies)\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("\nverified: all "), "{}", ran.stdout);
+    assert!(ran.stderr.is_empty(), "no progress where nobody watches: {}", ran.stderr);
+}
+
+#[test]
+fn a_seed_tells_the_whole_run() {
+    let counts = |seed| {
+        let report = on_host(&format!("run --heap 4MiB --ops 300 --format json --seed {seed}")).json();
+        [&report["did"], &report["moved"], &report["folios_by_order"], &report["heat_map"]].map(Value::clone)
+    };
+    assert_eq!(counts(5), counts(5));
+    assert_ne!(counts(5), counts(6));
+}
+
+#[test]
+fn order_caps_the_folios() {
+    let report = on_host("run --heap 4MiB --ops 100 --order 2 --format json").json();
+    let folios = report["folios_by_order"].as_array().unwrap();
+    assert_eq!(folios.len(), 3);
+    assert!(folios[2].as_u64() > Some(0));
+}
+
+#[test]
+fn a_heap_can_be_several_memory_objects() {
+    let report = on_host("run --heap 9MiB --object 2MiB --ops 300 --format json").json();
+    assert_eq!(report["objects_bytes"].as_array().unwrap().len(), 5);
+    assert_eq!(report["heat_map"]["ranges"].as_array().unwrap().len(), 5);
+    assert_eq!(report["verified"], true);
+}
+
+#[test]
+fn migrate_has_every_order_both_ways_and_both_modes() {
+    let report = on_host("migrate --heap 4MiB --format json").json();
+    assert_eq!(report["schema"], "vk-demo/migrate/1");
+    assert_eq!(report["verified"], true);
+    common_rows(&report);
+}
+
+/// Orders 0 to 10 of 4 MiB, and the bulk copy, in both directions.
+fn common_rows(report: &Value) {
+    let rows = report["rows"].as_array().unwrap();
+    for direction in ["host-to-device", "device-to-host"] {
+        let find = |order: u64, mode: &str| {
+            let found = |row: &&Value| row["order"] == order && row["mode"] == mode && row["direction"] == direction;
+            rows.iter().find(found).unwrap_or_else(|| panic!("no row for order {order}, {mode}, {direction}"))
+        };
+        assert_eq!(find(10, "bulk")["regions"], 1);
+        for order in 0..=10 {
+            let folios = 1024 >> order;
+            assert_eq!(find(order, "per-folio")["submits"], folios);
+            assert_eq!(find(order, "batched")["submits"], 1);
+            for mode in ["per-folio", "batched"] {
+                let row = find(order, mode);
+                assert_eq!(row["regions"], folios, "a region for each folio");
+                assert!(row["ms"].as_f64() > Some(0.0) && row["gb_per_s"].as_f64() > Some(0.0));
+            }
+        }
+    }
+    assert_eq!(rows.len(), 2 * (1 + 2 * 11));
+}
+
+#[test]
+fn migrate_leaves_out_orders_that_do_not_fit() {
+    let report = on_host("migrate --heap 64KiB --format json").json();
+    assert!(report["rows"].as_array().unwrap().iter().all(|row| row["order"].as_u64() <= Some(4)));
+    let one = on_host("migrate --heap 64KiB --order 3 --format json").json();
+    assert_eq!(one["rows"].as_array().unwrap().len(), 2 * 3);
+}
+
+#[test]
+fn list_ends_with_the_host_device() {
+    let report = vk_demo("list --format json").json();
+    let devices = report["devices"].as_array().unwrap();
+    let last = devices.last().unwrap();
+    assert_eq!((last["kind"].as_str(), last["index"].as_u64()), (Some("host"), Some(devices.len() as u64 - 1)));
+    let by_index = vk_demo(&format!("run --heap 1MiB --ops 9 --format json --device {}", devices.len() - 1)).json();
+    assert_eq!(by_index["device"]["kind"], "host");
+}
+
+#[test]
+fn without_a_driver_the_host_device_takes_over_and_says_why() {
+    let without = |arguments: &str| {
+        let mut command = command(arguments);
+        // The loader's two names for the same setting, old and new.
+        command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
+        common::Ran::from(command.output().unwrap())
+    };
+    let list = without("list --format json").json();
+    assert!(
+        list["no_vulkan"].as_str().is_some_and(|why| why.starts_with("a Vulkan loader but no") || why.starts_with("no Vulkan"))
+    );
+    assert_eq!(list["devices"].as_array().unwrap().len(), 1);
+    let report = without("--heap 1MiB --ops 9 --format json").json();
+    assert_eq!(report["device"]["kind"], "host");
+    assert_eq!(without("--heap 1MiB --ops 9 --validate").code, Some(2), "there is nothing to validate");
+}
+
+#[test]
+fn every_command_writes_every_form() {
+    for (of, fewest_lines) in [("run --heap 1MiB --ops 9", 2), ("migrate --heap 16KiB", 15), ("list", 2)] {
+        let device = if of == "list" { "" } else { "--device host" };
+        let csv = vk_demo(&format!("{of} {device} --format csv"));
+        assert_eq!(csv.code, Some(0), "{}", csv.stderr);
+        let columns = |line: &csv::StringRecord| line.len();
+        let mut reader = csv::Reader::from_reader(csv.stdout.as_bytes());
+        let header = columns(reader.headers().unwrap());
+        let lines: Vec<_> = reader.records().map(Result::unwrap).collect();
+        assert!(lines.len() + 1 >= fewest_lines && lines.iter().all(|line| columns(line) == header));
+        assert!(vk_demo(&format!("{of} {device} --format json")).json()["schema"].is_string());
+        assert!(vk_demo(&format!("{of} {device}")).stdout.contains("host device"));
+    }
+}

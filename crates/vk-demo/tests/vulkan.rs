@@ -1,0 +1,85 @@
+//! The program on Vulkan, hardware or software; skipped where there is none, unless `PGMAP_REQUIRE_VULKAN=1`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::vk_demo;
+use serde_json::Value;
+
+/// Whether a test goes ahead; one that does not says so, or fails where Vulkan is required.
+fn here(what: &str, there: bool, why: &str) -> bool {
+    if !there {
+        assert!(std::env::var_os("PGMAP_REQUIRE_VULKAN").is_none_or(|value| value != "1"), "{what} is required: {why}");
+        println!("skipped: no {what}: {why}");
+    }
+    there
+}
+
+fn vulkan() -> bool {
+    let list = vk_demo("list --format json").json();
+    let usable = |device: &Value| device["kind"] != "host" && device["unusable"].is_null();
+    let there = list["devices"].as_array().unwrap().iter().any(usable);
+    here("Vulkan device", there, &list["no_vulkan"].to_string())
+}
+
+fn validation_layer() -> bool {
+    if !vulkan() {
+        return false;
+    }
+    let ran = vk_demo("run --heap 4KiB --ops 0 --validate --format json");
+    here("validation layer", !ran.stderr.contains("is not installed"), &ran.stderr)
+}
+
+#[test]
+fn run_is_verified_under_validation_without_a_message() {
+    if !validation_layer() {
+        return;
+    }
+    let report = vk_demo("run --heap 16MiB --object 6MiB --ops 300 --validate --format json").json();
+    assert_ne!(report["device"]["kind"], "host");
+    assert_eq!(report["verified"], true);
+    assert_eq!(report["validated"], true);
+    assert_eq!(report["validation_messages"], 0);
+    assert_eq!(report["objects_bytes"].as_array().unwrap().len(), 3);
+    assert!(report["did"]["evictions"].as_u64() > Some(0));
+}
+
+#[test]
+fn migrate_is_verified_under_validation_without_a_message() {
+    if !validation_layer() {
+        return;
+    }
+    // More folios than regions fit into one command under validation.
+    let report = vk_demo("migrate --heap 4MiB --validate --format json").json();
+    assert_eq!(report["verified"], true);
+    assert_eq!(report["validation_messages"], 0);
+    let rows = report["rows"].as_array().unwrap();
+    for direction in ["host-to-device", "device-to-host"] {
+        for order in 0..=10 {
+            let found = rows.iter().any(|row| row["order"] == order && row["direction"] == direction);
+            assert!(found, "no row for order {order}, {direction}");
+        }
+    }
+}
+
+#[test]
+fn vulkan_is_chosen_before_the_host_device() {
+    if !vulkan() {
+        return;
+    }
+    let report = vk_demo("run --heap 4MiB --ops 100 --format json").json();
+    assert_ne!(report["device"]["kind"], "host");
+    assert_eq!(report["verified"], true);
+    assert!(report["device"]["api"].as_str().unwrap().starts_with("1."));
+}
+
+#[test]
+fn a_heap_beyond_the_budget_is_refused() {
+    if !vulkan() {
+        return;
+    }
+    let ran = vk_demo("run --heap 8EiB --device 0");
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("is more than"), "{}", ran.stderr);
+}
