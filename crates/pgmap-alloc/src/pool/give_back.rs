@@ -160,6 +160,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 let _moving = self.motion.begin();
                 self.clear_owned(table);
                 self.merge(0, table);
+                // Somebody may have claimed in it meanwhile: then it is nobody's now and must be found.
+                self.list_anew(table);
             }
         }
     }

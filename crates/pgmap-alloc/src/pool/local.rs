@@ -297,6 +297,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             if won {
                 self.disown_table(table);
+            } else if !self.is_owned(table) {
+                // Its handle has left meanwhile, and what we took off the lists may be what it had just listed.
+                self.list_anew(table);
             }
         }
         let _moving = self.motion.begin();
@@ -312,6 +315,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn disown_table(&self, table: usize) {
         let _moving = self.motion.begin();
         self.clear_owned(table);
+        self.list_anew(table);
+    }
+
+    /// Lists a table of the lowest level by what it has.
+    pub(super) fn list_anew(&self, table: usize) {
         if let Some(largest) = self.table(0, table).largest() {
             self.released(0, table, largest);
         }
