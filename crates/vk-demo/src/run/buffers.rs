@@ -20,6 +20,9 @@ use crate::pattern::Pattern;
 /// How many mismatches are described; the rest are only counted.
 const DESCRIBED: u64 = 5;
 
+/// Parts of the heap that buffers are moved between: a search in a window is linear in it.
+const PARTS: u64 = 8;
+
 /// All buffers of a run, and the manager that moves them.
 pub(super) struct Buffers<'h, 'd> {
     manager: Manager<'h, DeviceMover<'h, 'd>, HeapOps>,
@@ -138,18 +141,19 @@ impl<'h, 'd> Buffers<'h, 'd> {
         Ok(read?)
     }
 
-    /// Moves a buffer to other folios: into the half of the heap that it is not in.
+    /// Moves a buffer to other folios: into the next of as many parts of the heap.
     pub(super) fn relocate(&mut self, buffer: usize) -> Result<(), Failure> {
         let end = self.manager.memory_usage(self.vram).map_err(refused)?.end;
         let pieces = self.pieces(buffer)?;
         let Some(first) = pieces.iter().find(|piece| piece.memory == self.vram).map(|piece| piece.first) else {
             return Ok(());
         };
-        let (low, high) = (Place::new(self.vram).within(0, end / 2), Place::new(self.vram).within(end / 2, end));
-        let other = if first < end / 2 { high } else { low };
+        let part = end / PARTS;
+        let next = if part == 0 { 0 } else { (first / part + 1) % PARTS };
+        let other = Place::new(self.vram).within(next * part, (next + 1) * part);
         match self.verb(|manager, bo| manager.validate(bo, &other.into()), buffer) {
             Ok(moved) => self.stats.did.moves += u64::from(moved),
-            // A heap that is too small to have two halves for it.
+            // A heap that is too small to have parts that hold it.
             Err(ValidateError::TooLarge | ValidateError::EmptyWindow { .. }) => {}
             Err(why) => return Err(self.trouble_or(why)),
         }
