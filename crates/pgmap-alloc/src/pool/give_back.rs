@@ -5,10 +5,10 @@ use super::notes::Contents;
 use super::shape::{LEVELS, Place};
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
-use crate::sync::{AtomicU64, Ordering, caller_slot};
+use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
 
 /// Lines among which concurrent callers are spread.
-const SLOTS: usize = 8;
+const SLOTS: usize = in_models(1, 8);
 
 /// Tables that are wholly idle and not merged yet: per caller slot and level at most one, so that merging them all is bounded.
 ///
@@ -168,6 +168,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 let _moving = self.motion.begin();
                 self.clear_owned(table);
                 self.merge(0, table);
+                // Somebody may have claimed in it meanwhile: then it is nobody's now and must be found.
+                self.list_anew(table);
             }
         }
     }

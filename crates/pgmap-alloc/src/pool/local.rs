@@ -14,7 +14,7 @@ use super::GenPool;
 use crate::error::AllocError;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, in_models};
 
 /// Orders with a stack.
 const ORDERS: usize = 19;
@@ -25,7 +25,7 @@ const KEEP: [u8; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 
 /// How many pages are fetched at once: not all that fit, so that a free right after finds room.
 const FETCH: u32 = 24;
 /// How many handles a pool can have at a time.
-const HANDLES: usize = 64;
+const HANDLES: usize = in_models(2, 64);
 /// Groups of orders that work in a table of their own: single pages, small runs, large runs.
 const GROUPS: usize = 3;
 
@@ -297,6 +297,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             if won {
                 self.disown_table(table);
+            } else if !self.is_owned(table) {
+                // Its handle has left meanwhile, and what we took off the lists may be what it had just listed.
+                self.list_anew(table);
             }
         }
         let _moving = self.motion.begin();
@@ -312,6 +315,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn disown_table(&self, table: usize) {
         let _moving = self.motion.begin();
         self.clear_owned(table);
+        self.list_anew(table);
+    }
+
+    /// Lists a table of the lowest level by what it has.
+    pub(super) fn list_anew(&self, table: usize) {
         if let Some(largest) = self.table(0, table).largest() {
             self.released(0, table, largest);
         }

@@ -135,9 +135,9 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         Self::build(params, Memory::Lent(tables), Memory::Lent(ranges))
     }
 
-    /// Builds a pool that owns its metadata, with tables of any size.
+    /// [`GenPool::new`] for tables of any size: models and exhaustive tests want tiny ones.
     #[cfg(feature = "alloc")]
-    pub(crate) fn boxed(params: &Params<'_>) -> Result<Self, BuildError> {
+    pub fn boxed(params: &Params<'_>) -> Result<Self, BuildError> {
         let needs = PoolNeeds::of::<WORDS>(params)?;
         let tables = Memory::boxed(needs.tables).ok_or(BuildError::OutOfMemory)?;
         let ranges = Memory::boxed(needs.ranges).ok_or(BuildError::OutOfMemory)?;

@@ -6,11 +6,11 @@ use super::shape::Place;
 use crate::error::AllocError;
 use crate::offset::Run;
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering, caller_slot};
+use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
 use crate::table::Miss;
 
 /// Lines among which concurrent callers are spread.
-const SLOTS: usize = 8;
+const SLOTS: usize = in_models(1, 8);
 
 /// Where each caller found a run of each order last: looked at before the lists.
 ///
