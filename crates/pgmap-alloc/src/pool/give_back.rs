@@ -147,6 +147,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
+    /// Lists a table of the lowest level by what it has.
+    pub(super) fn list_anew(&self, table: usize) {
+        if let Some(largest) = self.table(0, table).largest() {
+            self.released(0, table, largest);
+        }
+    }
+
     /// Merges every spare below `level`, so that their runs can be found at the levels above.
     pub(super) fn merge_spares(&self, level: u32) {
         for line in &self.spares.lines {

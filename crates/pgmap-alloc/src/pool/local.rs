@@ -306,6 +306,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Some(whole) = self.search(self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.set_owned(table);
+        self.split_notes(0, table);
         self.table(0, table).fill();
         publish(table);
         true
@@ -316,13 +317,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let _moving = self.motion.begin();
         self.clear_owned(table);
         self.list_anew(table);
-    }
-
-    /// Lists a table of the lowest level by what it has.
-    pub(super) fn list_anew(&self, table: usize) {
-        if let Some(largest) = self.table(0, table).largest() {
-            self.released(0, table, largest);
-        }
     }
 
     /// Takes a run of `order` from a table, if it has one.
