@@ -4,7 +4,7 @@
 //! cli       what was asked for         choose   which device            device   what a device is; gpu and host are the two
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
 //! run       the main job               migrate  the benchmark           list     what there is
-//! report    results as table, JSON or CSV; the heat map of the heap
+//! report    results as table, JSON or CSV; what is where in the heap    picture  the same drawn, as SVG or PNG
 //! ```
 
 mod choose;
@@ -19,6 +19,7 @@ mod host;
 mod list;
 mod migrate;
 mod pattern;
+mod picture;
 mod pieces;
 mod progress;
 mod report;

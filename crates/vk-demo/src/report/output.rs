@@ -15,7 +15,8 @@ pub(crate) struct Output {
     file: Option<OpenFile>,
 }
 
-struct OpenFile {
+/// A file that can be written and has not been yet.
+pub(crate) struct OpenFile {
     file: File,
     path: PathBuf,
     /// It did not exist before and nothing has been written yet: a run that fails takes it away again.
@@ -57,18 +58,24 @@ impl Output {
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match &mut self.file {
-            Some(open) => open.write(bytes).map_err(|error| Failure::Output(format!("{}: {error}", open.path.display()))),
+            Some(open) => open.replace(bytes),
             None => to_stdout(bytes).map_err(|error| Failure::Output(error.to_string())),
         }
     }
 }
 
 impl OpenFile {
-    fn open(path: PathBuf) -> Result<OpenFile, Failure> {
+    /// Checks that it can be written; a file that is there keeps what it holds for now.
+    pub(crate) fn open(path: PathBuf) -> Result<OpenFile, Failure> {
         let existed = path.exists();
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(|error| Failure::Usage(format!("{} cannot be written: {error}", path.display())))?;
         Ok(OpenFile { file, path, unwritten: !existed })
+    }
+
+    /// Puts these bytes in place of what it holds.
+    pub(crate) fn replace(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.write(bytes).map_err(|error| Failure::Output(format!("{}: {error}", self.path.display())))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -18,8 +18,8 @@ use crate::cli::RunOptions;
 use crate::device::{Device, DeviceInfo, Layout};
 use crate::failure::Failure;
 use crate::heap::{self, Heap, PAGE};
-use crate::report::{HeatMap, Output};
-use crate::{host, progress};
+use crate::report::{HeatMap, Output, Timeline};
+use crate::{host, migrate, picture, progress};
 
 use manager::Manager;
 use report::Report;
@@ -37,6 +37,8 @@ pub(crate) fn command(options: &RunOptions) -> Result<Verdict, Failure> {
     let candidate = devices.choose(options.device.device.as_deref())?;
     let plan = Plan::new(options, candidate.info())?;
     let mut output = Output::open(&options.output)?;
+    let mut picture = picture::Files::open(&options.picture)?;
+    let curve = options.curve.as_deref().map(migrate::saved_charts).transpose()?;
 
     let mut device = candidate.open(&plan.layout)?;
     let mut report = run(device.as_mut(), &plan, options.output.quiet)?;
@@ -44,6 +46,7 @@ pub(crate) fn command(options: &RunOptions) -> Result<Verdict, Failure> {
     drop(device);
     report.count_messages(devices.messages.as_ref());
     report.write(&mut output)?;
+    picture.write(|| report.picture(curve.unwrap_or_default()))?;
     Ok(Verdict::of(report.verified, report.validation_messages))
 }
 
@@ -90,14 +93,14 @@ fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Fail
     let mut manager = Manager::new(&heap, device, plan.largest_order, plan.seed);
     let mut random = Xoshiro256PlusPlus::seed_from_u64(plan.seed);
     fill(&mut manager, plan, &mut random, quiet)?;
-    work(&mut manager, plan, &mut random, quiet)?;
+    let timeline = work(&mut manager, &heap, plan, &mut random, quiet)?;
     check(&mut manager, quiet)?;
     let elapsed = start.elapsed();
 
     let (buffers, map) = (manager.len(), HeatMap::of(heap.pgmap()));
     let stats = manager.close()?;
     let leaked_pages = heap.pages_in_service()?;
-    Ok(Report::new(device, plan, &Ended { stats, buffers, leaked_pages, elapsed, map }))
+    Ok(Report::new(device, plan, &Ended { stats, buffers, leaked_pages, elapsed, map, timeline }))
 }
 
 /// What is known at the end of a run.
@@ -107,6 +110,7 @@ struct Ended {
     leaked_pages: u64,
     elapsed: Duration,
     map: HeatMap,
+    timeline: Timeline,
 }
 
 /// Makes buffers until they are as many times the heap as was asked for.
@@ -124,11 +128,12 @@ fn fill(manager: &mut Manager<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet
 }
 
 /// Uses them as a program would: mostly the same few, now and then all kinds of things.
-fn work(manager: &mut Manager<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet: bool) -> Result<(), Failure> {
+fn work(manager: &mut Manager<'_, '_>, heap: &Heap, plan: &Plan, random: &mut impl Rng, quiet: bool) -> Result<Timeline, Failure> {
+    let mut timeline = Timeline::new(plan.ops);
     let bar = progress::bar("work", plan.ops, quiet);
     // What replaced buffers have left free for later ones, so that the load stays as heavy as it was.
     let mut slack = 0;
-    for _ in 0..plan.ops {
+    for op in 0..plan.ops {
         // Squaring favours the low numbers: a quarter of the buffers gets half of the uses.
         let buffer = (random.random::<f64>().powi(2) * manager.len() as f64) as usize;
         match random.random_range(0..100) {
@@ -143,10 +148,11 @@ fn work(manager: &mut Manager<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet
                 slack = most - pages;
             }
         }
+        timeline.step(op, heap.pgmap());
         bar.inc(1);
     }
     bar.finish();
-    Ok(())
+    Ok(timeline)
 }
 
 /// Compares every buffer a last time, wherever it is.

@@ -9,7 +9,8 @@ use crate::cli::Format;
 use crate::device::{Device, DeviceInfo, Work};
 use crate::failure::Failure;
 use crate::gpu::Messages;
-use crate::report::{self, HeatMap, Output};
+use crate::picture;
+use crate::report::{self, HeatMap, Output, Timeline};
 use crate::size::Bytes;
 
 /// The result of `run`.
@@ -42,6 +43,8 @@ pub(super) struct Report {
     /// Folios put into service, by order.
     folios_by_order: Vec<u64>,
     heat_map: HeatMap,
+    /// How full and how fragmented the heap was, over the operations.
+    timeline: Timeline,
 }
 
 /// Where the time went.
@@ -86,6 +89,7 @@ impl Report {
             allocator_percent: 100.0 * allocator / total,
             folios_by_order: stats.folios.clone(),
             heat_map: ended.map.clone(),
+            timeline: ended.timeline.clone(),
         }
     }
 
@@ -101,6 +105,24 @@ impl Report {
             Format::Json => output.json(self),
             Format::Csv => output.csv(&[Row::from(self)]),
         }
+    }
+
+    /// The heap before the end, and how it came to be so.
+    pub(super) fn picture(&self, curve: Vec<picture::Chart>) -> String {
+        let device = &self.device;
+        let verified = if self.verified { "every byte verified" } else { "NOT VERIFIED" };
+        let subtitle = format!(
+            "{} on {} ({}), {}x oversubscribed, {} operations, {verified}, seed {}",
+            Bytes(self.heap_bytes),
+            device.name,
+            device.kind.words(),
+            self.oversub,
+            self.ops,
+            self.seed
+        );
+        let mut charts = vec![picture::over_time(&self.timeline, self.ops)];
+        charts.extend(curve);
+        picture::Picture { title: "Device memory in folios".into(), subtitle, map: Some(&self.heat_map), charts }.svg()
     }
 
     fn text(&self) -> String {
