@@ -1,12 +1,13 @@
 //! Does each operation on the pgmap and on the model, and compares every answer.
 
 use pgmap_alloc::{
-    AllocError, DataCell, Drain, Drained, FreeError, Freed, GetError, Killed, Lookup, Offset, Order, Params, Pgmap, Put, PutError,
-    RangeSlot, RequestError, Run, Storage, Table, Word, storage_needed,
+    AllocError, DataCell, Drain, Drained, Folio, FreeError, Freed, GetError, Killed, Lookup, Offset, Order, Params, Pgmap, Put,
+    PutError, RangeSlot, RequestError, Run, Storage, Table, Word, storage_needed,
 };
 
 use crate::compare::compare_all;
-use crate::model::{Model, Owner};
+use crate::handles::Handles;
+use crate::model::{self, Model, Owner};
 use crate::op::{Fate, Input, Op, Place, Size};
 use crate::recorder::{Recorder, data, keeps};
 
@@ -19,6 +20,8 @@ pub enum Target {
     Free,
     /// From an idle one; it may be killed at any point.
     Lifecycle,
+    /// From an idle one, through handles and without; it may be killed at any point.
+    Handle,
 }
 
 /// Runs the input against the model; panics at the first difference.
@@ -37,12 +40,13 @@ fn run_with_tables<const WORDS: usize>(target: Target, input: &Input) {
     let storage = Storage { tables: &mut tables, ranges: &mut slots, words: &mut words, data: &mut cells };
     let pgmap = Pgmap::with_storage(&params, storage, Recorder::default()).expect("the storage is what is needed");
 
-    let mut driver = Driver::new(&pgmap);
+    let handles = if target == Target::Handle { Handles::two(&pgmap) } else { Handles::none() };
+    let mut driver = Driver::new(&pgmap, handles);
     if target == Target::Free {
         driver.fill();
     }
     for op in &input.ops {
-        if target == Target::Lifecycle || !matches!(op, Op::Kill | Op::PollDrain) {
+        if matches!(target, Target::Lifecycle | Target::Handle) || !matches!(op, Op::Kill | Op::PollDrain) {
             driver.step(*op);
         }
     }
@@ -52,6 +56,7 @@ fn run_with_tables<const WORDS: usize>(target: Target, input: &Input) {
 struct Driver<'p, const WORDS: usize> {
     pgmap: &'p Pgmap<'p, Recorder, WORDS>,
     model: Model,
+    handles: Handles<'p, WORDS>,
     /// Tells folios apart: the next one's number.
     serial: u64,
     killed: Option<Killed<'p, Recorder, WORDS>>,
@@ -59,11 +64,11 @@ struct Driver<'p, const WORDS: usize> {
 }
 
 impl<'p, const WORDS: usize> Driver<'p, WORDS> {
-    fn new(pgmap: &'p Pgmap<'p, Recorder, WORDS>) -> Self {
+    fn new(pgmap: &'p Pgmap<'p, Recorder, WORDS>, handles: Handles<'p, WORDS>) -> Self {
         let model = Model::new(pgmap.ranges().collect());
         let largest = (0..=44).rev().filter_map(|order| Order::new(order).ok()).find(|order| model.has_idle_run(*order));
         assert_eq!(Some(pgmap.largest_order()), largest);
-        Driver { pgmap, model, serial: 0, killed: None, drained: None }
+        Driver { pgmap, model, handles, serial: 0, killed: None, drained: None }
     }
 
     /// Takes everything, in a mixture of orders, folios and blocks.
@@ -92,10 +97,13 @@ impl<'p, const WORDS: usize> Driver<'p, WORDS> {
             Op::TryGet(place) => self.try_get(place),
             Op::Put(place, n) => self.put(place, u32::from(n)),
             Op::FreeBlock(place, size) => self.free_block(place, size),
+            Op::LocalAlloc(second, size, fate) => self.local_alloc(second, size, fate),
+            Op::LocalPut(second, place) => self.local_put(second, place),
+            Op::LocalDrain(second) => self.handles.drain(|which| which == second),
             Op::Lookup(place) => self.lookup(place),
             Op::Kill => self.kill(),
             Op::PollDrain => self.poll_drain(),
-            Op::Validate => compare_all(self.pgmap, &self.model),
+            Op::Validate => self.compare_all(),
         }
         // `put` takes out what it expects; nothing else may ever end a folio's service.
         assert_eq!(self.pgmap.ops().take_freed(), []);
@@ -138,10 +146,11 @@ impl<'p, const WORDS: usize> Driver<'p, WORDS> {
             }
             Err(error) if self.model.dying => assert_eq!(error, AllocError::Dying),
             Err(error) if order > self.pgmap.largest_order() => assert_eq!(error, AllocError::TooLarge),
-            Err(error) => {
-                assert_eq!(error, AllocError::NoSpace);
+            Err(AllocError::NoSpace { cached: 0 }) => {
                 assert!(!self.model.has_idle_run(order), "order {order} was refused, but there is one");
             }
+            Err(AllocError::NoSpace { cached }) => assert_eq!(cached, self.handles.cached(), "pages in handles"),
+            Err(error) => panic!("order {order} was refused: {error}"),
         }
     }
 
@@ -167,7 +176,10 @@ impl<'p, const WORDS: usize> Driver<'p, WORDS> {
 
     fn check_request(&self, offset: Offset, order: Order, result: Result<(), RequestError>) {
         let expected = if self.model.dying { Err(RequestError::Dying) } else { self.model.check_request(offset, order) };
-        assert_eq!(result, expected, "a request of {offset} at order {order}");
+        // A page that a handle has at hand looks taken.
+        if result != Err(RequestError::Busy) || expected.is_err() || self.handles.cached() == 0 {
+            assert_eq!(result, expected, "a request of {offset} at order {order}");
+        }
     }
 
     fn get(&mut self, place: Place) {
@@ -203,16 +215,18 @@ impl<'p, const WORDS: usize> Driver<'p, WORDS> {
             None => Err(PutError::OutOfRange),
         };
         assert_eq!(self.pgmap.put_raw(Offset::new(head), n), expected, "a put of {n} references to {head}");
-        if expected.is_ok()
-            && let Some(gone) = self.model.count(head, -i64::from(n), keeps)
-        {
-            let freed = Freed { offset: Offset::new(head), order: gone.order, data: gone.data };
-            assert_eq!(self.pgmap.ops().take_freed(), [freed], "what the driver was told");
+        if expected.is_ok() {
+            let gone = self.model.count(head, -i64::from(n), keeps);
+            self.check_told(head, gone);
         }
     }
 
     fn free_block(&mut self, place: Place, size: Size) {
         let Some((offset, order)) = self.target(place, size) else { return };
+        // A page that a handle has at hand looks like a block: freeing it is a mistake that nothing can detect.
+        if self.handles.exist() && self.model.check_free(offset, order).is_err() {
+            return;
+        }
         let result = self.pgmap.free_block_raw(offset, order);
         match (result, self.model.check_free(offset, order)) {
             (Err(given @ (FreeError::DoubleFree { .. } | FreeError::InService { .. })), Err(expected)) if given != expected => {
@@ -239,7 +253,9 @@ impl<'p, const WORDS: usize> Driver<'p, WORDS> {
             Some(Owner::Block) => Some(Lookup::Block),
             None => self.model.has(page).then_some(Lookup::Idle),
         };
-        assert_eq!(self.pgmap.lookup(offset).ok(), expected, "a lookup of {page}");
+        let found = self.pgmap.lookup(offset).ok();
+        let at_hand = found == Some(Lookup::Block) && expected == Some(Lookup::Idle) && self.handles.cached() > 0;
+        assert!(found == expected || at_hand, "a lookup of {page}: {found:?}, not {expected:?}");
         assert_eq!(self.pgmap.is_idle(offset), !matches!(expected, Some(Lookup::Folio { .. })), "the count of {page}");
         assert_eq!(self.pgmap.phys(offset).is_some(), self.model.has(page));
         assert_eq!(self.pgmap.phys(offset).and_then(|phys| self.pgmap.offset_of(phys)), self.model.has(page).then_some(offset));
@@ -270,15 +286,48 @@ impl<'p, const WORDS: usize> Driver<'p, WORDS> {
         }
     }
 
+    fn local_alloc(&mut self, second: bool, size: Size, fate: Fate) {
+        let Some(order) = self.order(size, 0) else { return };
+        let data = self.next_data(fate);
+        let Some(result) = self.handles.alloc(second, order, data) else { return };
+        self.check_alloc(order, result);
+        if let Ok(head) = result {
+            self.model.add_folio(head.get(), order, data);
+        }
+    }
+
+    fn local_put(&mut self, second: bool, place: Place) {
+        let head = self.page(place, Order::ZERO);
+        if !self.handles.exist() || self.model.folio(head).is_none() {
+            return;
+        }
+        let folio = Folio::from_raw(self.pgmap, Offset::new(head)).expect("the model has it in service");
+        let put = self.handles.put(second, folio);
+        let gone = self.model.count(head, -1, keeps);
+        assert_eq!(put, Some(if gone.is_some() { Put::Freed } else { Put::InService }));
+        self.check_told(head, gone);
+    }
+
+    /// What the driver was told when the last reference went; `gone` is what the model says.
+    fn check_told(&self, head: u64, gone: Option<model::Folio>) {
+        let freed = gone.map(|gone| Freed { offset: Offset::new(head), order: gone.order, data: gone.data });
+        assert_eq!(self.pgmap.ops().take_freed(), freed.as_slice(), "what the driver was told");
+    }
+
+    /// The whole state, at a moment at which handles have nothing at hand.
+    fn compare_all(&mut self) {
+        self.handles.drain(|_| true);
+        compare_all(self.pgmap, &self.model);
+    }
+
     /// Kills it, puts every reference, drains, gives back every block: then every page is idle.
     fn end(mut self) {
-        compare_all(self.pgmap, &self.model);
+        self.compare_all();
         self.kill();
         for (head, folio) in self.model.folios().collect::<Vec<_>>() {
             assert_eq!(self.pgmap.put_raw(Offset::new(head), folio.refs), Ok(Put::Freed));
-            self.model.count(head, -i64::from(folio.refs), keeps);
-            let freed = Freed { offset: Offset::new(head), order: folio.order, data: folio.data };
-            assert_eq!(self.pgmap.ops().take_freed(), [freed]);
+            let gone = self.model.count(head, -i64::from(folio.refs), keeps);
+            self.check_told(head, gone);
         }
         self.poll_drain();
         let drained = self.drained.take().expect("nothing is in service");
@@ -286,13 +335,12 @@ impl<'p, const WORDS: usize> Driver<'p, WORDS> {
         // A second one from a second kill is legal and tells the driver nothing new.
         self.pgmap.kill().drain(|holdout| panic!("waits for {holdout:?}")).teardown();
         assert_eq!(self.pgmap.ops().ends(), (1, 1), "quiesce and teardown are told once");
-        for page in 0..self.model.end() {
-            if self.model.owner(page) == Some(Owner::Block) {
-                assert_eq!(self.pgmap.free_block_raw(Offset::new(page), Order::ZERO), Ok(()));
-                self.model.remove_block(Run::new(Offset::new(page), Order::ZERO).expect("a page is a run"));
-            }
+        while let Some(page) = self.model.first_block() {
+            let run = Run::new(Offset::new(page), self.model.largest_block(page)).expect("the model's block is a run");
+            assert_eq!(self.pgmap.free_block_raw(run.start(), run.order()), Ok(()));
+            self.model.remove_block(run);
         }
-        compare_all(self.pgmap, &self.model);
+        self.compare_all();
         assert_eq!(self.model.census().idle, self.pgmap.pages());
     }
 

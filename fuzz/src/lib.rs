@@ -5,6 +5,7 @@
 
 pub mod compare;
 pub mod driver;
+mod handles;
 pub mod model;
 pub mod op;
 pub mod recorder;

@@ -86,6 +86,11 @@ impl Model {
         self.taken.get_key_value(&pages.start).is_some_and(|(piece, owner)| *owner == Owner::Block && piece.end >= pages.end)
     }
 
+    /// The first page that the driver has without a folio.
+    pub fn first_block(&self) -> Option<u64> {
+        self.taken.iter().find(|(_, owner)| **owner == Owner::Block).map(|(pages, _)| pages.start)
+    }
+
     /// The largest order at which a block could be freed at `page`.
     pub fn largest_block(&self, page: u64) -> Order {
         let fits = |order: &Order| Run::new(Offset::new(page), *order).is_ok_and(|run| self.is_block(pages(run)));
@@ -184,7 +189,7 @@ impl Model {
         };
         let (in_service, block) = (of(|owner| *owner != Owner::Block), of(|owner| *owner == Owner::Block));
         let folios = self.folios.len() as u64;
-        Census { pages, idle: pages - in_service - block, in_service, block, folios }
+        Census { pages, idle: pages - in_service - block, in_service, block, folios, ..Census::default() }
     }
 }
 

@@ -72,6 +72,12 @@ pub enum Op {
     Put(Place, u8),
     /// The block, or a part of one, comes back.
     FreeBlock(Place, Size),
+    /// As `AllocFolio`, through one of the handles.
+    LocalAlloc(bool, Size, Fate),
+    /// One reference less, through one of the handles.
+    LocalPut(bool, Place),
+    /// A handle gives back all that it has at hand.
+    LocalDrain(bool),
     /// What stands there?
     Lookup(Place),
     /// From now on nothing new.

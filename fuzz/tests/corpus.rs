@@ -7,7 +7,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use pgmap_fuzz::driver::{Target, run};
 use pgmap_fuzz::op::Input;
 
-const TARGETS: [(&str, Target); 3] = [("request", Target::Request), ("free", Target::Free), ("lifecycle", Target::Lifecycle)];
+const TARGETS: [(&str, Target); 4] =
+    [("request", Target::Request), ("free", Target::Free), ("lifecycle", Target::Lifecycle), ("handle", Target::Handle)];
 
 #[test]
 fn every_seed_agrees_with_the_model() {

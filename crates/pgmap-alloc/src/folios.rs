@@ -5,6 +5,10 @@ use crate::memory::Memory;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::state::{Snapshot, State, Word};
+use crate::sync::{AtomicU64, Ordering, in_models, relax};
+
+/// How often a word is touched until it is neither being set up nor freed.
+const TOUCHES: u32 = in_models(2, 1 << 12) as u32;
 
 /// The words and the driver data of all pages.
 pub(crate) struct Folios<'s> {
@@ -13,6 +17,10 @@ pub(crate) struct Folios<'s> {
     /// Stand for pages that do not exist: always idle, without data.
     no_word: Word,
     no_cell: DataCell,
+    /// How many splits there have been, or nearly: a split adds to it once the words of its parts are written, before the whole
+    /// becomes smaller. A lookup that found nothing may have looked for a part too early and for the whole too late; then this
+    /// has changed.
+    splits: AtomicU64,
 }
 
 /// A folio, special range or retired page as it was at one moment.
@@ -26,7 +34,7 @@ pub(crate) struct Found {
 
 impl<'s> Folios<'s> {
     pub(crate) fn new(words: Memory<'s, Word>, data: Memory<'s, DataCell>) -> Self {
-        Folios { words, data, no_word: Word::new(), no_cell: DataCell::new() }
+        Folios { words, data, no_word: Word::new(), no_cell: DataCell::new(), splits: AtomicU64::new(0) }
     }
 
     /// The word of a page.
@@ -56,10 +64,16 @@ impl<'s> Folios<'s> {
         if D::STORED { self.data.get(head.get() as usize).unwrap_or(&self.no_cell).get() } else { D::from_bits(0) }
     }
 
-    /// Touches every word at which something that covers `page` can start.
+    /// Touches every word at which something that covers `page` can start, so that whoever changes one later sees what the caller
+    /// has written before.
+    ///
+    /// Where a folio is being set up or freed it waits a moment for that to end. It does not wait for ever, because it may be
+    /// running inside that very `folio_free`, which sees what itself has written.
     pub(crate) fn touch_above(&self, page: Offset, largest: Order) {
         for order in largest.up_to() {
-            self.word(page.align_down(order)).touch();
+            let word = self.word(page.align_down(order));
+            let unsettled = |_: &u32| matches!(word.touch().state(), State::Building | State::Freeing);
+            (0..TOUCHES).take_while(unsettled).for_each(|_| relax());
         }
     }
 
@@ -71,10 +85,29 @@ impl<'s> Folios<'s> {
         })
     }
 
+    /// Says that the parts of a split have their words, and the whole is about to become smaller.
+    pub(crate) fn note_split(&self) {
+        // AcqRel: Release pairs with `covering`.
+        self.splits.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// The folio, special range or retired page that covers `page`, whatever its state.
     ///
     /// At most one probe per order up to `largest`; smallest first, because an inner word that is not idle is the truth.
+    /// Lock-free: it looks again if there was a split.
     pub(crate) fn covering(&self, page: Offset, largest: Order) -> Option<Found> {
+        loop {
+            // Acquire, twice: pairs with `note_split`. Whoever sees the whole smaller, or gone, sees the count changed; whoever
+            // begins with the changed count sees the parts.
+            let splits = self.splits.load(Ordering::Acquire);
+            let found = self.probe(page, largest);
+            if found.is_some() || self.splits.load(Ordering::Acquire) == splits {
+                return found;
+            }
+        }
+    }
+
+    fn probe(&self, page: Offset, largest: Order) -> Option<Found> {
         largest.up_to().find_map(|order| {
             let head = page.align_down(order);
             if order > Order::ZERO && head == page.align_down(Order::clamped(order.get() - 1)) {

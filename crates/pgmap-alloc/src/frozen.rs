@@ -75,6 +75,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             let begun = self.folios.word(part).begin_part(order);
             debug_assert!(begun, "a folio starts inside a folio");
         }
+        self.folios.note_split();
         if let Err(stray) = self.folios.word(whole.start()).shrink(order, expected_refs) {
             // Somebody who held one of the references has taken another.
             tails(whole, order).for_each(|part| self.folios.word(part).abandon());

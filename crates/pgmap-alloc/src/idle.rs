@@ -11,6 +11,7 @@ use crate::error::WaitError;
 use crate::offset::Offset;
 use crate::pgmap::{Pgmap, PgmapOps};
 use crate::state::State;
+use crate::sync::relax;
 use crate::waiters::Ticket;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
@@ -82,6 +83,7 @@ impl<O: PgmapOps, const WORDS: usize> Future for UntilIdle<'_, O, WORDS> {
             return Poll::Ready(());
         }
         if !this.enter() {
+            relax();
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -92,6 +94,7 @@ impl<O: PgmapOps, const WORDS: usize> Future for UntilIdle<'_, O, WORDS> {
             Some(State::InService | State::Frozen) if noted && !fired => Poll::Pending,
             Some(_) if !fired => {
                 // The folio is just being set up or freed, which takes a moment and no sleep: look again.
+                relax();
                 context.waker().wake_by_ref();
                 Poll::Pending
             }

@@ -17,11 +17,12 @@
 //! 2. *Waiters.* Whoever waits for a page first writes here, and then joins the chain of changes of its folio's word by a
 //!    read-modify-write that changes nothing ([`Word::touch`](crate::state::Word::touch)). A last put changes the word, and then
 //!    looks here. The two read-modify-writes have an order: a last put that comes later sees the waiter; one that came earlier
-//!    has left `Freeing` or `Idle` for the waiter to see.
+//!    has left `Freeing` or `Idle` for the waiter to see, who then looks again before long.
 //! 3. *Marks.* Whoever marks a page first writes here, and then joins the chain of changes of every folio word that can ever cover
 //!    the page, and of every table word in which the page can be claimed or released (`pool::meeting`). Whoever begins a folio,
 //!    ends one, claims or releases pages looks here afterwards. So whoever comes later sees the mark; whoever came earlier has
-//!    made the page idle for the marker to see, or has it and comes later at its end.
+//!    made the page idle for the marker to see, or has it and comes later at its end. (The words are for handles, which keep
+//!    pages without a change in the tables.)
 //!
 //! In rules 2 and 3 the order comes from the chain of one word, so no access to this one needs more than `Relaxed`.
 

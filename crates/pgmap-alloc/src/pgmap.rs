@@ -180,9 +180,9 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         Ok(Self::assemble(pool, folios, ops, params.page_shift))
     }
 
-    /// [`Pgmap::new`] for tables of any size.
+    /// [`Pgmap::new`] for tables of any size: models and exhaustive tests want tiny ones.
     #[cfg(feature = "alloc")]
-    pub(crate) fn boxed(params: &Params<'_>, ops: O) -> Result<Self, BuildError> {
+    pub fn boxed(params: &Params<'_>, ops: O) -> Result<Self, BuildError> {
         let needed = storage_needed::<O, WORDS>(params)?;
         let words = Memory::boxed(needed.words).ok_or(BuildError::OutOfMemory)?;
         let data = Memory::boxed(needed.data).ok_or(BuildError::OutOfMemory)?;

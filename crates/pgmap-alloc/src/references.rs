@@ -40,18 +40,21 @@ impl From<PutFault> for PutError {
 }
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
-    /// A reference to the folio in service that covers `offset`: its head, if there is one.
+    /// A reference to the folio in service that covers `offset`: its head, if there is one that is not frozen.
     ///
-    /// Lock-free; one probe per order at most. Never takes a count from 0 to 1.
+    /// Lock-free; one probe per order at most, and again if the folio is split or freed meanwhile. Never takes a count from 0
+    /// to 1.
     pub fn try_get_raw(&self, offset: Offset) -> Option<Offset> {
-        let head = self.covering(offset)?.head;
-        let now = self.folios.word(head).try_get().ok()?;
-        if offset.align_down(now.order()) == head {
-            return Some(head);
+        loop {
+            let head = self.covering(offset)?.head;
+            match self.folios.word(head).try_get() {
+                Ok(now) if offset.align_down(now.order()) == head => return Some(head),
+                // Between the probe and the reference the folio has made place for a smaller one.
+                Ok(_) => _ = self.put_refs(head, 1),
+                Err(State::Idle) => {}
+                Err(_) => return None,
+            }
         }
-        // Between the probe and the reference the folio has made place for a smaller one.
-        let _ = self.put_refs(head, 1);
-        None
     }
 
     /// Takes one more reference to the folio in service at `head`. Touches only its word; lock-free.

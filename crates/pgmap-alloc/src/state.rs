@@ -36,11 +36,11 @@
 //! 5. A count that would overflow stays at [`SATURATED`]: the folio is never freed, which is the safe way to be wrong.
 //! 6. Mappings are references too: mappings <= references, and a put never takes what is a mapping.
 //! 7. A split freezes the whole, writes the words of the parts (`Frozen`, one reference each), and only then makes the whole
-//!    smaller. So a page of it is under a word with a count at every moment, and a lookup that looks at the smallest order first
-//!    finds the right one.
+//!    smaller. So a page of it is under a word with a count at every moment. A lookup looks at the smallest order first, and again
+//!    if there was a split meanwhile (`folios`).
 
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, order_after_write};
+use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, order_after_write, overwrite};
 
 const REFS: u64 = 0xFFFF_FFFF;
 const MAPS_AT: u32 = 32;
@@ -229,8 +229,8 @@ impl Word {
         Snapshot(self.bits.load(Ordering::SeqCst))
     }
 
-    /// The word at this moment, joined to the chain of its changes: whoever changes it later sees what the caller has written
-    /// before (`lifetime`, rules 2 and 3).
+    /// The word at this moment, joined to the chain of its changes: whoever changes it by a read-modify-write later sees what the
+    /// caller has written before (`lifetime`, rules 2 and 3). `Building` and `Freeing` end in a plain store, which breaks the chain.
     pub(crate) fn touch(&self) -> Snapshot {
         // AcqRel: pairs with `begin`, `put` and every other change before and after.
         Snapshot(self.bits.fetch_or(0, Ordering::AcqRel))
@@ -268,21 +268,21 @@ impl Word {
     #[inline]
     pub(crate) fn publish(&self, order: Order) {
         // Release: pairs with the Acquire of `try_get` and `snapshot`; driver data is written before.
-        self.bits.store(Snapshot::new(State::InService, order, 1).0, Ordering::Release);
+        overwrite(&self.bits, Snapshot::new(State::InService, order, 1).0, Ordering::Release);
     }
 
     /// `Building` -> `Idle`. The caller is the request that began it.
     #[inline]
     pub(crate) fn abandon(&self) {
         // Release: pairs with a drain's `snapshot`, which must see the request's writes before it calls the pgmap drained.
-        self.bits.store(0, Ordering::Release);
+        overwrite(&self.bits, 0, Ordering::Release);
     }
 
     /// `Freeing` -> `Idle`. The caller is the put that got [`AfterPut::LastPut`], after `folio_free` has returned.
     #[inline]
     pub(crate) fn finish_free(&self) {
         // Release: pairs with a drain's `snapshot`: the callback has returned once the word is seen idle.
-        self.bits.store(0, Ordering::Release);
+        overwrite(&self.bits, 0, Ordering::Release);
     }
 
     /// `Idle` -> `Retired`; `false` if the word was not idle. The caller owns the page.

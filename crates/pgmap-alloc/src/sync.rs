@@ -10,6 +10,18 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// A plain store by the only one who may change the value, where others may still do read-modify-writes that change nothing.
+///
+/// Such a read-modify-write comes before the store, because it found the value from before. loom does not draw that conclusion
+/// and lets either be the last; a swap tells it.
+#[inline(always)]
+pub(crate) fn overwrite(word: &AtomicU64, value: u64, order: Ordering) {
+    #[cfg(not(loom))]
+    word.store(value, order);
+    #[cfg(loom)]
+    word.swap(value, order);
+}
+
 /// A size that is smaller in models, which would otherwise not end.
 pub(crate) const fn in_models(few: usize, many: usize) -> usize {
     if cfg!(loom) { few } else { many }

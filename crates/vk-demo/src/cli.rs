@@ -9,7 +9,9 @@ use crate::size;
 /// Folios on a real device heap: does the allocator work here, and what does folio order buy?
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
-#[command(after_help = "Exit codes: 0 good, 1 not verified (or a validation message), 2 wrong usage, 3 no such device.")]
+#[command(
+    after_help = "Exit codes: 0 good, 1 not verified (or a validation message), 2 wrong usage, 3 no such device, 130 interrupted."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -80,6 +82,9 @@ pub(crate) struct RunOptions {
     pub(crate) output: OutputOptions,
     #[command(flatten)]
     pub(crate) picture: PictureOptions,
+    /// A saved JSON result to compare with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
     /// A saved JSON result of `migrate`, whose curve is drawn into the picture too
     #[arg(long, value_name = "FILE")]
     pub(crate) curve: Option<PathBuf>,
@@ -103,6 +108,9 @@ pub(crate) struct MigrateOptions {
     pub(crate) output: OutputOptions,
     #[command(flatten)]
     pub(crate) picture: PictureOptions,
+    /// A saved JSON result to compare with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
 }
 
 /// Where the picture is written.

@@ -1,13 +1,14 @@
 //! Giving a run back, and merging what has become whole.
 
 use super::GenPool;
+use super::notes::Contents;
 use super::shape::{LEVELS, Place};
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
-use crate::sync::{AtomicU64, Ordering, caller_slot};
+use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
 
 /// Lines among which concurrent callers are spread.
-const SLOTS: usize = 8;
+const SLOTS: usize = in_models(1, 8);
 
 /// Tables that are wholly idle and not merged yet: per caller slot and level at most one, so that merging them all is bounded.
 ///
@@ -75,11 +76,18 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         })
     }
 
-    /// Makes an owned run idle.
+    /// Makes an owned run idle; what it holds is not known.
+    #[inline]
+    pub(crate) fn give_back(&self, run: Run) -> Result<(), FreeError> {
+        self.mark(run, Contents::Dirty);
+        self.put_back(run)
+    }
+
+    /// Makes an owned run idle that was not used, or whose notes have been written (`notes`).
     ///
     /// Lock-free; O(levels). Merging, if it comes to that, claims one table per level.
     #[inline]
-    pub(crate) fn give_back(&self, run: Run) -> Result<(), FreeError> {
+    pub(super) fn put_back(&self, run: Run) -> Result<(), FreeError> {
         let place = self.shape.place(run);
         let table = self.table(place.level, place.table);
         let Ok(grown) = table.release(place.entry, place.order) else {
@@ -101,6 +109,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.ensure_listed(level, table, grown);
         if grown == Self::RADIX {
             self.keep(level, table);
+        }
+    }
+
+    /// Lists a table of the lowest level by what it has.
+    pub(super) fn list_anew(&self, table: usize) {
+        if let Some(largest) = self.table(0, table).largest() {
+            self.released(0, table, largest);
         }
     }
 
@@ -160,6 +175,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 let _moving = self.motion.begin();
                 self.clear_owned(table);
                 self.merge(0, table);
+                // Somebody may have claimed in it meanwhile: then it is nobody's now and must be found.
+                self.list_anew(table);
             }
         }
     }
@@ -186,6 +203,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             if self.table(level, table).claim_all() {
                 self.unlist_all(level, table);
+                self.merge_notes(level, table);
                 let (above, entry) = self.shape.parent(table);
                 // The entry was taken when it was split, and all that is below is ours.
                 if let Ok(grown) = self.table(level + 1, above).release(entry, 0) {

@@ -17,6 +17,7 @@
 //!   whole table.
 
 use super::GenPool;
+use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, order_after_write};
 use crate::table::Table;
 
@@ -37,6 +38,12 @@ impl Summary {
         // SeqCst: as the lists themselves.
         let from = self.0.load(Ordering::SeqCst) & (!0 << class);
         (from != 0).then(|| from.trailing_zeros())
+    }
+
+    /// The highest order whose list may have a member.
+    fn highest(&self) -> Option<u32> {
+        // SeqCst: as the lists themselves.
+        self.0.load(Ordering::SeqCst).checked_ilog2()
     }
 
     fn insert(&self, class: u32) {
@@ -61,6 +68,34 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return Some((table, class));
             }
         }
+    }
+
+    /// The order of the largest idle run. O(levels), and one look at each stale listing that it meets and puts right.
+    ///
+    /// May be too low by what handles work in, and by neighbours that have not been merged yet.
+    pub fn largest_idle(&self) -> Option<Order> {
+        if let Some(order) = self.table(self.shape.top, 0).largest() {
+            return Some(Order::clamped(self.shape.top * Self::RADIX + order));
+        }
+        let mut class = self.summary.highest()?;
+        // More than enough at a quiet moment; at any other the last listing is as good an answer.
+        for _ in 0..1 << Self::RADIX {
+            if let Some(table) = self.listed(class) {
+                let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
+                if self.table(level, table).has(listed) {
+                    break;
+                }
+                self.relist(level, table, class);
+            }
+            class = self.summary.highest()?;
+        }
+        Some(Order::clamped(class))
+    }
+
+    /// The lowest order from `order` on at which a table may be listed; beyond every order if none is.
+    pub(super) fn lowest_listed(&self, order: Order) -> u32 {
+        // A table that is wholly idle is listed one order lower than it could be.
+        self.summary.next(order.get()).filter(|class| class + 1 < Self::RADIX).unwrap_or(u32::MAX)
     }
 
     /// A table that is listed at `class`; `None` if there was only a stale listing, which has been put right.
@@ -186,7 +221,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Which of the tables of the lowest level below a table belong to handles.
-    fn owned(&self, above: usize) -> &Table<WORDS> {
+    pub(super) fn owned(&self, above: usize) -> &Table<WORDS> {
         self.metadata(self.shape.owned(1, above))
     }
 

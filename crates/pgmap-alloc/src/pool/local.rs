@@ -11,6 +11,7 @@
 //! per-CPU data, used with preemption off.
 
 use super::GenPool;
+use super::handles::{GROUPS, Padded, Public};
 use crate::error::AllocError;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -24,63 +25,6 @@ const ROOM: usize = 32;
 const KEEP: [u8; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
 /// How many pages are fetched at once: not all that fit, so that a free right after finds room.
 const FETCH: u32 = 24;
-/// How many handles a pool can have at a time.
-const HANDLES: usize = 64;
-/// Groups of orders that work in a table of their own: single pages, small runs, large runs.
-const GROUPS: usize = 3;
-
-/// What a pool knows of its handles.
-pub(super) struct Handles {
-    /// Raised by every search that fails.
-    pressure: Padded<AtomicU64>,
-    places: [Padded<Public>; HANDLES],
-}
-
-/// 128 bytes because neighbouring lines are fetched in pairs.
-#[repr(align(128))]
-struct Padded<T>(T);
-
-/// What others may know of one handle.
-struct Public {
-    /// Whether the place is taken.
-    taken: AtomicU64,
-    /// Pages in its stacks.
-    cached: AtomicU64,
-    /// Its tables: each the table's number plus one, 0 = none.
-    own: [AtomicU64; GROUPS],
-}
-
-impl Handles {
-    pub(super) fn new() -> Handles {
-        Handles {
-            pressure: Padded(AtomicU64::new(0)),
-            places: core::array::from_fn(|_| {
-                let own = core::array::from_fn(|_| AtomicU64::new(0));
-                Padded(Public { taken: AtomicU64::new(0), cached: AtomicU64::new(0), own })
-            }),
-        }
-    }
-
-    fn places(&self) -> impl Iterator<Item = &Public> {
-        // Relaxed, here and below, where nothing is said: a count or a hint that may be old by the time it is read.
-        self.places.iter().map(|padded| &padded.0).filter(|place| place.taken.load(Ordering::Relaxed) != 0)
-    }
-
-    /// Asks all handles to give back what they have at hand; says how many pages that is, maybe a few operations ago.
-    pub(super) fn press(&self) -> u64 {
-        let cached = self.places().map(|place| place.cached.load(Ordering::Relaxed)).sum();
-        if cached > 0 {
-            self.pressure.0.fetch_add(1, Ordering::Relaxed);
-        }
-        cached
-    }
-
-    /// The tables that handles work in.
-    pub(super) fn tables(&self) -> impl Iterator<Item = usize> {
-        self.places().flat_map(|place| place.own.iter()).filter_map(|own| (own.load(Ordering::Acquire) as usize).checked_sub(1))
-    }
-}
-
 /// A stack of the starts of idle runs of one order.
 struct Stack {
     count: usize,
@@ -108,8 +52,6 @@ pub(crate) struct Local<'p, const WORDS: usize> {
     /// Pages in the stacks.
     cached: u64,
     pressure: u64,
-    /// For each own table the largest run that is cut: the order at which it was listed, so that larger ones are left whole.
-    at_most: [u32; GROUPS],
     stacks: [Stack; ORDERS],
 }
 
@@ -117,13 +59,14 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     /// A handle on `pool`; `None` when it has as many as it can.
     pub(crate) fn new(pool: &'p GenPool<'_, WORDS>) -> Option<Self> {
         let free = |place: &&Padded<Public>| {
-            // Acquire: pairs with the Release in `drop`: the last owner's last counts come before ours.
+            // Acquire: pairs with the Release in `drop`: the last owner's last counts come before ours. Relaxed on failure:
+            // somebody else's place.
             place.0.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
         let public = &pool.handles.places.iter().find(free)?.0;
         let stacks = core::array::from_fn(|_| Stack { count: 0, starts: [0; ROOM] });
         let pressure = pool.handles.pressure.0.load(Ordering::Relaxed);
-        Some(Local { pool, public, cached: 0, pressure, at_most: [0; GROUPS], stacks })
+        Some(Local { pool, public, cached: 0, pressure, stacks })
     }
 
     /// Takes a run of `order`. From the stack it is wait-free, without an atomic instruction.
@@ -157,6 +100,8 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     fn count(&mut self, cached: u64) {
         self.cached = cached;
+        // Relaxed: only told to those who are refused. Likewise the pressure, here and in `give_back`: seen a little later, it is
+        // still seen; and the own tables, which only this handle writes.
         self.public.cached.store(cached, Ordering::Relaxed);
     }
 
@@ -183,15 +128,20 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[cold]
     fn refill(&mut self, order: Order) -> Result<Run, AllocError> {
         if let Some(group) = self.group(order) {
+            // A larger run is not cut in its own table while the lists have a table with a tighter one.
+            let mut at_most = self.pool.lowest_listed(order);
             loop {
                 if let Some(table) = self.own_table(group)
-                    && let Some(run) = self.fetch(table, order, self.at_most[group])
+                    && let Some(run) = self.fetch(table, order, at_most)
                 {
                     return Ok(run);
                 }
                 self.leave_table(group);
-                let Some(class) = self.pool.own_table(order, &self.public.own[group]) else { break };
-                self.at_most[group] = class;
+                if !self.pool.own_table(order, &self.public.own[group]) {
+                    break;
+                }
+                // That was the tightest.
+                at_most = u32::MAX;
             }
         }
         match self.pool.take(order) {
@@ -230,7 +180,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         if order != Order::ZERO {
             return self.pool.take_in(table, order, at_most);
         }
-        let (base, mut pages) = self.pool.take_pages(table, FETCH)?;
+        let (base, mut pages) = self.pool.take_pages(table, FETCH, at_most)?;
         // The highest first, so that the lowest comes off first.
         while pages & (pages - 1) != 0 {
             let highest = 63 - pages.leading_zeros();
@@ -277,71 +227,54 @@ impl<const WORDS: usize> Drop for Local<'_, WORDS> {
 /// Tables that belong to handles.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a table with an idle run of `order` off the lists, or makes one from an idle entry above, and puts it where others
-    /// can see it; the caller's until [`GenPool::disown_table`]. Says the order of the largest run to be cut in it.
-    fn own_table(&self, order: Order, place: &AtomicU64) -> Option<u32> {
+    /// can see it; the caller's until [`GenPool::disown_table`]. `false` if there is none.
+    fn own_table(&self, order: Order, place: &AtomicU64) -> bool {
         // Release: pairs with the Acquire in `tables`: the table is filled before others are pointed at it.
         let publish = |table| place.store(table as u64 + 1, Ordering::Release);
         if self.shape.top == 0 {
-            return None;
+            return false;
         }
-        while let Some((table, class)) = self.propose(order.get()) {
-            if class >= Self::RADIX {
-                break;
-            }
+        while let Some((table, _)) = self.propose(order.get()).filter(|&(_, class)| class < Self::RADIX) {
             let _moving = self.motion.begin();
             let won = self.set_owned(table);
             self.unlist_all(0, table);
             if won && self.table(0, table).has(order.get()) {
                 publish(table);
-                return Some(if class + 1 == Self::RADIX { Self::RADIX } else { class });
+                return true;
             }
             if won {
                 self.disown_table(table);
+            } else if !self.is_owned(table) {
+                // Its handle has left meanwhile, and what we took off the lists may be what it had just listed.
+                self.list_anew(table);
             }
         }
         let _moving = self.motion.begin();
-        let whole = self.search(self.shape.entry_order(1))?;
+        let Some(whole) = self.search(self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.set_owned(table);
         self.table(0, table).fill();
         publish(table);
-        Some(Self::RADIX)
+        true
     }
 
     /// Gives a table back to the lists.
     fn disown_table(&self, table: usize) {
         let _moving = self.motion.begin();
         self.clear_owned(table);
-        if let Some(largest) = self.table(0, table).largest() {
-            self.released(0, table, largest);
-        }
-    }
-
-    /// Takes a run of `order` from a table, if it has one.
-    fn take_in(&self, table: usize, order: Order, at_most: u32) -> Option<Run> {
-        // Looking first, as in `take_from`.
-        let hides = order.get() > 6;
-        if hides && !self.table(0, table).has(order.get()) {
-            return None;
-        }
-        let _moving = hides.then(|| self.motion.begin());
-        let fit = self.table(0, table).claim_tightest(order.get(), at_most).ok()?;
-        Some(self.shape.run(super::Place { level: 0, table, entry: fit.entry, order: order.get() }))
+        self.list_anew(table);
     }
 
     /// Takes up to `most` pages of one word of a table, the word with the fewest idle pages: its first offset and a bit each.
-    fn take_pages(&self, table: usize, most: u32) -> Option<(u64, u64)> {
+    ///
+    /// None if the table has a larger run than `at_most`.
+    fn take_pages(&self, table: usize, most: u32, at_most: u32) -> Option<(u64, u64)> {
+        if at_most < Self::RADIX && self.table(0, table).has(at_most + 1) {
+            return None;
+        }
         let (index, pages) = self.table(0, table).claim_some(most)?;
         let place = super::Place { level: 0, table, entry: index * 64, order: 0 };
         Some((self.shape.run(place).start().get(), pages))
-    }
-
-    /// Takes a run from a table that a handle works in: only when nothing else is left.
-    pub(super) fn take_from_handles(&self, order: Order) -> Option<Run> {
-        if order.get() >= Self::RADIX {
-            return None;
-        }
-        self.handles.tables().find_map(|table| self.take_in(table, order, Self::RADIX))
     }
 }
 

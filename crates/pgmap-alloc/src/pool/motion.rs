@@ -12,10 +12,10 @@
 //! Writing "findable" and then reading `watchers` stands against writing `watchers` and then searching: one of the two sees
 //! the other. Without a watcher a note is one load of a line that nobody writes, so refusals pay and allocations do not.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering, caller_slot, full_fence, order_after_write};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, caller_slot, full_fence, in_models, order_after_write};
 
 /// Lines among which concurrent callers are spread.
-const SLOTS: usize = 8;
+const SLOTS: usize = in_models(1, 8);
 
 /// A count on a line of its own; 128 bytes because neighbouring lines are fetched in pairs.
 #[repr(align(128))]

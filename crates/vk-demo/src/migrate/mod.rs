@@ -24,7 +24,7 @@ use crate::pattern::Pattern;
 use crate::picture;
 use crate::pieces::Piece;
 use crate::progress;
-use crate::report::Output;
+use crate::report::{Baseline, Output};
 use crate::size::Bytes;
 
 pub(crate) use curve::saved_charts;
@@ -47,13 +47,14 @@ pub(crate) fn command(options: &MigrateOptions) -> Result<Verdict, Failure> {
     let plan = Plan::new(options, candidate.info())?;
     let mut output = Output::open(&options.output)?;
     let mut picture = picture::Files::open(&options.picture)?;
+    let baseline = options.baseline.as_deref().map(|path| Baseline::read(path, report::SCHEMA)).transpose()?;
 
     let mut device = candidate.open(&plan.layout)?;
     let mut report = run(device.as_mut(), &plan, options.output.quiet)?;
     // What the validation layer says while the device is closed counts too.
     drop(device);
     report.count_messages(devices.messages.as_ref());
-    report.write(&mut output)?;
+    report.write(&mut output, baseline.as_ref())?;
     picture.write(|| report.picture())?;
     Ok(Verdict::of(report.verified, report.validation_messages))
 }

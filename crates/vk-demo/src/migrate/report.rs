@@ -4,13 +4,12 @@ use comfy_table::CellAlignment;
 use serde::{Deserialize, Serialize};
 
 use super::{Direction, ITERATIONS, Measured, Mode, Plan, Sample, curve};
-use crate::cli::Format;
 use crate::device::{Device, DeviceInfo};
 use crate::failure::Failure;
 use crate::gpu::Messages;
 use crate::heap::PAGE;
 use crate::picture;
-use crate::report::{self, Output};
+use crate::report::{self, Baseline, Output};
 use crate::size::Bytes;
 
 /// Characters of the longest bar in the table.
@@ -18,6 +17,10 @@ const BAR: f64 = 24.0;
 
 /// The schema of the result.
 pub(super) const SCHEMA: &str = "vk-demo/migrate/1";
+
+/// Its numbers that say how good it was, and those that say of what.
+const RESULTS: [&str; 1] = ["gb_per_s"];
+const SETTINGS: [&str; 6] = ["version", "device.name", "device.driver", "seed", "heap_bytes", "bytes"];
 
 /// The result of `migrate`.
 #[derive(Debug, Serialize)]
@@ -148,12 +151,9 @@ impl Report {
         self.validation_messages = messages.map_or(0, Messages::count);
     }
 
-    pub(super) fn write(&self, output: &mut Output) -> Result<(), Failure> {
-        match output.format() {
-            Format::Table => output.text(&self.text()),
-            Format::Json => output.json(self),
-            Format::Csv => output.csv(&self.lines()),
-        }
+    pub(super) fn write(&self, output: &mut Output, baseline: Option<&Baseline>) -> Result<(), Failure> {
+        let changes = baseline.map(|baseline| baseline.changes(self, &RESULTS, &SETTINGS)).transpose()?;
+        output.result(changes.as_deref(), || self.text(), self, &self.lines())
     }
 
     /// The curve of both directions.

@@ -120,7 +120,7 @@ impl Cell {
         let state = self.unit(0);
         let State::Folio(order) = state else { return None };
         let cells = 1usize.checked_shl(order.get().checked_sub(self.unit_order().get() + UNITS.ilog2())?)?;
-        ((index + 1) % cells != 0).then_some(state)
+        (!(index + 1).is_multiple_of(cells)).then_some(state)
     }
 }
 

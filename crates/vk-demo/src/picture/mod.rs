@@ -105,6 +105,6 @@ mod tests {
         for shown in ["order 9", "block", "idle", "&lt;&amp;", "a &lt; b"] {
             assert!(text.contains(shown), "{shown} in {text}");
         }
-        assert!(!text.contains("order 8") && !text.contains("retired") && !text.contains("NaN"));
+        assert!(!text.contains("order 8") && !text.contains("retired: ") && !text.contains("NaN"));
     }
 }

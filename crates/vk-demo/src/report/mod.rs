@@ -1,5 +1,6 @@
 //! Results: where they go, and what their forms have in common.
 
+mod baseline;
 mod heat_map;
 mod output;
 mod saved;
@@ -7,6 +8,7 @@ mod timeline;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
+pub(crate) use baseline::Baseline;
 pub(crate) use heat_map::{Cell, Cells, HeatMap, State, UNITS};
 pub(crate) use output::{OpenFile, Output};
 pub(crate) use saved::Saved;

@@ -35,6 +35,27 @@ impl Output {
         self.format
     }
 
+    /// Writes a result in the form that was asked for. Changes against a baseline stand below a table; beside the other forms,
+    /// which programs read, they go to the standard error.
+    pub(crate) fn result(
+        &mut self,
+        changes: Option<&str>,
+        text: impl FnOnce() -> String,
+        json: &impl Serialize,
+        rows: &[impl Serialize],
+    ) -> Result<(), Failure> {
+        match (self.format, changes) {
+            (Format::Table, Some(changes)) => self.text(&format!("{}\n\n{changes}", text())),
+            (Format::Table, None) => self.text(&text()),
+            (form, changes) => {
+                if let Some(changes) = changes {
+                    eprintln!("{changes}");
+                }
+                if form == Format::Json { self.json(json) } else { self.csv(rows) }
+            }
+        }
+    }
+
     /// Writes plain text and a line end.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
         self.write(format!("{text}\n").as_bytes())
