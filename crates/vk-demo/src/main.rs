@@ -5,7 +5,7 @@
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
 //! mover     what moves a manager's bytes: from pgmap-ttm to a device
 //! run       the main job               migrate  the benchmark           list     what there is
-//! report    results as table, JSON or CSV; the heat map of the heap
+//! report    results as table, JSON or CSV; what is where in the heap    picture  the same drawn, as SVG or PNG
 //! ```
 
 mod choose;
@@ -23,6 +23,7 @@ mod list;
 mod migrate;
 mod mover;
 mod pattern;
+mod picture;
 mod pieces;
 mod progress;
 mod report;

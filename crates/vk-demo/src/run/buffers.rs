@@ -149,7 +149,7 @@ impl<'h, 'd> Buffers<'h, 'd> {
             return Ok(());
         };
         let part = end / PARTS;
-        let next = if part == 0 { 0 } else { (first / part + 1) % PARTS };
+        let next = first.checked_div(part).map_or(0, |at| (at + 1) % PARTS);
         let other = Place::new(self.vram).within(next * part, (next + 1) * part);
         match self.verb(|manager, bo| manager.validate(bo, &other.into()), buffer) {
             Ok(moved) => self.stats.did.moves += u64::from(moved),
