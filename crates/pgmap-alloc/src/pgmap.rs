@@ -417,7 +417,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Gives back a block, or an aligned part of one, that the driver knows only as offset and order.
     ///
     /// Refuses pages that are idle or belong to a folio. To be sure of that it reads the run's folio words: O(2^order); a
-    /// [`Block`](crate::Block) does without.
+    /// [`Block`](crate::Block) does without. Pages at hand in a per-CPU handle look like a block: a driver that frees those by
+    /// mistake is not told.
     pub fn free_block_raw(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.pool.check_inside(run)?;
