@@ -226,6 +226,23 @@ fn last_put_against_request_at_another_order() {
 }
 
 #[test]
+fn last_put_against_block_at_another_order() {
+    model(|| {
+        let pgmap = pgmap(2);
+        pgmap.request_folio_raw(at(0), two(), 7).unwrap();
+        let block = spawn(&pgmap, |pgmap| {
+            if let Ok(block) = pgmap.request_block(at(1), ONE) {
+                assert_eq!(pgmap.ops().done(), 1, "allocatable only after folio_free has returned");
+                drop(block);
+            }
+        });
+        assert_eq!(pgmap.put_raw(at(0), 1), Ok(Put::Freed));
+        block.join().unwrap();
+        assert_eq!(pgmap.validate().unwrap().idle, 2);
+    });
+}
+
+#[test]
 fn two_puts_free_once() {
     model(|| {
         let pgmap = pgmap(1);

@@ -318,13 +318,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.list_anew(table);
     }
 
-    /// Lists a table of the lowest level by what it has.
-    pub(super) fn list_anew(&self, table: usize) {
-        if let Some(largest) = self.table(0, table).largest() {
-            self.released(0, table, largest);
-        }
-    }
-
     /// Takes a run of `order` from a table, if it has one.
     fn take_in(&self, table: usize, order: Order, at_most: u32) -> Option<Run> {
         // Looking first, as in `take_from`.
