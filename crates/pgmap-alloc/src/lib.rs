@@ -45,15 +45,18 @@ extern crate alloc;
 // Words: plain values, no atomics.
 mod order;
 mod offset;
+mod extent;
 mod memory_type;
 mod error;
 mod standing;
+mod trace;
 
 // Mechanism.
 mod sync;
 mod memory;
 mod table;
 mod pool;
+mod charge;
 mod state;
 mod data;
 mod folios;
@@ -75,14 +78,19 @@ mod special;
 mod idle;
 mod ending;
 mod local;
+mod accounted;
 
+pub use accounted::{Account, Accounted, Refusals, Urgency};
 pub use block::{Block, Blocks};
+pub use charge::{Charge, Limits, Owner, Owners, Protection, Usage};
 pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed, UntilDrained};
 pub use error::{
-    AccessError, AllocError, BlockError, BuildError, DrainError, FreeError, FreezeError, GetError, Inconsistency, LookupError,
-    MapError, PinError, PutError, RequestError, RetireError, ShareError, SpecialError, SplitError, WaitError,
+    AccessError, AccountedError, AddRangeError, AllocError, AllocExtentError, BlockError, BuildError, ChargeError, DrainError,
+    FreeError, FreeManyError, FreezeError, GetError, Inconsistency, LookupError, MapError, PinError, PutError, RemoveRangeError,
+    RequestError, ReserveError, RetireError, ReturnError, ScatterError, ShareError, SpecialError, SplitError, WaitError,
 };
+pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
 pub use frozen::{Frozen, Parts};
 pub use idle::UntilIdle;
@@ -91,7 +99,11 @@ pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use order::{Order, OrderError};
 pub use pgmap::{AfterFree, Failure, Freed, Pgmap, PgmapOps, Storage, StorageNeeded, storage_needed};
-pub use pool::{GenPool, LocalPool, Params, PlacedRange, PoolNeeds, RangeSlot, Taken};
+pub use pool::fit::{self, Fit};
+pub use pool::{
+    ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, HeldRun, LocalPool, Mode, Params, Partition, PlacedRange,
+    PoolNeeds, RangeSlot, Reservation, ScatterParams, Taken, Wish,
+};
 pub use references::{Counts, Put};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};
 pub use retire::Retirement;
@@ -100,3 +112,6 @@ pub use special::SpecialSize;
 pub use standing::{Lookup, Reason};
 pub use state::{Expect, Word};
 pub use table::Table;
+#[cfg(feature = "tracing")]
+pub use trace::ToTracing;
+pub use trace::{Event, Trace};

@@ -8,6 +8,7 @@ use crate::order::Order;
 ///
 /// Holding one proves nothing about any pool: every verb that takes an offset checks it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Offset(u64);
 
 impl Offset {

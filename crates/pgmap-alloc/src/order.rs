@@ -25,6 +25,7 @@ impl core::error::Error for OrderError {}
 ///
 /// Holding one proves that `1 << order` pages fit in an offset; it does not prove that any pool is that large.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Order(u8);
 
 impl Order {

@@ -125,7 +125,7 @@ impl<const WORDS: usize> Table<WORDS> {
 
     /// All words as they stand, one after another; a claim decides whether what was seen still holds.
     #[inline]
-    fn seen(&self) -> [u64; WORDS] {
+    pub(crate) fn seen(&self) -> [u64; WORDS] {
         // SeqCst: also the read half of "release, then look whether the whole table is idle", see `release` and `claim_all`.
         core::array::from_fn(|index| self.word(index).load(Ordering::SeqCst))
     }
@@ -298,6 +298,20 @@ impl<const WORDS: usize> Table<WORDS> {
         order
     }
 
+    /// Makes some owned entries of one word idle, a one in `bits` for each; says the order of an idle run that is now there, as
+    /// large as any that they are part of. `Err` with the entries of them that were idle already; nothing has changed then.
+    pub(crate) fn release_some(&self, index: usize, bits: u64) -> Result<u32, u64> {
+        let word = self.word(index);
+        // Relaxed: only to refuse a second free without writing.
+        let idle = word.load(Ordering::Relaxed) & bits;
+        if idle != 0 {
+            return Err(idle);
+        }
+        // SeqCst: as in `release`.
+        let now = word.fetch_or(bits, Ordering::SeqCst) | bits;
+        Ok(if now == !0 { self.grown(index, 6) } else { largest([now]).unwrap_or(0) })
+    }
+
     /// Fills a table that is wholly ours with idle entries.
     pub(crate) fn fill(&self) {
         // AcqRel: as in `fill_except`.
@@ -349,6 +363,37 @@ impl<const WORDS: usize> Table<WORDS> {
     /// Whether every entry of the run is idle.
     pub(crate) fn is_idle(&self, entry: u32, order: u32) -> bool {
         self.idle_entries(entry, order) == 1 << order
+    }
+
+    /// How many entries from `entry` upwards are idle in a row.
+    pub(crate) fn idle_from(&self, entry: u32) -> u32 {
+        let mut at = entry;
+        while at < 64 * WORDS as u32 {
+            // SeqCst: as in `seen`.
+            let word = self.word((at / 64) as usize).load(Ordering::SeqCst) >> (at % 64);
+            let ones = word.trailing_ones().min(64 - at % 64);
+            at += ones;
+            if ones == 0 || !at.is_multiple_of(64) {
+                break;
+            }
+        }
+        at - entry
+    }
+
+    /// How many entries from `entry` downwards are idle in a row.
+    pub(crate) fn idle_to(&self, entry: u32) -> u32 {
+        let mut above = entry + 1;
+        while above > 0 {
+            let at = above - 1;
+            // SeqCst: as in `seen`.
+            let word = self.word((at / 64) as usize).load(Ordering::SeqCst) << (63 - at % 64);
+            let ones = word.leading_ones().min(at % 64 + 1);
+            above -= ones;
+            if ones == 0 || !above.is_multiple_of(64) {
+                break;
+            }
+        }
+        entry + 1 - above
     }
 
     /// How many entries of the run are idle.
@@ -410,5 +455,80 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 }
 
+/// The same words as plain numbers: records that the pool keeps (`pool::held`).
+impl<const WORDS: usize> Table<WORDS> {
+    /// The number at `index`.
+    pub(crate) fn record(&self, index: usize) -> u64 {
+        // Acquire: pairs with `replace_record`.
+        self.word(index).load(Ordering::Acquire)
+    }
+
+    /// Writes a number if the other one stands there.
+    pub(crate) fn replace_record(&self, index: usize, from: u64, to: u64) -> bool {
+        // AcqRel: whoever finds a record sees what its writer did before. Relaxed on failure: nothing is read.
+        self.word(index).compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// The same words as notes about entries, written only by who owns the entry (`pool::clear`). The claim (Acquire) and the release
+/// (Release) of the entry order them, so they need no ordering of their own.
+impl<const WORDS: usize> Table<WORDS> {
+    /// Writes the notes of a run of entries.
+    pub(crate) fn set_notes(&self, entry: u32, order: u32, set: bool) {
+        let first = (entry / 64) as usize;
+        if order > 6 {
+            for index in first..first + (1 << (order - 6)) {
+                // Relaxed: see above; all entries of these words are the caller's.
+                self.word(index).store(if set { !0 } else { 0 }, Ordering::Relaxed);
+            }
+            return;
+        }
+        let (word, bits) = (self.word(first), ones(order) << (entry % 64));
+        // Relaxed, all: see above; other owners' notes in the word stay as they are.
+        if set {
+            word.fetch_or(bits, Ordering::Relaxed);
+        } else if word.load(Ordering::Relaxed) & bits != 0 {
+            word.fetch_and(!bits, Ordering::Relaxed);
+        }
+    }
+
+    /// The notes of the 64 entries around `entry`.
+    pub(crate) fn note_word(&self, entry: u32) -> u64 {
+        // Relaxed: see above; who does not own the entries gets a hint.
+        self.word((entry / 64) as usize).load(Ordering::Relaxed)
+    }
+
+    /// Whether the notes of a run of entries are all set, or none is.
+    pub(crate) fn notes(&self, entry: u32, order: u32) -> Notes {
+        let first = (entry / 64) as usize;
+        // Relaxed: see above.
+        let seen = |index: usize| self.word(index).load(Ordering::Relaxed);
+        let (all, none) = if order > 6 {
+            let words = first..first + (1 << (order - 6));
+            (words.clone().all(|index| seen(index) == !0), words.clone().all(|index| seen(index) == 0))
+        } else {
+            let bits = ones(order) << (entry % 64);
+            (seen(first) & bits == bits, seen(first) & bits == 0)
+        };
+        if all {
+            Notes::All
+        } else if none {
+            Notes::None
+        } else {
+            Notes::Some
+        }
+    }
+}
+
+/// What the notes of several entries say together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notes {
+    /// All are set.
+    All,
+    /// None is set.
+    None,
+    /// Some are, some are not.
+    Some,
+}
 #[cfg(all(test, not(loom)))]
 mod tests;

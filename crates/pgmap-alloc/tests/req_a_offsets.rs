@@ -26,7 +26,7 @@ fn req_01_no_pfn_in_the_public_api() {
     assert!(files.len() > 15, "the sources were not found: {files:?}");
 }
 
-/// Physical addresses leave and enter by three verbs and the words for ranges, and nowhere else.
+/// Physical addresses leave and enter by three verbs, where a range is added, and the words for ranges, and nowhere else.
 #[test]
 fn req_01_physical_addresses_only_at_the_edge() {
     let mut verbs = vec![];
@@ -37,7 +37,7 @@ fn req_01_physical_addresses_only_at_the_edge() {
     });
     for verb in &verbs {
         // In by fault handlers and memory failures, out to hardware.
-        let edges = ["fn phys(", "fn offset_of(", "fn memory_failure("];
+        let edges = ["fn phys(", "fn offset_of(", "fn memory_failure(", "fn add_range"];
         assert!(edges.iter().any(|edge| verb.contains(edge)), "{verb}");
     }
     assert!(verbs.len() >= 4, "the scan found only {verbs:?}");
@@ -162,7 +162,7 @@ fn req_04_bad_ranges_have_their_own_errors() {
     assert_eq!(build(&[range(0, u64::MAX)]), Some(BuildError::TooLarge { index: 0 }));
     assert_eq!(build(&[range(u64::MAX / PAGE, 2)]), Some(BuildError::TooLarge { index: 0 }));
     for shift in [0, 8, 31, 64, u32::MAX] {
-        let params = Params { ranges: &[range(0, 1)], page_shift: shift };
+        let params = Params { ranges: &[range(0, 1)], page_shift: shift, ..Params::new(&[]) };
         assert_eq!(Pgmap::new(&params, ()).err(), Some(BuildError::PageShift { shift }));
     }
     // Side by side is not overlapping.

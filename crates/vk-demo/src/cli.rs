@@ -9,7 +9,9 @@ use crate::size;
 /// Folios on a real device heap: does the allocator work here, and what does folio order buy?
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
-#[command(after_help = "Exit codes: 0 good, 1 not verified (or a validation message), 2 wrong usage, 3 no such device.")]
+#[command(
+    after_help = "Exit codes: 0 good, 1 not verified (or a validation message), 2 wrong usage, 3 no such device, 130 interrupted."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -9,6 +9,9 @@ use crate::device::DeviceError;
 /// The command ran, and what it found is not good: verification failed or a validation message came.
 pub(crate) const NOT_VERIFIED: u8 = 1;
 
+/// Ctrl-C, as shells have it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// Why a command could not be carried out.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
@@ -24,17 +27,21 @@ pub(crate) enum Failure {
     /// The allocator refused what it should have given: an error in this project.
     #[error("the heap's books do not balance: {0}")]
     Heap(String),
+    /// The user asked for the end before the work was done.
+    #[error("interrupted")]
+    Interrupted,
     /// The result could not be written.
     #[error("the result could not be written: {0}")]
     Output(String),
 }
 
 impl Failure {
-    /// The exit code: 1 not verified, 2 wrong usage, 3 no such device.
+    /// The exit code: 1 not verified, 2 wrong usage, 3 no such device, 130 interrupted.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Failure::Usage(_) => 2,
             Failure::NoSuchDevice(_) => 3,
+            Failure::Interrupted => INTERRUPTED,
             Failure::Device(_) | Failure::Heap(_) | Failure::Output(_) => NOT_VERIFIED,
         })
     }

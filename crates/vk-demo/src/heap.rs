@@ -1,11 +1,13 @@
 //! The heap: a pgmap whose ranges are the device's memory objects. Only here does an offset become an address.
 
-use pgmap_alloc::{Folio, Order, Params, Pgmap, Phys, PhysRange};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pgmap_alloc::{AfterFree, Folio, Freed, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange};
 
 use crate::cli::HeapOptions;
 use crate::device::{Device, DeviceInfo, Kind, Layout};
 use crate::failure::Failure;
-use crate::pieces::{Memory, Piece, push_merged};
+use crate::pieces::{Memory, Piece};
 use crate::size::Bytes;
 
 /// Bytes of a page.
@@ -23,7 +25,23 @@ const OBJECT_SHIFT: u32 = 48;
 const OBJECT_STEP: u64 = 2 << 20;
 
 /// A folio of the heap.
-pub(crate) type HeapFolio<'h> = Folio<'h, ()>;
+pub(crate) type HeapFolio<'h> = Folio<'h, HeapOps>;
+
+/// What the heap says to its pgmap: each folio carries the key of its buffer object, and is counted when it leaves service.
+#[derive(Debug)]
+pub(crate) struct HeapOps {
+    /// By order.
+    left: [AtomicU64; Order::MAX.get() as usize + 1],
+}
+
+impl PgmapOps for HeapOps {
+    type Data = usize;
+
+    fn folio_free(&self, folio: Freed<usize>) -> AfterFree {
+        self.left[folio.order.get() as usize].fetch_add(1, Ordering::Relaxed);
+        AfterFree::ByType
+    }
+}
 
 /// How many bytes each memory object has, or why the heap cannot be as it was asked for.
 pub(crate) fn plan(options: &HeapOptions, info: &DeviceInfo, staging: u64) -> Result<Layout, Failure> {
@@ -77,7 +95,7 @@ pub(crate) fn order_within(order: u32, possible: Order) -> Result<Order, Failure
 
 /// The pgmap over a device's memory objects.
 pub(crate) struct Heap {
-    pgmap: Pgmap<'static, ()>,
+    pgmap: Pgmap<'static, HeapOps>,
 }
 
 impl Heap {
@@ -85,29 +103,33 @@ impl Heap {
     pub(crate) fn new(device: &dyn Device) -> Result<Heap, Failure> {
         let range = |(index, bytes): (usize, &u64)| PhysRange { start: Phys((index as u64) << OBJECT_SHIFT), pages: bytes / PAGE };
         let ranges: Vec<PhysRange> = device.objects().iter().enumerate().map(range).collect();
-        let pgmap = Pgmap::new(&Params::new(&ranges), ()).map_err(|error| Failure::Heap(error.to_string()))?;
+        let ops = HeapOps { left: [const { AtomicU64::new(0) }; _] };
+        let pgmap = Pgmap::new(&Params::new(&ranges), ops).map_err(|error| Failure::Heap(error.to_string()))?;
         Ok(Heap { pgmap })
     }
 
     /// The allocator itself.
-    pub(crate) fn pgmap(&self) -> &Pgmap<'static, ()> {
+    pub(crate) fn pgmap(&self) -> &Pgmap<'static, HeapOps> {
         &self.pgmap
     }
 
-    /// Where a folio's bytes are: the only place where an offset becomes an address.
+    /// Where a folio's bytes are.
     pub(crate) fn piece(&self, folio: &HeapFolio<'_>) -> Result<Piece, Failure> {
-        let Phys(address) = folio.phys().ok_or_else(|| Failure::Heap("a folio without an address".into()))?;
-        let (object, start) = (address >> OBJECT_SHIFT, address & ((1 << OBJECT_SHIFT) - 1));
-        Ok(Piece { memory: Memory::Object(object as usize), start, bytes: folio.order().pages() * PAGE })
+        self.piece_at(folio.offset(), folio.order().pages()).ok_or_else(|| Failure::Heap("a folio without an address".into()))
     }
 
-    /// Where the bytes of a list of folios are, neighbours as one piece.
-    pub(crate) fn pieces(&self, folios: &[HeapFolio<'_>]) -> Result<Vec<Piece>, Failure> {
-        let mut pieces = Vec::new();
-        for folio in folios {
-            push_merged(&mut pieces, self.piece(folio)?);
-        }
-        Ok(pieces)
+    /// Where the bytes of these pages are, which lie in one folio: the only place where an offset becomes an address.
+    pub(crate) fn piece_at(&self, first: Offset, pages: u64) -> Option<Piece> {
+        let Phys(address) = self.pgmap.phys(first)?;
+        let (object, start) = (address >> OBJECT_SHIFT, address & ((1 << OBJECT_SHIFT) - 1));
+        Some(Piece { memory: Memory::Object(object as usize), start, bytes: pages * PAGE })
+    }
+
+    /// How many folios have left service, by order up to the largest that there was.
+    pub(crate) fn folios_by_order(&self) -> Vec<u64> {
+        let left: Vec<u64> = self.pgmap.ops().left.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let orders = left.iter().rposition(|&count| count > 0).map_or(0, |largest| largest + 1);
+        left[..orders].to_vec()
     }
 
     /// How many pages are not idle; the books are checked on the way.

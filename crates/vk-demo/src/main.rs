@@ -3,6 +3,7 @@
 //! ```text
 //! cli       what was asked for         choose   which device            device   what a device is; gpu and host are the two
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
+//! mover     what moves a manager's bytes: from pgmap-ttm to a device
 //! run       the main job               migrate  the benchmark           list     what there is
 //! report    results as table, JSON or CSV; the heat map of the heap
 //! ```
@@ -10,14 +11,17 @@
 mod choose;
 mod cli;
 mod device;
+mod ending;
 mod failure;
 #[cfg(test)]
 mod faulty;
 mod gpu;
 mod heap;
 mod host;
+mod interrupt;
 mod list;
 mod migrate;
+mod mover;
 mod pattern;
 mod pieces;
 mod progress;

@@ -42,7 +42,7 @@ fn run_is_verified_under_validation_without_a_message() {
     assert_eq!(report["validated"], true);
     assert_eq!(report["validation_messages"], 0);
     assert_eq!(report["objects_bytes"].as_array().unwrap().len(), 3);
-    assert!(report["did"]["evictions"].as_u64() > Some(0));
+    assert!(report["evictions"].as_u64() > Some(0));
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! Taking exactly the run that the caller names.
 
 use super::GenPool;
-use super::search::TRIES;
+use super::prove::{Try, Unproved};
 use super::shape::Place;
 use crate::error::RequestError;
 use crate::offset::Run;
-use crate::sync::relax;
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes `run`, which lies in a range.
@@ -13,26 +12,17 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if self.claim_run(run) {
             return Ok(());
         }
+        // Its pages may be idle one by one, in tables that have not been merged yet.
         let level = run.order().get() / Self::RADIX;
-        let watch = self.motion.watch();
-        for _ in 0..TRIES {
-            let notes = watch.notes();
-            // Its pages may be idle one by one, in tables that have not been merged yet.
-            self.merge_spares(level);
-            if self.claim_run(run) {
-                return Ok(());
-            }
-            // In this order: a table that is a spare no more was taken out in a motion.
-            if !self.spares_below(level) && watch.nothing_since(notes) {
-                return Err(RequestError::Busy);
-            }
-            relax();
-        }
-        Err(RequestError::Contended)
+        let claim = || if self.claim_run(run) { Try::Got(()) } else { Try::Nothing };
+        self.until_proved(level, claim).map_err(|unproved| match unproved {
+            Unproved::Nothing => RequestError::Busy,
+            Unproved::Contended => RequestError::Contended,
+        })
     }
 
     /// Claims the run at its own level, or splits the idle entry above that holds it.
-    fn claim_run(&self, run: Run) -> bool {
+    pub(super) fn claim_run(&self, run: Run) -> bool {
         let place = self.shape.place(run);
         let table = self.table(place.level, place.table);
         if table.is_idle(place.entry, place.order) {

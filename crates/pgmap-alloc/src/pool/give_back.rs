@@ -1,6 +1,7 @@
 //! Giving a run back, and merging what has become whole.
 
 use super::GenPool;
+use super::notes::Contents;
 use super::shape::{LEVELS, Place};
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
@@ -75,11 +76,18 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         })
     }
 
-    /// Makes an owned run idle.
+    /// Makes an owned run idle; what it holds is not known.
+    #[inline]
+    pub(crate) fn give_back(&self, run: Run) -> Result<(), FreeError> {
+        self.mark(run, Contents::Dirty);
+        self.put_back(run)
+    }
+
+    /// Makes an owned run idle that was not used, or whose notes have been written (`notes`).
     ///
     /// Lock-free; O(levels). Merging, if it comes to that, claims one table per level.
     #[inline]
-    pub(crate) fn give_back(&self, run: Run) -> Result<(), FreeError> {
+    pub(super) fn put_back(&self, run: Run) -> Result<(), FreeError> {
         let place = self.shape.place(run);
         let table = self.table(place.level, place.table);
         let Ok(grown) = table.release(place.entry, place.order) else {
@@ -195,6 +203,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             if self.table(level, table).claim_all() {
                 self.unlist_all(level, table);
+                self.merge_notes(level, table);
                 let (above, entry) = self.shape.parent(table);
                 // The entry was taken when it was split, and all that is below is ours.
                 if let Ok(grown) = self.table(level + 1, above).release(entry, 0) {

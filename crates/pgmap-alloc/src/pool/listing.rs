@@ -40,6 +40,12 @@ impl Summary {
         (from != 0).then(|| from.trailing_zeros())
     }
 
+    /// The highest order whose list may have a member.
+    fn highest(&self) -> Option<u32> {
+        // SeqCst: as the lists themselves.
+        self.0.load(Ordering::SeqCst).checked_ilog2()
+    }
+
     fn insert(&self, class: u32) {
         if self.0.load(Ordering::SeqCst) & 1 << class == 0 {
             self.0.fetch_or(1 << class, Ordering::SeqCst);
@@ -62,6 +68,28 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return Some((table, class));
             }
         }
+    }
+
+    /// The order of the largest idle run. O(levels), and one look at each stale listing that it meets and puts right.
+    ///
+    /// May be too low by what handles work in, and by neighbours that have not been merged yet.
+    pub fn largest_idle(&self) -> Option<Order> {
+        if let Some(order) = self.table(self.shape.top, 0).largest() {
+            return Some(Order::clamped(self.shape.top * Self::RADIX + order));
+        }
+        let mut class = self.summary.highest()?;
+        // More than enough at a quiet moment; at any other the last listing is as good an answer.
+        for _ in 0..1 << Self::RADIX {
+            if let Some(table) = self.listed(class) {
+                let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
+                if self.table(level, table).has(listed) {
+                    break;
+                }
+                self.relist(level, table, class);
+            }
+            class = self.summary.highest()?;
+        }
+        Some(Order::clamped(class))
     }
 
     /// The lowest order from `order` on at which a table may be listed; beyond every order if none is.
@@ -193,7 +221,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Which of the tables of the lowest level below a table belong to handles.
-    fn owned(&self, above: usize) -> &Table<WORDS> {
+    pub(super) fn owned(&self, above: usize) -> &Table<WORDS> {
         self.metadata(self.shape.owned(1, above))
     }
 

@@ -17,7 +17,16 @@
 //! | claim exactly these offsets | `fixed` |
 //! | give back, and merge upwards | `give_back` |
 //! | which tables to look into | `listing` |
-//! | when a refusal is true | `motion` |
+//! | what the per-CPU handles have | `handles`, `local` |
+//! | when a refusal is true | `motion`, `prove` |
+//! | contiguous pages of any number, by any fit | `extents`, `fit` |
+//! | many runs in one call | `bulk` |
+//! | two phases: reserve, commit | `reserve`, `held` |
+//! | which idle pages are cleared | `notes`, `clear` |
+//! | idle pages in order of offset | `walk` |
+//! | windows as sub-pools | `partition` |
+//! | what to evict to make room | `scan` |
+//! | add and take away ranges | `hotplug` |
 //! | coming before or after every owner of some pages | `meeting` |
 //! | is all this consistent? | `audit` |
 //!
@@ -29,83 +38,58 @@
 // As in `lib.rs`: a part uses only what stands above it.
 mod shape;
 mod ranges;
+mod params;
+pub mod fit;
 mod motion;
+mod held;
+mod notes;
 mod meeting;
 mod listing;
+mod walk;
+mod handles;
 mod give_back;
+mod prove;
 mod search;
 mod fixed;
 mod local;
+mod extents;
+mod partition;
+mod scan;
+mod bulk;
+mod reserve;
+mod clear;
+mod hotplug;
 mod audit;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
 
 use crate::error::{AllocError, BuildError, FreeError, RequestError};
 use crate::memory::Memory;
-use crate::offset::{Offset, Phys, PhysRange, Run};
+use crate::offset::{Offset, Phys, Run};
 use crate::order::Order;
 use crate::table::Table;
 
 pub(crate) use audit::Fault;
+pub use bulk::ScatterParams;
+pub use clear::{DirtyRun, DirtyRuns, Wish};
+pub use extents::{ExtentParams, Mode};
 use give_back::Spares;
+use handles::Handles;
+use held::Held;
 use listing::Summary;
-use local::Handles;
 pub(crate) use local::Local;
 pub use local::{LocalPool, Taken};
 use motion::Motion;
+use notes::Clear;
+pub use notes::Contents;
+use params::Layout;
+pub use params::{ClearState, Params, PoolNeeds};
+pub use partition::Partition;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
+pub use reserve::{HeldRun, Reservation};
 use search::Hints;
 use shape::{Place, Shape};
-
-/// What a pool is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Params<'a> {
-    /// The physical ranges, in the order in which they get their offsets.
-    pub ranges: &'a [PhysRange],
-    /// The base-2 logarithm of the page size in bytes: 12 for pages of 4 KiB.
-    pub page_shift: u32,
-}
-
-impl<'a> Params<'a> {
-    /// These ranges, with pages of 4 KiB.
-    pub const fn new(ranges: &'a [PhysRange]) -> Self {
-        Params { ranges, page_shift: 12 }
-    }
-
-    /// The number of offsets, once everything has been checked.
-    fn check(&self) -> Result<u64, BuildError> {
-        if !(9..=30).contains(&self.page_shift) {
-            return Err(BuildError::PageShift { shift: self.page_shift });
-        }
-        let mut end = Err(BuildError::NoRange);
-        for placed in place_all(self.ranges, self.page_shift) {
-            end = Ok(placed?.end().get());
-        }
-        end
-    }
-}
-
-/// How much metadata a pool needs, in elements of each kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolNeeds {
-    /// Tables: one bit per page and about 2 % more. Only those of split entries are ever touched.
-    pub tables: usize,
-    /// Range slots.
-    pub ranges: usize,
-    /// Offsets, padding between the ranges included.
-    pub pages: u64,
-}
-
-impl PoolNeeds {
-    /// What a pool with these parameters needs.
-    pub fn of<const WORDS: usize>(params: &Params<'_>) -> Result<PoolNeeds, BuildError> {
-        let pages = params.check()?;
-        let index = params.ranges.len() - 1;
-        let shape = Shape::<WORDS>::new(pages).ok_or(BuildError::TooLarge { index })?;
-        Ok(PoolNeeds { tables: shape.storage, ranges: params.ranges.len(), pages })
-    }
-}
 
 /// A pool of offsets: gen_pool's place in a driver, without folios.
 ///
@@ -122,7 +106,8 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     hints: Hints,
     spares: Spares,
     handles: Handles,
-    largest: Order,
+    held: Held,
+    clear: Clear,
 }
 
 #[cfg(feature = "alloc")]
@@ -162,13 +147,11 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     fn build(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
-        let pages = params.check()?;
-        let index = params.ranges.len() - 1;
-        let shape = Shape::new(pages).ok_or(BuildError::TooLarge { index })?;
+        let Layout { shape, held, clear, .. } = Layout::new(params)?;
         let placed = place_all(params.ranges, params.page_shift).filter_map(Result::ok);
-        let mut pool = GenPool {
+        let pool = GenPool {
+            ranges: Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1)),
             shape,
-            ranges: Ranges::new(slots, placed, params.page_shift),
             tables,
             outside: Table::new(),
             summary: Summary::new(),
@@ -176,33 +159,24 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             hints: Hints::new(),
             spares: Spares::new(),
             handles: Handles::new(),
-            largest: Order::ZERO,
+            held: Held::new(held),
+            clear: Clear::new(clear),
         };
         for range in pool.ranges.iter() {
-            pool.largest = pool.largest.max(pool.seed(range));
+            pool.seed(range);
         }
         Ok(pool)
     }
 
-    /// Makes the pages of a range idle, as the largest runs there are; says the order of the largest.
-    fn seed(&self, range: PlacedRange) -> Order {
-        let mut largest = Order::ZERO;
-        for run in runs_of(range.first.get(), range.end().get(), self.shape.entry_order(self.shape.top + 1)) {
-            largest = largest.max(run.order());
-            // The pages are outside until now, so nobody can have freed them.
-            let _ = self.give_back(run);
-        }
-        largest
-    }
-
     /// How many pages it manages, idle or not.
     pub fn size(&self) -> u64 {
-        self.ranges.iter().map(|range| range.pages).sum()
+        self.ranges.pages()
     }
 
     /// The largest order that it holds when empty.
+    #[inline]
     pub fn largest_order(&self) -> Order {
-        self.largest
+        self.ranges.largest()
     }
 
     /// Its ranges, in rising order of offset.
@@ -248,10 +222,16 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.check_inside(run)?;
-        if let Some(page) = self.idle_page_around(run) {
-            return Err(FreeError::DoubleFree { page });
-        }
+        self.check_taken(run)?;
         self.give_back(run)
+    }
+
+    /// Refuses a run of which a page is idle at another level than its own, or held by a reservation.
+    fn check_taken(&self, run: Run) -> Result<(), FreeError> {
+        if let Some(start) = self.held_in(run) {
+            return Err(FreeError::Held { start });
+        }
+        self.idle_page_around(run).map_or(Ok(()), |page| Err(FreeError::DoubleFree { page }))
     }
 
     /// Whether `offset` is idle at this moment.
@@ -275,6 +255,11 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         if run.end() > range.end() { Err(Outside::CrossesRange) } else { Ok(()) }
     }
 
+    /// The order of the largest run that the tables can name.
+    pub(super) fn largest_entry(&self) -> Order {
+        Order::clamped((self.shape.top + 1) * Self::RADIX - 1)
+    }
+
     /// The range at `offset`, or the next one after it.
     pub(crate) fn range_from(&self, offset: Offset) -> Option<PlacedRange> {
         self.ranges.at_or_after(offset)
@@ -287,7 +272,6 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
 
     #[inline]
     fn metadata(&self, index: usize) -> &Table<WORDS> {
-        debug_assert!(index < self.shape.storage);
         self.tables.get(index).unwrap_or(&self.outside)
     }
 }

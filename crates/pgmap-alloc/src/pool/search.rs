@@ -1,15 +1,13 @@
 //! Taking a run wherever it fits best: search proposes, claim decides.
 
 use super::GenPool;
+use super::prove::{Try, Unproved};
 use super::shape::Place;
 use crate::error::AllocError;
 use crate::offset::Run;
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, relax};
+use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
 use crate::table::Miss;
-
-/// How often a refusal is tried to be proved before the caller is told that the pool is too busy for a proof.
-pub(super) const TRIES: u32 = 64;
 
 /// Lines among which concurrent callers are spread.
 const SLOTS: usize = in_models(1, 8);
@@ -58,41 +56,39 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order`.
     #[inline]
     pub(crate) fn take(&self, order: Order) -> Result<Run, AllocError> {
+        match self.attempt(order) {
+            Some(run) => Ok(run),
+            None => self.search_or_prove(order),
+        }
+    }
+
+    /// Takes a run of `order` if one is found at once.
+    #[inline]
+    pub(super) fn attempt(&self, order: Order) -> Option<Run> {
         let (level, wanted) = (order.get() / Self::RADIX, order.get() % Self::RADIX);
         if wanted <= 6
             && let Some((table, at_most)) = self.hints.last(order)
             && let Ok(fit) = self.table(level, table).claim_tightest(wanted, at_most)
         {
             // The table may now be listed too high; the next search that comes by puts that right.
-            return Ok(self.shape.run(Place { level, table, entry: fit.entry, order: wanted }));
+            return Some(self.shape.run(Place { level, table, entry: fit.entry, order: wanted }));
         }
-        match self.search(order) {
-            Some(run) => Ok(run),
-            None => self.search_or_prove(order),
-        }
+        self.search(order)
     }
 
     /// Searches again until there is a run or a proof that there is none.
     #[cold]
     fn search_or_prove(&self, order: Order) -> Result<Run, AllocError> {
-        if order > self.largest {
+        if order > self.largest_order() {
             return Err(AllocError::TooLarge);
         }
-        let watch = self.motion.watch();
-        for _ in 0..TRIES {
-            let notes = watch.notes();
-            // Tables that are wholly idle but not merged are findable only for orders below their own.
-            self.merge_spares(order.get() / Self::RADIX);
-            if let Some(run) = self.search(order).or_else(|| self.take_from_handles(order)) {
-                return Ok(run);
-            }
-            // In this order: a table that is a spare no more was taken out in a motion.
-            if !self.spares_below(order.get() / Self::RADIX) && watch.nothing_since(notes) {
-                return Err(AllocError::NoSpace { cached: self.handles.press() });
-            }
-            relax();
-        }
-        Err(AllocError::Contended)
+        // Tables that are wholly idle but not merged are findable only for orders below their own.
+        let level = order.get() / Self::RADIX;
+        let attempt = || self.search(order).or_else(|| self.take_from_handles(order)).map_or(Try::Nothing, Try::Got);
+        self.until_proved(level, attempt).map_err(|unproved| match unproved {
+            Unproved::Nothing => AllocError::NoSpace { cached: self.handles.press() },
+            Unproved::Contended => AllocError::Contended,
+        })
     }
 
     /// The lowest list that has a table for `order`, the tightest run in it; at last the table on top.
@@ -103,7 +99,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return Some(run);
             }
         }
-        if order > self.largest {
+        if order > self.largest_order() {
             return None;
         }
         self.take_from(self.shape.top, 0, Self::RADIX, order)
@@ -151,6 +147,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         for level in (target.level..entry.level).rev() {
             let (table, path) = self.shape.entry(run.start(), level);
             let order = if level == target.level { target.order } else { 0 };
+            self.split_notes(level, table);
             self.table(level, table).fill_except(path, order);
             // At least one half of the table is wholly idle.
             self.ensure_listed(level, table, Self::RADIX - 1);

@@ -42,7 +42,7 @@ impl<const WORDS: usize> Shape<WORDS> {
     pub(crate) fn new(pages: u64) -> Option<Self> {
         let mut shape = Shape { pages, top: 0, base: [0; 8], storage: 0 };
         for level in 0..LEVELS {
-            let tables = usize::try_from(pages.div_ceil(1 << (Self::RADIX * (level as u32 + 1)))).ok()?;
+            let tables = shape.tables(level as u32)?;
             shape.base[level] = shape.storage;
             shape.storage = shape.storage.checked_add(tables.checked_mul(Self::stride(level as u32))?)?;
             // A pool that fills a table exactly gets one above it, so that its largest run is an entry too.
@@ -52,6 +52,11 @@ impl<const WORDS: usize> Shape<WORDS> {
             }
         }
         None
+    }
+
+    /// How many tables a level has; `None` when that cannot be counted.
+    pub(crate) fn tables(&self, level: u32) -> Option<usize> {
+        usize::try_from(self.pages.div_ceil(1 << (Self::RADIX * (level + 1)))).ok()
     }
 
     /// Array elements per table of a level: the table, its lists, and which tables below belong to handles.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::error::*;
+use crate::offset::PhysRange;
 use proptest::prelude::*;
 
 fn order(order: u32) -> Order {
@@ -238,6 +239,15 @@ fn sizes_at_the_edge_of_a_table_hold_their_largest_run() {
     }
 }
 
+#[test]
+fn req_04_no_run_crosses_from_one_range_into_the_next() {
+    // The first two would fill a table together, though they are far apart in physical memory.
+    let pool = pool::<8>(&[range(0, 256), range(1024 + 256, 256), range(4096, 1024)]);
+    let first: Vec<u64> = pool.ranges().map(|range| range.first.get()).collect();
+    while let Ok(offset) = pool.alloc(order(9)) {
+        pool.check_inside(Run::new(offset, order(9)).unwrap()).map_err(|_| (offset, first.clone())).unwrap();
+    }
+}
 /// Runs random pairs through two handles and the shared path, and proves at the end that nothing was lost.
 fn handles<const WORDS: usize>(pages: u64, ops: &[(u8, u32, usize)]) {
     let pool = pool::<WORDS>(&[range(0, pages)]);

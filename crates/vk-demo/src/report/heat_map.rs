@@ -1,6 +1,6 @@
 //! Where the memory stands: one cell for each 2 MiB of the heap.
 
-use pgmap_alloc::{Order, Pgmap, RunState};
+use pgmap_alloc::{Order, Pgmap, PgmapOps, RunState};
 use serde::{Serialize, Serializer};
 
 use crate::heap::PAGE;
@@ -41,7 +41,7 @@ struct Cell {
 
 impl HeatMap {
     /// How it looks at this moment.
-    pub(crate) fn of(pgmap: &Pgmap<'_, ()>) -> HeatMap {
+    pub(crate) fn of<O: PgmapOps>(pgmap: &Pgmap<'_, O>) -> HeatMap {
         let mut order = Order::PMD;
         while pgmap.pages() / order.pages() > MOST_CELLS {
             order = Order::covering(order.pages() + 1).unwrap_or(Order::MAX);

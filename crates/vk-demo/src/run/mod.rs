@@ -1,14 +1,13 @@
 //! The main job: more buffers than the heap holds, in and out of it, every byte verified.
 
-mod lru;
-mod manager;
+mod buffers;
 mod report;
-mod ring;
 mod stats;
 
 use std::time::{Duration, Instant};
 
 use pgmap_alloc::Order;
+use pgmap_ttm::Counters;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -16,20 +15,25 @@ use crate::Verdict;
 use crate::choose::Devices;
 use crate::cli::RunOptions;
 use crate::device::{Device, DeviceInfo, Layout};
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::heap::{self, Heap, PAGE};
+use crate::mover::Moved;
 use crate::report::{HeatMap, Output};
-use crate::{host, progress};
+use crate::{host, interrupt, progress};
 
-use manager::Manager;
+use buffers::Buffers;
 use report::Report;
 use stats::Stats;
 
 /// A buffer takes at most this part of the heap, and no more than this many bytes.
 const BUFFER_SHARE: u64 = 32;
 const LARGEST_BUFFER: u64 = 16 << 20;
-/// The staging memory holds this many of the largest buffers: those being evicted and the one being brought in.
+/// Contents on their way to the heap or back take at most this many of the largest buffers.
 const STAGED_BUFFERS: u64 = 4;
+/// Host memory for what the heap does not hold, and beside it for one part in this many of what it does hold: room for copies
+/// that are still under way.
+const UNDER_WAY: u64 = 4;
 
 /// Runs the command.
 pub(crate) fn command(options: &RunOptions) -> Result<Verdict, Failure> {
@@ -39,11 +43,13 @@ pub(crate) fn command(options: &RunOptions) -> Result<Verdict, Failure> {
     let mut output = Output::open(&options.output)?;
 
     let mut device = candidate.open(&plan.layout)?;
+    interrupt::watch();
     let mut report = run(device.as_mut(), &plan, options.output.quiet)?;
     // What the validation layer says while the device is closed counts too.
     drop(device);
     report.count_messages(devices.messages.as_ref());
     report.write(&mut output)?;
+    report.ended.clone().into_result()?;
     Ok(Verdict::of(report.verified, report.validation_messages))
 }
 
@@ -54,6 +60,8 @@ struct Plan {
     /// Pages of all buffers together.
     pages: u64,
     largest_buffer: u64,
+    /// Pages of host memory for what is not in the heap.
+    host_pages: u64,
     ops: u64,
     seed: u64,
     oversub: f64,
@@ -64,16 +72,17 @@ impl Plan {
         let mut layout = heap::plan(&options.device.heap, info, 0)?;
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
         let largest_buffer = (heap_pages / BUFFER_SHARE).clamp(1, LARGEST_BUFFER / PAGE);
-        layout.staging = largest_buffer * PAGE * STAGED_BUFFERS;
         let possible = heap::largest_order(&layout);
         let largest_order = match options.order {
             None => possible,
             Some(order) => heap::order_within(order, possible)?,
         };
         let pages = ((heap_pages as f64 * options.oversub) as u64).max(1);
-        host::room_for(pages.saturating_sub(heap_pages) * PAGE + layout.staging)?;
+        let host_pages = pages.saturating_sub(heap_pages) + heap_pages / UNDER_WAY + largest_buffer * STAGED_BUFFERS;
+        layout.staging = (host_pages + largest_buffer * STAGED_BUFFERS) * PAGE;
+        host::room_for(layout.staging)?;
         let (ops, seed, oversub) = (options.ops, options.seed, options.oversub);
-        Ok(Plan { layout, largest_order, pages, largest_buffer, ops, seed, oversub })
+        Ok(Plan { layout, largest_order, pages, largest_buffer, host_pages, ops, seed, oversub })
     }
 
     /// Log-uniform, as buffers of real programs are: many small ones, most bytes in large ones.
@@ -83,39 +92,51 @@ impl Plan {
     }
 }
 
-/// Runs the plan on an open device.
+/// Runs the plan on an open device. A device that gives up in the middle, or Ctrl-C, leaves a report of what was done.
 fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Failure> {
     let heap = Heap::new(device)?;
     let start = Instant::now();
-    let mut manager = Manager::new(&heap, device, plan.largest_order, plan.seed);
-    let mut random = Xoshiro256PlusPlus::seed_from_u64(plan.seed);
-    fill(&mut manager, plan, &mut random, quiet)?;
-    work(&mut manager, plan, &mut random, quiet)?;
-    check(&mut manager, quiet)?;
+    let mut buffers = Buffers::new(&heap, device, plan.host_pages, plan.largest_order, plan.seed)?;
+    let ended = Ending::of(drive(&mut buffers, plan, quiet))?;
     let elapsed = start.elapsed();
 
-    let (buffers, map) = (manager.len(), HeatMap::of(heap.pgmap()));
-    let stats = manager.close()?;
+    let (count, map) = (buffers.len(), HeatMap::of(heap.pgmap()));
+    let (stats, counters, moved) = buffers.close()?;
     let leaked_pages = heap.pages_in_service()?;
-    Ok(Report::new(device, plan, &Ended { stats, buffers, leaked_pages, elapsed, map }))
+    let folios_by_order = heap.folios_by_order();
+    let ended = Ended { ended, stats, counters, moved, buffers: count, leaked_pages, folios_by_order, elapsed, map };
+    Ok(Report::new(device, plan, &ended))
 }
 
 /// What is known at the end of a run.
 struct Ended {
+    ended: Ending,
     stats: Stats,
+    counters: Counters,
+    moved: Moved,
     buffers: usize,
     leaked_pages: u64,
+    folios_by_order: Vec<u64>,
     elapsed: Duration,
     map: HeatMap,
 }
 
+/// All phases, or as many as there is time for.
+fn drive(buffers: &mut Buffers<'_, '_>, plan: &Plan, quiet: bool) -> Result<Ending, Failure> {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(plan.seed);
+    fill(buffers, plan, &mut random, quiet)?;
+    work(buffers, plan, &mut random, quiet)?;
+    check(buffers, quiet)?;
+    Ok(if interrupt::wanted() { Ending::Interrupted } else { Ending::Complete })
+}
+
 /// Makes buffers until they are as many times the heap as was asked for.
-fn fill(manager: &mut Manager<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet: bool) -> Result<(), Failure> {
+fn fill(buffers: &mut Buffers<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet: bool) -> Result<(), Failure> {
     let bar = progress::bar("fill", plan.pages, quiet);
     let mut left = plan.pages;
-    while left > 0 {
+    while left > 0 && !interrupt::wanted() {
         let pages = plan.buffer_pages(random, left);
-        manager.create(pages)?;
+        buffers.create(pages)?;
         left -= pages;
         bar.inc(pages);
     }
@@ -124,25 +145,29 @@ fn fill(manager: &mut Manager<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet
 }
 
 /// Uses them as a program would: mostly the same few, now and then all kinds of things.
-fn work(manager: &mut Manager<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet: bool) -> Result<(), Failure> {
+fn work(buffers: &mut Buffers<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet: bool) -> Result<(), Failure> {
     let bar = progress::bar("work", plan.ops, quiet);
     // What replaced buffers have left free for later ones, so that the load stays as heavy as it was.
     let mut slack = 0;
     for _ in 0..plan.ops {
+        if interrupt::wanted() {
+            break;
+        }
         // Squaring favours the low numbers: a quarter of the buffers gets half of the uses.
-        let buffer = (random.random::<f64>().powi(2) * manager.len() as f64) as usize;
+        let buffer = (random.random::<f64>().powi(2) * buffers.len() as f64) as usize;
         match random.random_range(0..100) {
-            0..60 => manager.touch(buffer)?,
-            60..75 => manager.write(buffer)?,
-            75..85 => manager.check(buffer)?,
-            85..95 => manager.relocate(buffer)?,
+            0..60 => buffers.touch(buffer)?,
+            60..75 => buffers.write(buffer)?,
+            75..85 => buffers.check(buffer)?,
+            85..95 => buffers.relocate(buffer)?,
             _ => {
-                let most = manager.pages(buffer) + slack;
+                let most = buffers.pages(buffer) + slack;
                 let pages = plan.buffer_pages(random, most);
-                manager.replace(buffer, pages)?;
+                buffers.replace(buffer, pages)?;
                 slack = most - pages;
             }
         }
+        buffers.stats.did.ops += 1;
         bar.inc(1);
     }
     bar.finish();
@@ -150,10 +175,13 @@ fn work(manager: &mut Manager<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet
 }
 
 /// Compares every buffer a last time, wherever it is.
-fn check(manager: &mut Manager<'_, '_>, quiet: bool) -> Result<(), Failure> {
-    let bar = progress::bar("check", manager.len() as u64, quiet);
-    for buffer in 0..manager.len() {
-        manager.check(buffer)?;
+fn check(buffers: &mut Buffers<'_, '_>, quiet: bool) -> Result<(), Failure> {
+    let bar = progress::bar("check", buffers.len() as u64, quiet);
+    for buffer in 0..buffers.len() {
+        if interrupt::wanted() {
+            break;
+        }
+        buffers.check(buffer)?;
         bar.inc(1);
     }
     bar.finish();
@@ -210,8 +238,10 @@ mod tests {
     #[test]
     fn a_device_that_is_lost_ends_the_run_wherever_it_happens() {
         for submit in 0..100 {
-            let lost = on_faulty(Fault::DeviceLost(submit));
-            assert!(matches!(lost, Err(Failure::Device(DeviceError::Lost))), "at submit {submit}");
+            let report = on_faulty(Fault::DeviceLost(submit)).unwrap();
+            assert_eq!(report.ended, Ending::Device(DeviceError::Lost), "at submit {submit}");
+            assert!(!report.verified);
+            assert_eq!((report.wrong_words, report.leaked_pages), (0, 0), "what was done until then was good");
         }
     }
 }

@@ -3,12 +3,14 @@
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-use super::stats::{Did, Moved};
+use super::stats::Did;
 use super::{Ended, Plan};
 use crate::cli::Format;
 use crate::device::{Device, DeviceInfo, Work};
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::gpu::Messages;
+use crate::mover::Moved;
 use crate::report::{self, HeatMap, Output};
 use crate::size::Bytes;
 
@@ -18,7 +20,9 @@ pub(super) struct Report {
     schema: &'static str,
     version: &'static str,
     device: DeviceInfo,
-    /// Every byte that came back was what had been written, and no page was lost.
+    /// "complete", "interrupted", or what the device said when it gave up.
+    pub(super) ended: Ending,
+    /// All was done, every byte that came back was what had been written, and no page was lost.
     pub(super) verified: bool,
     /// Whether the validation layer listened.
     validated: bool,
@@ -32,13 +36,17 @@ pub(super) struct Report {
     buffers: usize,
     buffers_bytes: u64,
     checked_bytes: u64,
-    wrong_words: u64,
-    leaked_pages: u64,
+    pub(super) wrong_words: u64,
+    pub(super) leaked_pages: u64,
     did: Did,
+    /// Buffers moved out to make room.
+    evictions: u64,
+    /// Times that the manager had to wait for a copy.
+    waits: u64,
     moved: Moved,
     work: Work,
     seconds: Seconds,
-    allocator_percent: f64,
+    manager_percent: f64,
     /// Folios put into service, by order.
     folios_by_order: Vec<u64>,
     heat_map: HeatMap,
@@ -48,8 +56,8 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct Seconds {
     total: f64,
-    /// Taking and putting folios.
-    allocator: f64,
+    /// The manager's bookkeeping, taking and putting folios included.
+    manager: f64,
     /// Submitting copies and waiting for them.
     device: f64,
     /// The rest: making and comparing contents.
@@ -59,13 +67,14 @@ struct Seconds {
 impl Report {
     pub(super) fn new(device: &dyn Device, plan: &Plan, ended: &Ended) -> Report {
         let stats = &ended.stats;
-        let (total, allocator) = (ended.elapsed.as_secs_f64(), stats.allocator.as_secs_f64());
+        let (total, manager) = (ended.elapsed.as_secs_f64(), stats.manager.as_secs_f64());
         let on_device = stats.device.as_secs_f64();
         Report {
-            schema: "vk-demo/run/1",
+            schema: "vk-demo/run/2",
             version: env!("CARGO_PKG_VERSION"),
             device: device.info().clone(),
-            verified: stats.wrong_words == 0 && ended.leaked_pages == 0,
+            ended: ended.ended.clone(),
+            verified: ended.ended.is_complete() && stats.wrong_words == 0 && ended.leaked_pages == 0,
             validated: false,
             validation_messages: 0,
             seed: plan.seed,
@@ -80,11 +89,13 @@ impl Report {
             wrong_words: stats.wrong_words,
             leaked_pages: ended.leaked_pages,
             did: stats.did,
-            moved: stats.moved,
+            evictions: ended.counters.evicted,
+            waits: ended.counters.waits,
+            moved: ended.moved,
             work: device.work(),
-            seconds: Seconds { total, allocator, device: on_device, host: (total - allocator - on_device).max(0.0) },
-            allocator_percent: 100.0 * allocator / total,
-            folios_by_order: stats.folios.clone(),
+            seconds: Seconds { total, manager, device: on_device, host: (total - manager - on_device).max(0.0) },
+            manager_percent: 100.0 * manager / total,
+            folios_by_order: ended.folios_by_order.clone(),
             heat_map: ended.map.clone(),
         }
     }
@@ -108,6 +119,9 @@ impl Report {
         let mut text = format!("{}\n{} ({})\n\n", report::headline(device), device.name, device.driver);
         text += &self.table().to_string();
         text += &format!("\n\n{}\n", self.heat_map.text());
+        if let Some(note) = self.ended.note() {
+            text += &format!("{note}\n");
+        }
         text += &self.verdict();
         text
     }
@@ -123,14 +137,14 @@ impl Report {
             ("heap", Bytes(self.heap_bytes).to_string(), objects),
             ("buffers", Bytes(self.buffers_bytes).to_string(), format!("{} at {}x", self.buffers, self.oversub)),
             ("uses", (did.hits + did.faults).to_string(), format!("{} hits, {} faults", did.hits, did.faults)),
-            ("evictions", did.evictions.to_string(), String::new()),
+            ("evictions", self.evictions.to_string(), format!("{} waits for a copy", self.waits)),
             ("writes", did.writes.to_string(), format!("{} reads, {} moves", did.reads, did.moves)),
             ("to device", Bytes(moved.to_device_bytes).to_string(), self.rate(moved.to_device_bytes)),
             ("to host", Bytes(moved.to_host_bytes).to_string(), self.rate(moved.to_host_bytes)),
             ("within", Bytes(moved.within_device_bytes).to_string(), self.rate(moved.within_device_bytes)),
             ("submits", self.work.submits.to_string(), format!("{} regions", self.work.regions)),
             ("time", format!("{:.2} s", seconds.total), format!("{:.2} s device, {:.2} s host", seconds.device, seconds.host)),
-            ("allocator", format!("{:.2} ms", seconds.allocator * 1e3), format!("{:.2} % of the time", self.allocator_percent)),
+            ("manager", format!("{:.2} ms", seconds.manager * 1e3), format!("{:.2} % of the time", self.manager_percent)),
             ("folios", self.folios_by_order.iter().sum::<u64>().to_string(), report::by_order(&self.folios_by_order)),
         ];
         for (what, value, more) in rows {
@@ -149,6 +163,9 @@ impl Report {
     fn verdict(&self) -> String {
         let bytes = Bytes(self.checked_bytes);
         let mut text = match self.verified {
+            _ if !self.ended.is_complete() => {
+                format!("not verified: {} wrong words in {bytes} until then (seed {})", self.wrong_words, self.seed)
+            }
             true => format!("verified: all {bytes} that came back are what was written, no page leaked (seed {})", self.seed),
             false => format!(
                 "NOT VERIFIED: {} wrong words in {bytes}, {} pages leaked (seed {})",
@@ -168,6 +185,7 @@ struct Row<'a> {
     device: &'a str,
     driver: &'a str,
     kind: crate::device::Kind,
+    ended: &'a Ending,
     verified: bool,
     validation_messages: u64,
     seed: u64,
@@ -186,7 +204,7 @@ struct Row<'a> {
     regions: u64,
     submits: u64,
     seconds: f64,
-    allocator_percent: f64,
+    manager_percent: f64,
 }
 
 impl<'a> From<&'a Report> for Row<'a> {
@@ -195,6 +213,7 @@ impl<'a> From<&'a Report> for Row<'a> {
             device: &report.device.name,
             driver: &report.device.driver,
             kind: report.device.kind,
+            ended: &report.ended,
             verified: report.verified,
             validation_messages: report.validation_messages,
             seed: report.seed,
@@ -205,7 +224,7 @@ impl<'a> From<&'a Report> for Row<'a> {
             buffers: report.buffers,
             hits: report.did.hits,
             faults: report.did.faults,
-            evictions: report.did.evictions,
+            evictions: report.evictions,
             moved_bytes: report.moved.total(),
             checked_bytes: report.checked_bytes,
             wrong_words: report.wrong_words,
@@ -213,7 +232,7 @@ impl<'a> From<&'a Report> for Row<'a> {
             regions: report.work.regions,
             submits: report.work.submits,
             seconds: report.seconds.total,
-            allocator_percent: report.allocator_percent,
+            manager_percent: report.manager_percent,
         }
     }
 }

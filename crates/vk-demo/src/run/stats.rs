@@ -8,15 +8,12 @@ use serde::Serialize;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stats {
     pub(super) did: Did,
-    pub(super) moved: Moved,
-    /// Bytes that came back from the heap and were compared.
+    /// Bytes that were compared with what had been written.
     pub(super) checked_bytes: u64,
     /// Words of them that were wrong.
     pub(super) wrong_words: u64,
-    /// Folios put into service, by order.
-    pub(super) folios: Vec<u64>,
-    /// Time in the allocator.
-    pub(super) allocator: Duration,
+    /// Time in the manager and the allocator under it.
+    pub(super) manager: Duration,
     /// Time spent submitting copies and waiting for them.
     pub(super) device: Duration,
 }
@@ -24,36 +21,18 @@ pub(super) struct Stats {
 /// How often what was done.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Did {
+    /// Operations after the buffers had been made.
+    pub(super) ops: u64,
     /// Uses of a buffer that was in the heap.
     pub(super) hits: u64,
     /// Uses of a buffer that had to be brought in.
     pub(super) faults: u64,
-    /// Buffers moved out to make room.
-    pub(super) evictions: u64,
     /// Buffers written anew.
     pub(super) writes: u64,
-    /// Buffers read back while in the heap.
+    /// Buffers read and compared, wherever they were.
     pub(super) reads: u64,
     /// Buffers moved to other folios of the heap.
     pub(super) moves: u64,
     /// Buffers given up and replaced by others.
     pub(super) replacements: u64,
-}
-
-/// Bytes copied, by direction.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Moved {
-    /// Host to device.
-    pub(super) to_device_bytes: u64,
-    /// Device to host.
-    pub(super) to_host_bytes: u64,
-    /// From one place of the heap to another.
-    pub(super) within_device_bytes: u64,
-}
-
-impl Moved {
-    /// In all directions together.
-    pub(super) fn total(self) -> u64 {
-        self.to_device_bytes + self.to_host_bytes + self.within_device_bytes
-    }
 }

@@ -1,0 +1,302 @@
+//! Allocation by what pages hold, and the background clearer. What is known of that stands in `notes`.
+
+use core::fmt;
+use core::ops::ControlFlow;
+
+use super::GenPool;
+use super::fit::Side;
+use super::notes::Contents;
+use super::prove::{Try, Unproved};
+use super::walk::Trail;
+use crate::error::{AllocError, FreeError};
+use crate::extent::Extent;
+use crate::offset::{Offset, Run};
+use crate::order::Order;
+
+/// How many stretches of cleared pages a caller who only prefers them looks at.
+const LOOKS: u32 = 64;
+
+/// What an allocation wants its pages to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Anything.
+    DontCare,
+    /// Cleared if such pages are found soon, anything otherwise.
+    PreferCleared,
+    /// Cleared, or the allocation is refused.
+    Cleared,
+}
+
+/// Allocation and free.
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Takes a run of `order`, and says what it holds. [`GenPool::free_cleared`] says what a run holds that comes back.
+    ///
+    /// Costs what [`GenPool::alloc`] costs, and for cleared pages a look at the notes of the tables that have idle runs as large,
+    /// from where such pages were found last.
+    pub fn alloc_wishing(&self, order: Order, wish: Wish) -> Result<(Offset, Contents), AllocError> {
+        let run = match wish {
+            Wish::DontCare => self.take(order)?,
+            Wish::PreferCleared => match self.prefer_cleared(order) {
+                Some(run) => run,
+                None => self.take(order)?,
+            },
+            Wish::Cleared => {
+                if order > self.largest_order() {
+                    return Err(AllocError::TooLarge);
+                }
+                let found = self.until_proved(self.shape.top, || self.take_cleared(order, u32::MAX));
+                found.map_err(|unproved| match unproved {
+                    Unproved::Nothing => AllocError::NoneCleared,
+                    Unproved::Contended => AllocError::Contended,
+                })?
+            }
+        };
+        Ok((run.start(), self.contents(run)))
+    }
+
+    /// [`GenPool::free`] of a run that is all zero.
+    pub fn free_cleared(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
+        let run = Run::new(offset, order)?;
+        self.check_inside(run)?;
+        self.check_taken(run)?;
+        if let Some(page) = self.idle_page_in(run) {
+            return Err(FreeError::DoubleFree { page });
+        }
+        self.mark(run, Contents::Cleared);
+        self.put_back(run)
+    }
+
+    fn prefer_cleared(&self, order: Order) -> Option<Run> {
+        if !self.clear.is_tracked() {
+            return None;
+        }
+        if let Try::Got(run) = self.take_cleared(order, LOOKS) {
+            return Some(run);
+        }
+        // As in every search: runs of this order may stand in tables that have not been merged yet.
+        let level = order.get() / Self::RADIX;
+        if !self.spares_below(level) {
+            return None;
+        }
+        self.merge_spares(level);
+        if let Try::Got(run) = self.take_cleared(order, LOOKS) { Some(run) } else { None }
+    }
+
+    fn take_cleared(&self, order: Order, looks: u32) -> Try<Run> {
+        let last = Offset::new(self.clear.last()).align_down(order).get();
+        let from = |start: u64, end: u64| match Extent::between(Offset::new(start), Offset::new(end)) {
+            Ok(window) => self.take_cleared_in(window, order, looks),
+            Err(_) => Try::Nothing,
+        };
+        let found = match from(last, u64::MAX) {
+            Try::Nothing => from(0, last),
+            found => found,
+        };
+        if let Try::Got(run) = &found {
+            self.clear.remember(*run);
+        }
+        found
+    }
+
+    fn take_cleared_in(&self, window: Extent, order: Order, mut looks: u32) -> Try<Run> {
+        let mut found = None;
+        let _ = self.stretches(window, order, Contents::Cleared, &mut |stretch| {
+            found = first_run(stretch, order).filter(|run| self.check_inside(*run).is_ok());
+            looks = looks.saturating_sub(1);
+            if found.is_some() || looks == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let Some(run) = found else { return Try::Nothing };
+        if !self.claim_run(run) {
+            return Try::Lost;
+        }
+        if self.contents(run) == Contents::Cleared {
+            return Try::Got(run);
+        }
+        // Somebody had it meanwhile and left it dirty.
+        let _ = self.put_back(run);
+        Try::Lost
+    }
+
+    /// How many idle pages of a window are cleared. O(tables in it with idle pages); exact at a quiet moment.
+    pub fn avail_cleared(&self, window: Extent) -> u64 {
+        let mut pages = 0;
+        let _ = self.stretches(window, Order::ZERO, Contents::Cleared, &mut |stretch| {
+            pages += stretch.pages();
+            ControlFlow::Continue(())
+        });
+        pages
+    }
+
+    /// Nothing is known any more about the idle pages of a window: after a reset, or when power was lost.
+    ///
+    /// Pages that are taken are their owners' to judge. Idle pages are hidden for a moment, one run after another.
+    pub fn forget_clear(&self, window: Extent) {
+        let mut left = Some(window);
+        while let Some(part) = left {
+            let Some(stretch) = self.first_stretch(part, Contents::Cleared) else { return };
+            stretch.runs(self.largest_entry()).for_each(|run| self.forget_run(run));
+            left = Extent::between(stretch.end(), window.end()).ok();
+        }
+    }
+
+    /// A run that was idle a moment ago: as a whole, or what is left of it, or what has not been merged yet, in halves.
+    fn forget_run(&self, run: Run) {
+        let moving = self.motion.begin();
+        if self.claim_run(run) {
+            // Claimed by us a moment ago.
+            let _ = self.give_back(run);
+            return;
+        }
+        drop(moving);
+        if let Some(half) = run.order().get().checked_sub(1) {
+            let half = Order::clamped(half);
+            self.forget_run(Run::around(run.start().get(), half));
+            self.forget_run(Run::around(run.start().get() + half.pages(), half));
+        }
+    }
+
+    /// Takes idle dirty runs of `at_most` or less, one after another in rising order of offset: for a background clearer, which
+    /// says of each that it is cleared now.
+    pub fn dirty_runs(&self, window: Extent, at_most: Order) -> DirtyRuns<'_, WORDS> {
+        DirtyRuns { pool: self, left: Some(window), at_most }
+    }
+}
+
+/// The first run of `order` in a stretch.
+fn first_run(stretch: Extent, order: Order) -> Option<Run> {
+    let start = stretch.start().get().checked_add(order.pages() - 1)? & !(order.pages() - 1);
+    let run = Run::new(Offset::new(start), order).ok()?;
+    (run.end() <= stretch.end()).then_some(run)
+}
+
+/// Search.
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    fn first_stretch(&self, window: Extent, contents: Contents) -> Option<Extent> {
+        let mut found = None;
+        let _ = self.stretches(window, Order::ZERO, contents, &mut |stretch| {
+            found = Some(stretch);
+            ControlFlow::Break(())
+        });
+        found
+    }
+
+    /// Shows `see` the stretches of idle pages that hold this, from the bottom, as long as they are; looks only into tables with
+    /// idle runs of `order`.
+    fn stretches(
+        &self,
+        window: Extent,
+        order: Order,
+        contents: Contents,
+        see: &mut dyn FnMut(Extent) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut pending: Option<Extent> = None;
+        self.walk(&Trail { window, order, from: Side::Bottom }, &mut |level, idle| {
+            self.refine(level, idle, contents, &mut |piece| {
+                let joined = pending.filter(|before| before.end() == piece.start());
+                if let Some(before) = joined {
+                    pending = Extent::between(before.start(), piece.end()).ok();
+                    return ControlFlow::Continue(());
+                }
+                match pending.replace(piece) {
+                    Some(before) => see(before),
+                    None => ControlFlow::Continue(()),
+                }
+            })
+        })?;
+        pending.map_or(ControlFlow::Continue(()), see)
+    }
+
+    /// Shows `see` what of some idle entries of a level holds this.
+    fn refine(
+        &self,
+        level: u32,
+        idle: Extent,
+        contents: Contents,
+        see: &mut dyn FnMut(Extent) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let scale = level * Self::RADIX;
+        let end = (idle.end().get() - 1) >> scale;
+        let mut at = idle.start().get() >> scale;
+        while at <= end {
+            let (table, entry) = self.shape.entry(Offset::new(at << scale), level);
+            let (clear, mixed) = match self.notes(level, table) {
+                Some((clear, mixed)) => (clear.note_word(entry), mixed.map_or(0, |mixed| mixed.note_word(entry))),
+                None => (0, 0),
+            };
+            let bit = entry % 64;
+            let (clear, mixed) = (clear >> bit, mixed >> bit);
+            let (count, same) = if mixed & 1 != 0 {
+                (1, None)
+            } else if clear & 1 != 0 {
+                (clear.trailing_ones(), Some(Contents::Cleared))
+            } else {
+                ((clear | mixed).trailing_zeros(), Some(Contents::Dirty))
+            };
+            let next = at + u64::from(count.min(64 - bit)).max(1);
+            let piece = Extent::between(Offset::new(at << scale), Offset::new(next << scale)).ok().and_then(|it| it.common(idle));
+            match (piece, same) {
+                (Some(piece), Some(same)) if same == contents => see(piece)?,
+                (Some(piece), None) => self.refine(level.saturating_sub(1), piece, contents, see)?,
+                _ => {}
+            }
+            at = next;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Idle dirty runs, each taken when the iterator comes by.
+pub struct DirtyRuns<'p, const WORDS: usize = 8> {
+    pool: &'p GenPool<'p, WORDS>,
+    left: Option<Extent>,
+    at_most: Order,
+}
+
+impl<'p, const WORDS: usize> Iterator for DirtyRuns<'p, WORDS> {
+    type Item = DirtyRun<'p, WORDS>;
+
+    fn next(&mut self) -> Option<DirtyRun<'p, WORDS>> {
+        // Runs of several tables can be claimed only when these are merged.
+        self.pool.merge_spares(self.pool.shape.top);
+        loop {
+            let window = self.left?;
+            let stretch = self.pool.first_stretch(window, Contents::Dirty)?;
+            let run = stretch.runs(self.at_most.min(self.pool.largest_entry())).next()?;
+            self.left = Extent::between(run.end(), window.end()).ok();
+            if self.pool.claim_run(run) {
+                return Some(DirtyRun { pool: self.pool, run });
+            }
+        }
+    }
+}
+
+/// A dirty run that was idle and is now the clearer's. Drop gives it back as it was.
+pub struct DirtyRun<'p, const WORDS: usize = 8> {
+    pool: &'p GenPool<'p, WORDS>,
+    run: Run,
+}
+
+impl<const WORDS: usize> DirtyRun<'_, WORDS> {
+    /// Which pages.
+    pub fn run(&self) -> Run {
+        self.run
+    }
+
+    /// Gives it back: it is all zero now.
+    pub fn cleared(self) {
+        self.pool.mark(self.run, Contents::Cleared);
+    }
+}
+
+impl<const WORDS: usize> Drop for DirtyRun<'_, WORDS> {
+    fn drop(&mut self) {
+        // Ours since the iterator claimed it.
+        let _ = self.pool.put_back(self.run);
+    }
+}
+
+impl<const WORDS: usize> fmt::Debug for DirtyRun<'_, WORDS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DirtyRun").field(&self.run).finish()
+    }
+}

@@ -1,0 +1,72 @@
+//! Ranges that come and go while the pool is in use.
+//!
+//! A range that comes is known first and idle then; one that goes is taken first, all of it, and forgotten then. So nobody ever
+//! gets a page that no range holds, and what is taken cannot be lost.
+
+use super::ranges::PlacedRange;
+use super::{GenPool, runs_of};
+use crate::error::{AddRangeError, RemoveRangeError, RequestError};
+use crate::offset::{Offset, PhysRange, Run};
+
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Adds a range: its pages become idle. Room for it was asked for by [`Params::with_room`](super::Params::with_room).
+    ///
+    /// Gets the lowest offsets that are free and suit its alignment, those of a range that has gone included. One caller at a
+    /// time; the rest of the pool is not held up. O(number of ranges).
+    pub fn add_range(&self, range: PhysRange) -> Result<PlacedRange, AddRangeError> {
+        self.add_range_tagged(range, 0)
+    }
+
+    /// [`GenPool::add_range`] with a name that its owner knows it by ([`PlacedRange::tag`]).
+    pub fn add_range_tagged(&self, range: PhysRange, tag: u64) -> Result<PlacedRange, AddRangeError> {
+        let change = self.ranges.change().ok_or(AddRangeError::Changing)?;
+        let placed = change.add(&range, tag, self.shape.pages)?;
+        self.seed(placed);
+        Ok(placed)
+    }
+
+    /// Makes the pages of a range idle, as the largest runs there are.
+    pub(super) fn seed(&self, range: PlacedRange) {
+        for run in self.runs_in(range) {
+            // The pages were outside until now, so nobody can have freed them.
+            let _ = self.give_back(run);
+        }
+    }
+
+    /// Takes the range that starts at `first` away, if all of it is idle; otherwise nothing changes.
+    ///
+    /// One caller at a time; the rest of the pool is not held up, but may find the pages of this range taken for a moment.
+    pub fn remove_range(&self, first: Offset) -> Result<PlacedRange, RemoveRangeError> {
+        let change = self.ranges.change().ok_or(RemoveRangeError::Changing)?;
+        let range = self.ranges.of(first).filter(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
+        let Some((stuck, error)) = self.runs_in(range).find_map(|run| Some((run, self.take_at(run).err()?))) else {
+            change.remove(&range);
+            return Ok(range);
+        };
+        for run in self.runs_in(range).take_while(|run| *run != stuck) {
+            // They were taken a moment ago, by us.
+            let _ = self.put_back(run);
+        }
+        Err(match error {
+            RequestError::Contended => RemoveRangeError::Contended,
+            _ => RemoveRangeError::InUse { page: self.taken_page_in(stuck) },
+        })
+    }
+
+    /// The largest aligned runs of a range.
+    fn runs_in(&self, range: PlacedRange) -> impl Iterator<Item = Run> + use<WORDS> {
+        runs_of(range.first.get(), range.end().get(), self.shape.entry_order(self.shape.top + 1))
+    }
+
+    /// The first page of `run` that is not idle; its first page if all are by now.
+    fn taken_page_in(&self, run: Run) -> Offset {
+        let mut page = run.start();
+        while let Some(idle) = self.idle_run(page) {
+            page = idle.end();
+            if page >= run.end() {
+                return run.start();
+            }
+        }
+        page
+    }
+}

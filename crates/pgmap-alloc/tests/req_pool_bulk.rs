@@ -1,0 +1,200 @@
+//! Requirements 42, 43 and 45: many runs in one call, and two phases.
+
+#![cfg(feature = "alloc")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use pgmap_alloc::{
+    AllocError, Extent, FreeError, FreeManyError, GenPool, HeldRun, Mode, Offset, Order, Params, Phys, PhysRange, ReserveError,
+    Run, ScatterError, ScatterParams, fit,
+};
+
+fn range(page: u64, pages: u64) -> PhysRange {
+    PhysRange { start: Phys(page << 12), pages }
+}
+
+fn order(order: u32) -> Order {
+    Order::new(order).unwrap()
+}
+
+fn at(page: u64) -> Offset {
+    Offset::new(page)
+}
+
+fn pool(pages: u64) -> GenPool<'static> {
+    GenPool::new(&Params::new(&[range(0, pages)])).unwrap()
+}
+
+/// A pool in which every run of `2^order` pages has exactly its first page taken.
+fn riddled(pages: u64, hole: u32) -> GenPool<'static> {
+    let pool = pool(pages);
+    for page in (0..pages).step_by(1 << hole) {
+        pool.alloc_at(at(page), order(0)).unwrap();
+    }
+    pool
+}
+
+#[test]
+fn req_42_alloc_up_to_takes_the_largest_there_is_down_to_a_floor() {
+    let pool = riddled(4096, 6);
+    // Of each 64 pages the first is taken: the largest run that is left has 32.
+    assert_eq!(pool.alloc_up_to(order(10), order(0)).unwrap().order(), order(5));
+    assert_eq!(pool.alloc_up_to(order(3), order(0)).unwrap().order(), order(3));
+    assert_eq!(pool.alloc_up_to(order(10), order(6)), Err(AllocError::NoSpace { cached: 0 }));
+    assert_eq!(pool.alloc_up_to(order(20), order(13)), Err(AllocError::TooLarge));
+    assert_eq!(pool.alloc_up_to(order(2), order(9)).unwrap().order(), order(2), "a floor above counts as the order itself");
+    // The same page by page: no more, no less than there is.
+    let mut pages = 32 + 8 + 4 + 64;
+    while let Ok(run) = pool.alloc_up_to(order(12), order(0)) {
+        pages += run.pages();
+    }
+    assert_eq!(pages, 4096);
+}
+
+#[test]
+fn req_42_alloc_many_is_all_or_nothing_and_alloc_some_a_best_effort() {
+    let pool = pool(1000);
+    let mut out = [at(u64::MAX); 700];
+    pool.alloc_many(order(0), &mut out).unwrap();
+    let mut seen = out.to_vec();
+    seen.sort();
+    seen.dedup();
+    assert_eq!((seen.len(), pool.avail()), (700, 300));
+    assert!(seen.iter().all(|&page| pool.has_offset(page) && !pool.is_idle(page)));
+
+    let mut more = [at(u64::MAX); 301];
+    assert_eq!(pool.alloc_many(order(0), &mut more), Err(AllocError::NoSpace { cached: 0 }));
+    assert_eq!(pool.avail(), 300, "nothing is kept of what could not be whole");
+    assert_eq!(pool.alloc_some(order(0), &mut more), 300);
+    assert_eq!(pool.avail(), 0);
+    pool.free_many(order(0), &out).unwrap();
+    pool.free_many(order(0), &more[..300]).unwrap();
+    assert_eq!(pool.avail(), 1000);
+    assert_eq!(pool.alloc(order(9)), Ok(at(0)));
+
+    let mut large = [at(0); 3];
+    assert_eq!(pool.alloc_some(order(7), &mut large), 3);
+    assert_eq!(pool.alloc_many(order(0), &mut []), Ok(()));
+    assert!(large.iter().all(|start| start.is_aligned(order(7))));
+}
+
+#[test]
+fn req_42_alloc_many_takes_scattered_pages_when_there_is_nothing_else() {
+    let pool = riddled(4096, 1);
+    let mut out = [at(0); 2048];
+    pool.alloc_many(order(0), &mut out).unwrap();
+    assert!(out.iter().all(|page| page.get() % 2 == 1));
+    // Backwards, so that no two neighbours of the list are neighbours in a word's order.
+    out.reverse();
+    pool.free_many(order(0), &out).unwrap();
+    assert_eq!(pool.avail(), 2048);
+}
+
+#[test]
+fn req_42_scattered_pages_come_in_as_few_runs_as_possible() {
+    let pool = riddled(4096, 6);
+    let mut out = [Run::new(at(0), order(0)).unwrap(); 64];
+    // 32 + 32 + 16 + 8 + 4 + 1
+    let runs = pool.alloc_scattered(&ScatterParams::new(93), &mut out).unwrap();
+    assert_eq!(runs.iter().map(|run| run.order().get()).collect::<Vec<_>>(), [5, 5, 4, 3, 2, 0]);
+    let avail = pool.avail();
+    assert_eq!(avail, 4096 - 64 - 93);
+    let refused = |params: ScatterParams, room| {
+        let mut out = vec![Run::new(at(0), order(0)).unwrap(); room];
+        let error = pool.alloc_scattered(&params, &mut out).unwrap_err();
+        assert_eq!(pool.avail(), avail, "{error}");
+        error
+    };
+    assert_eq!(refused(ScatterParams::new(0), 8), ScatterError::NoPages);
+    assert_eq!(refused(ScatterParams::new(32).in_blocks_of(order(6)), 8), ScatterError::MinBlockTooLarge { pages: 32 });
+    assert_eq!(refused(ScatterParams::new(63).in_blocks_of(order(3)), 8), ScatterError::NoMultiple { pages: 63 });
+    assert_eq!(refused(ScatterParams::new(64).in_blocks_of(order(6)), 8), ScatterError::Fragmented { cached: 0 });
+    assert_eq!(refused(ScatterParams::new(128), 3), ScatterError::ListFull { room: 3 });
+    assert_eq!(refused(ScatterParams::new(u64::MAX), 3), ScatterError::TooLarge { pages: u64::MAX });
+    assert_eq!(refused(ScatterParams::new(avail + 1), 4096), ScatterError::NoSpace { idle: avail, cached: 0 });
+    let window = Extent::new(at(1000), 100).unwrap();
+    assert_eq!(refused(ScatterParams::new(101).within(window), 8), ScatterError::LargerThanWindow { pages: 101 });
+    assert_eq!(refused(ScatterParams::new(1).within(Extent::new(at(4096), 9).unwrap()), 8), ScatterError::WindowOutside);
+
+    // All of a window, and only that.
+    let idle = pool.avail_in(window);
+    let runs = pool.alloc_scattered(&ScatterParams::new(idle).within(window).by(Mode::TopDown(fit::first_fit)), &mut out).unwrap();
+    assert!(runs.iter().all(|run| window.common((*run).into()) == Some((*run).into())));
+    assert_eq!((pool.avail_in(window), pool.avail()), (0, avail - idle));
+}
+
+#[test]
+fn req_43_a_list_with_a_bad_free_says_how_far_it_came() {
+    let pool = pool(1000);
+    let mut out = [at(0); 130];
+    pool.alloc_many(order(0), &mut out).unwrap();
+    out.sort();
+    let twice = [out[3], out[4], out[5], out[4], out[6]];
+    let error = FreeError::DoubleFree { page: out[4] };
+    assert_eq!(pool.free_many(order(0), &twice), Err(FreeManyError::Refused { index: 3, error }));
+    assert_eq!(pool.avail(), 873, "three were freed, and no more");
+    assert_eq!(pool.free_many(order(0), &[out[6], out[7], out[4], out[8]]), Err(FreeManyError::Refused { index: 2, error }));
+    assert_eq!(pool.avail(), 875);
+    let outside = FreeManyError::Refused { index: 1, error: FreeError::OutOfRange };
+    assert_eq!(pool.free_many(order(0), &[out[8], at(1000)]), Err(outside));
+    let crooked = FreeManyError::Refused { index: 0, error: FreeError::Misaligned };
+    assert_eq!(pool.free_many(order(1), &[at(1)]), Err(crooked));
+    assert_eq!(pool.avail(), 876);
+    pool.free_many(order(0), &out[9..]).unwrap();
+    pool.free_many(order(0), &out[..3]).unwrap();
+    assert_eq!(pool.avail(), 1000);
+}
+
+#[test]
+fn req_45_what_is_reserved_can_be_committed_without_failing() {
+    let pool = pool(1024);
+    let mut room = [HeldRun::new(); 5];
+    let mut reserved = pool.reserve(order(7), &mut room).unwrap();
+    assert_eq!((reserved.left(), pool.avail()), (5, 1024 - 5 * 128));
+    let first = reserved.commit_one().unwrap();
+    // Nothing else is idle, and nothing is needed.
+    let mut rest = [at(0); 384];
+    pool.alloc_many(order(0), &mut rest).unwrap();
+    let held = reserved.commit();
+    assert_eq!(held.len(), 4);
+    pool.free(first, order(7)).unwrap();
+    held.iter().for_each(|run| pool.free(run.start(), order(7)).unwrap());
+    pool.free_many(order(0), &rest).unwrap();
+    assert_eq!(pool.alloc(order(10)), Ok(at(0)));
+}
+
+#[test]
+fn req_45_a_reservation_that_is_dropped_or_refused_leaves_nothing() {
+    let pool = GenPool::new(&Params { held_runs: 8, ..Params::new(&[range(0, 1024)]) }).unwrap();
+    let mut room = [HeldRun::new(); 8];
+    drop(pool.reserve(order(3), &mut room).unwrap());
+    assert_eq!(pool.avail(), 1024);
+    let refused = ReserveError::Refused { error: AllocError::NoSpace { cached: 0 } };
+    assert_eq!(pool.reserve(order(8), &mut room).unwrap_err(), refused, "there are only four of these");
+    assert_eq!(pool.reserve(order(30), &mut room).unwrap_err(), ReserveError::Refused { error: AllocError::TooLarge });
+    assert_eq!(pool.reserve(order(0), &mut []).unwrap_err(), ReserveError::NoRuns);
+    let mut many = [HeldRun::new(); 9];
+    assert_eq!(pool.reserve(order(0), &mut many).unwrap_err(), ReserveError::NoSlot { slots: 8 });
+    assert_eq!(pool.avail(), 1024);
+    // All eight records are free again.
+    let mut reserved = pool.reserve(order(0), &mut room).unwrap();
+    assert!(reserved.commit_one().is_some());
+    drop(reserved);
+    assert_eq!(pool.avail(), 1023, "what was committed stays");
+}
+
+#[test]
+fn req_45_what_a_reservation_holds_cannot_be_freed() {
+    let pool = pool(1024);
+    let mut room = [HeldRun::new(); 1];
+    let reserved = pool.reserve(order(4), &mut room).unwrap();
+    let start = (0..1024).map(at).find(|page| !pool.is_idle(*page)).unwrap();
+    let held = FreeError::Held { start };
+    assert_eq!(pool.free(start, order(4)), Err(held));
+    assert_eq!(pool.free(at(start.get() + 3), order(0)), Err(held), "nor a part");
+    assert_eq!(pool.free_extent(Extent::new(start, 5).unwrap()), Err(held));
+    assert_eq!(pool.free_many(order(0), &[start]), Err(FreeManyError::Refused { index: 0, error: held }));
+    assert_eq!(pool.avail(), 1008);
+    reserved.commit();
+    pool.free(start, order(4)).unwrap();
+    assert_eq!(pool.free(start, order(4)), Err(FreeError::DoubleFree { page: start }));
+}

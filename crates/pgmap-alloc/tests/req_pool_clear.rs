@@ -1,0 +1,208 @@
+//! Requirement 46: which idle pages are cleared, against a slow model.
+
+#![cfg(feature = "alloc")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use pgmap_alloc::{
+    AllocError, Contents, Extent, ExtentParams, GenPool, Offset, Order, Params, Phys, PhysRange, PoolNeeds, RangeSlot, Table, Wish,
+};
+use proptest::prelude::*;
+
+fn range(page: u64, pages: u64) -> PhysRange {
+    PhysRange { start: Phys(page << 12), pages }
+}
+
+fn order(order: u32) -> Order {
+    Order::new(order).unwrap()
+}
+
+fn at(page: u64) -> Offset {
+    Offset::new(page)
+}
+
+fn pool(pages: u64) -> GenPool<'static> {
+    GenPool::new(&Params::new(&[range(0, pages)]).tracking_clear()).unwrap()
+}
+
+#[test]
+fn req_46_unknown_is_dirty_and_a_pool_that_does_not_track_knows_nothing() {
+    for params in [Params::new(&[range(0, 4096)]), Params::new(&[range(0, 4096)]).tracking_clear()] {
+        let pool = GenPool::new(&params).unwrap();
+        assert_eq!(pool.alloc_wishing(order(3), Wish::PreferCleared).unwrap().1, Contents::Dirty);
+        assert_eq!(pool.alloc_wishing(order(3), Wish::Cleared), Err(AllocError::NoneCleared));
+        assert_eq!(pool.alloc_wishing(order(13), Wish::Cleared), Err(AllocError::TooLarge));
+        assert_eq!(pool.avail_cleared(Extent::ALL), 0);
+    }
+    let silent = GenPool::new(&Params::new(&[range(0, 512)])).unwrap();
+    silent.alloc(order(9)).unwrap();
+    silent.free_cleared(at(0), order(9)).unwrap();
+    assert_eq!(silent.avail_cleared(Extent::ALL), 0);
+    let needs = |params: &Params<'_>| PoolNeeds::of::<8>(params).unwrap().tables;
+    let ranges = [range(0, 1 << 20)];
+    assert!(needs(&Params::new(&ranges)) < needs(&Params::new(&ranges).tracking_clear()), "what is not asked for costs nothing");
+}
+
+#[test]
+fn req_46_cleared_and_dirty_neighbours_merge_and_keep_what_they_were() {
+    let pool = pool(1 << 18);
+    let whole = pool.largest_order();
+    pool.alloc(whole).unwrap();
+    // Every other 2 MiB comes back cleared, and the large run is whole again.
+    for start in (0..1u64 << 18).step_by(512) {
+        let free = if start % 1024 == 0 { GenPool::free_cleared } else { GenPool::free };
+        free(&pool, at(start), order(9)).unwrap();
+    }
+    assert_eq!(pool.avail_cleared(Extent::ALL), 1 << 17);
+    let (start, contents) = pool.alloc_wishing(whole, Wish::PreferCleared).unwrap();
+    assert_eq!(contents, Contents::Dirty, "not all of it is cleared");
+    // Nobody used it: what it was is still known when half of it comes back as it was.
+    pool.free_cleared(start, order(17)).unwrap();
+    pool.free(at(1 << 17), order(17)).unwrap();
+    assert_eq!(pool.avail_cleared(Extent::ALL), 1 << 17);
+    assert_eq!(pool.alloc_wishing(order(17), Wish::Cleared), Ok((at(0), Contents::Cleared)));
+    assert_eq!(pool.alloc_wishing(order(0), Wish::Cleared), Err(AllocError::NoneCleared));
+}
+
+#[test]
+fn req_46_a_cleared_run_is_found_inside_a_mixed_one() {
+    let pool = pool(1 << 18);
+    pool.alloc(order(18)).unwrap();
+    pool.free_cleared(at(77 * 512 + 64), order(6)).unwrap();
+    for extent in [(0, 77 * 512 + 64), (77 * 512 + 128, 1 << 18)] {
+        pool.free_extent(Extent::between(at(extent.0), at(extent.1)).unwrap()).unwrap();
+    }
+    assert_eq!(pool.alloc_wishing(order(7), Wish::Cleared), Err(AllocError::NoneCleared));
+    assert_eq!(pool.alloc_wishing(order(5), Wish::PreferCleared), Ok((at(77 * 512 + 64), Contents::Cleared)));
+    assert_eq!(pool.alloc_wishing(order(5), Wish::Cleared), Ok((at(77 * 512 + 96), Contents::Cleared)));
+    assert_eq!(pool.avail_cleared(Extent::ALL), 0);
+}
+
+#[test]
+fn req_46_a_background_clearer_takes_dirty_runs_and_gives_them_back_clean() {
+    let pool = pool(5000);
+    let taken = pool.alloc(order(7)).unwrap();
+    let mut pages = 0;
+    for dirty in pool.dirty_runs(Extent::ALL, order(8)) {
+        assert!(!pool.is_idle(dirty.run().start()), "nobody else can have it meanwhile");
+        assert!(dirty.run().order() <= order(8));
+        pages += dirty.run().pages();
+        dirty.cleared();
+    }
+    assert_eq!((pages, pool.avail_cleared(Extent::ALL)), (5000 - 128, 5000 - 128));
+    assert!(pool.dirty_runs(Extent::ALL, order(8)).next().is_none());
+    // One that is dropped stays dirty, and is idle.
+    pool.free(taken, order(7)).unwrap();
+    drop(pool.dirty_runs(Extent::ALL, order(8)).next().unwrap());
+    assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (5000, 4872));
+    // After a reset nothing is known; a window forgets only itself.
+    pool.forget_clear(Extent::between(at(4000), at(4100)).unwrap());
+    assert_eq!(pool.avail_cleared(Extent::ALL), 4772);
+    pool.forget_clear(Extent::ALL);
+    assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (5000, 0));
+    assert_eq!(pool.alloc_wishing(order(12), Wish::DontCare), Ok((at(0), Contents::Dirty)));
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Alloc(u32, u8),
+    Extent(u64),
+    Free(usize, bool),
+    Clear(u32),
+    Forget(u64, u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        5 => (0..12u32, 0..3u8).prop_map(|(o, wish)| Op::Alloc(o, wish)),
+        2 => (1..600u64).prop_map(Op::Extent),
+        6 => (any::<usize>(), any::<bool>()).prop_map(|(i, clean)| Op::Free(i, clean)),
+        1 => (0..10u32).prop_map(Op::Clear),
+        1 => (0..4000u64, 1..2000u64).prop_map(|(start, pages)| Op::Forget(start, pages)),
+    ]
+}
+
+fn compare<const WORDS: usize>(pages: u64, ops: &[Op]) {
+    let ranges = [range(0, pages)];
+    let params = Params::new(&ranges).tracking_clear();
+    let needs = PoolNeeds::of::<WORDS>(&params).unwrap();
+    let mut tables: Vec<_> = (0..needs.tables).map(|_| Table::<WORDS>::new()).collect();
+    let mut slots: Vec<_> = (0..needs.ranges).map(|_| RangeSlot::new()).collect();
+    let pool = GenPool::with_storage(&params, &mut tables, &mut slots).unwrap();
+    // Idle and cleared, idle and dirty, taken.
+    let mut model: Vec<Option<bool>> = vec![Some(false); pages as usize];
+    let mut held: Vec<Extent> = vec![];
+    let slice = |extent: Extent| extent.start().get() as usize..extent.end().get() as usize;
+    for op in ops {
+        match *op {
+            Op::Alloc(o, wish) => {
+                let wish = [Wish::DontCare, Wish::PreferCleared, Wish::Cleared][usize::from(wish)];
+                let all = |contents: &dyn Fn(&Option<bool>) -> bool| model.chunks_exact(1 << o).any(|run| run.iter().all(contents));
+                match pool.alloc_wishing(order(o), wish) {
+                    Ok((start, contents)) => {
+                        let extent = Extent::new(start, 1 << o).unwrap();
+                        let cleared = model[slice(extent)].iter().all(|page| *page == Some(true));
+                        assert_eq!(contents, if cleared { Contents::Cleared } else { Contents::Dirty });
+                        assert!(wish != Wish::Cleared || cleared);
+                        assert!(
+                            wish != Wish::PreferCleared || cleared || !all(&|page| *page == Some(true)),
+                            "there was a cleared one"
+                        );
+                        assert!(model[slice(extent)].iter().all(Option::is_some));
+                        model[slice(extent)].fill(None);
+                        held.push(extent);
+                    }
+                    Err(AllocError::NoneCleared) => assert!(!all(&|page| *page == Some(true))),
+                    Err(_) => assert!(!all(&Option::is_some)),
+                }
+            }
+            Op::Extent(pages) => {
+                if let Ok(extent) = pool.alloc_extent(&ExtentParams::new(pages)) {
+                    assert!(model[slice(extent)].iter().all(Option::is_some));
+                    model[slice(extent)].fill(None);
+                    held.push(extent);
+                }
+            }
+            Op::Free(i, clean) if !held.is_empty() => {
+                let extent = held.swap_remove(i % held.len());
+                for run in extent.runs(Order::MAX) {
+                    let free = if clean { GenPool::free_cleared } else { GenPool::free };
+                    free(&pool, run.start(), run.order()).unwrap();
+                }
+                model[slice(extent)].fill(Some(clean));
+            }
+            Op::Clear(o) => {
+                for dirty in pool.dirty_runs(Extent::ALL, order(o)).take(3) {
+                    let extent = Extent::from(dirty.run());
+                    assert!(model[slice(extent)].iter().all(|page| *page == Some(false)));
+                    model[slice(extent)].fill(Some(true));
+                    dirty.cleared();
+                }
+            }
+            Op::Forget(start, length) => {
+                let window = Extent::new(at(start), length).unwrap();
+                pool.forget_clear(window);
+                let end = window.end().get().min(pages);
+                for page in start.min(end)..end {
+                    model[page as usize] = model[page as usize].map(|_| false);
+                }
+            }
+            Op::Free(..) => {}
+        }
+    }
+    let count = |contents| model.iter().filter(|page| **page == Some(contents)).count() as u64;
+    assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (count(true) + count(false), count(true)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn req_46_agrees_with_the_model_in_tables_of_one_word(ops in prop::collection::vec(op(), 1..150)) {
+        compare::<1>(4096, &ops);
+    }
+
+    #[test]
+    fn req_46_agrees_with_the_model_in_tables_of_eight_words(ops in prop::collection::vec(op(), 1..150)) {
+        compare::<8>(5000, &ops);
+    }
+}

@@ -1,0 +1,219 @@
+//! What moves a manager's bytes: its memory types are the heap and parts of the staging memory, its tickets the device's own.
+//!
+//! Memory 0 is the heap. The memories after it lie one after another in the staging memory, which host and device both reach.
+//! What is left of the staging memory behind them is *scratch*: contents go to the heap, and come back from it, through there.
+//!
+//! Nothing here waits for the device unless it was asked to: a copy is one submission, and its ticket a value of the timeline.
+
+use std::time::{Duration, Instant};
+
+use pgmap_alloc::Offset;
+use pgmap_ttm::{CopyError, FenceError, Mover, Piece as Pages, Ticket};
+
+use crate::device::{self, Device, DeviceError};
+use crate::heap::{Heap, PAGE};
+use crate::pieces::{Piece, push_merged};
+
+/// Index of the heap among the memory types.
+pub(crate) const HEAP: usize = 0;
+
+/// The bridge from a manager to a device.
+pub(crate) struct DeviceMover<'h, 'd> {
+    heap: &'h Heap,
+    device: &'d mut dyn Device,
+    /// Where in the staging memory each memory type but the heap begins.
+    hosts: Vec<u64>,
+    scratch: Ring,
+    /// What the device said first when it went wrong: a manager only learns that it did.
+    wrong: Option<DeviceError>,
+    pub(crate) moved: Moved,
+    /// Time spent recording and submitting copies, and waiting for them.
+    pub(crate) time: Duration,
+}
+
+/// Bytes copied, by direction.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub(crate) struct Moved {
+    /// Host to device.
+    pub(crate) to_device_bytes: u64,
+    /// Device to host.
+    pub(crate) to_host_bytes: u64,
+    /// From one place of the heap to another.
+    pub(crate) within_device_bytes: u64,
+    /// From one part of the host's memory to another.
+    pub(crate) within_host_bytes: u64,
+}
+
+impl Moved {
+    /// In all directions together.
+    pub(crate) fn total(self) -> u64 {
+        self.to_device_bytes + self.to_host_bytes + self.within_device_bytes + self.within_host_bytes
+    }
+}
+
+impl<'h, 'd> DeviceMover<'h, 'd> {
+    /// Moves between the heap and these many pages of each memory type after it. There must be staging memory left behind them.
+    pub(crate) fn new(heap: &'h Heap, device: &'d mut dyn Device, hosts: &[u64]) -> DeviceMover<'h, 'd> {
+        let mut starts = Vec::new();
+        let mut end = 0;
+        for pages in hosts {
+            starts.push(end);
+            end += pages * PAGE;
+        }
+        let scratch = Ring { start: end, end: device.staging_bytes(), next: end };
+        DeviceMover { heap, device, hosts: starts, scratch, wrong: None, moved: Moved::default(), time: Duration::ZERO }
+    }
+
+    /// What went wrong with the device, if anything did.
+    pub(crate) fn trouble(&self) -> Result<(), DeviceError> {
+        self.wrong.clone().map_or(Ok(()), Err)
+    }
+
+    /// Writes contents into pages that nothing else is about to move; says until when the device is at it.
+    pub(crate) fn write(&mut self, to: &[Pages], bytes: &[u8]) -> Result<Option<Ticket>, DeviceError> {
+        if to.iter().any(|piece| piece.memory.index() == HEAP) {
+            let to = self.pieces(to)?;
+            let staged = self.scratch.take(bytes.len() as u64)?;
+            self.device.write_staging(staged, bytes)?;
+            self.moved.to_device_bytes += bytes.len() as u64;
+            let ticket = self.send(&[Piece::staging(staged, bytes.len() as u64)], &to)?;
+            return Ok(Some(Ticket(ticket.0)));
+        }
+        let mut left = bytes;
+        for piece in self.pieces(to)? {
+            let (part, rest) = left.split_at_checked(piece.bytes as usize).ok_or(DeviceError::OutOfBounds)?;
+            self.device.write_staging(piece.start, part)?;
+            left = rest;
+        }
+        Ok(None)
+    }
+
+    /// Reads the contents of pages that nothing is about to move.
+    pub(crate) fn read(&mut self, from: &[Pages], bytes: &mut [u8]) -> Result<(), DeviceError> {
+        if from.iter().any(|piece| piece.memory.index() == HEAP) {
+            let from = self.pieces(from)?;
+            let staged = self.scratch.take(bytes.len() as u64)?;
+            self.moved.to_host_bytes += bytes.len() as u64;
+            self.send(&from, &[Piece::staging(staged, bytes.len() as u64)])?;
+            // Waits for that copy and no other.
+            return self.timed(|device| device.read_staging(staged, bytes));
+        }
+        let mut left = bytes;
+        for piece in self.pieces(from)? {
+            let (part, rest) = left.split_at_mut_checked(piece.bytes as usize).ok_or(DeviceError::OutOfBounds)?;
+            self.timed(|device| device.read_staging(piece.start, part))?;
+            left = rest;
+        }
+        Ok(())
+    }
+
+    /// Where the bytes of a manager's pieces are; neighbours become one.
+    fn pieces(&self, pages: &[Pages]) -> Result<Vec<Piece>, DeviceError> {
+        let mut pieces = Vec::new();
+        for piece in pages {
+            let found = match piece.memory.index().checked_sub(HEAP + 1) {
+                None => self.heap.piece_at(Offset::new(piece.first), piece.pages),
+                Some(host) => self.hosts.get(host).map(|start| Piece::staging(start + piece.first * PAGE, piece.pages * PAGE)),
+            };
+            push_merged(&mut pieces, found.ok_or(DeviceError::OutOfBounds)?);
+        }
+        Ok(pieces)
+    }
+
+    fn send(&mut self, from: &[Piece], to: &[Piece]) -> Result<device::Ticket, DeviceError> {
+        self.timed(|device| {
+            device.copy(from, to)?;
+            device.submit()
+        })
+    }
+
+    fn timed<T>(&mut self, work: impl FnOnce(&mut dyn Device) -> T) -> T {
+        let start = Instant::now();
+        let done = work(self.device);
+        self.time += start.elapsed();
+        done
+    }
+
+    fn count(&mut self, from: &[Pages], to: &[Pages]) {
+        for (from, to) in from.iter().zip(to) {
+            let counter = match (from.memory.index() == HEAP, to.memory.index() == HEAP) {
+                (false, true) => &mut self.moved.to_device_bytes,
+                (true, false) => &mut self.moved.to_host_bytes,
+                (true, true) => &mut self.moved.within_device_bytes,
+                (false, false) => &mut self.moved.within_host_bytes,
+            };
+            *counter += from.pages * PAGE;
+        }
+    }
+
+    /// Keeps the first thing that went wrong; says whether the device is gone for good.
+    fn remember(&mut self, wrong: DeviceError) -> bool {
+        let lost = matches!(wrong, DeviceError::Lost | DeviceError::Stalled { .. });
+        self.wrong.get_or_insert(wrong);
+        lost
+    }
+
+    fn fence_error(&mut self, wrong: DeviceError) -> FenceError {
+        if self.remember(wrong) { FenceError::Lost } else { FenceError::Failed }
+    }
+}
+
+impl Mover for DeviceMover<'_, '_> {
+    fn copy(&mut self, from: &[Pages], to: &[Pages], _bytes: u64) -> Result<Ticket, CopyError> {
+        let sent = match (self.pieces(from), self.pieces(to)) {
+            (Ok(source), Ok(target)) => self.send(&source, &target),
+            (Err(wrong), _) | (_, Err(wrong)) => Err(wrong),
+        };
+        match sent {
+            Ok(ticket) => {
+                self.count(from, to);
+                Ok(Ticket(ticket.0))
+            }
+            Err(wrong) => Err(if self.remember(wrong) { CopyError::Lost } else { CopyError::Failed }),
+        }
+    }
+
+    fn is_signalled(&mut self, ticket: Ticket) -> Result<bool, FenceError> {
+        self.timed(|device| device.is_reached(device::Ticket(ticket.0))).map_err(|wrong| self.fence_error(wrong))
+    }
+
+    fn wait(&mut self, ticket: Ticket) -> Result<(), FenceError> {
+        self.timed(|device| device.wait(device::Ticket(ticket.0))).map_err(|wrong| self.fence_error(wrong))
+    }
+}
+
+/// Places in the scratch, one after another and round again. Who still needs an old one is looked after by the device, which
+/// waits before a place is used anew.
+struct Ring {
+    start: u64,
+    end: u64,
+    next: u64,
+}
+
+impl Ring {
+    fn take(&mut self, bytes: u64) -> Result<u64, DeviceError> {
+        if bytes > self.end - self.start {
+            return Err(DeviceError::OutOfBounds);
+        }
+        if self.next + bytes > self.end {
+            self.next = self.start;
+        }
+        let at = self.next;
+        self.next += bytes;
+        Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn places_follow_each_other_and_never_wrap_inside() {
+        let mut ring = Ring { start: 100, end: 110, next: 100 };
+        assert_eq!([4, 4, 4, 6, 10].map(|bytes| ring.take(bytes).unwrap()), [100, 104, 100, 104, 100]);
+        assert_eq!(ring.take(11), Err(DeviceError::OutOfBounds));
+    }
+}
