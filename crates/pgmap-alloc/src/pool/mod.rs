@@ -218,7 +218,8 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     /// Gives back a run, or any aligned part of one.
     ///
     /// Lock-free; O(levels), and O(2^k) words for a run of 2^k entries of its table. Refuses what is idle already; that check is
-    /// exact unless the mistaken free runs at the same time as another free of the same pages.
+    /// exact unless the mistaken free runs at the same time as another free of the same pages, or the pages are at hand in a
+    /// per-CPU handle: those look taken to everyone else.
     pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.check_inside(run)?;
