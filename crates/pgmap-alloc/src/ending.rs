@@ -10,6 +10,7 @@ use crate::offset::Offset;
 use crate::order::Order;
 use crate::pgmap::{Pgmap, PgmapOps};
 use crate::report::RunState;
+use crate::trace::Event;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// The right to drain a pgmap that has been killed before.
@@ -26,6 +27,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// fails wholly.
     pub fn kill(&self) -> Killed<'_, O, WORDS> {
         self.lifetime.kill();
+        self.ops().trace(Event::Kill);
         Killed { pgmap: self, at: Offset::new(0) }
     }
 }
@@ -74,6 +76,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Killed<'p, O, WORDS> {
             }
             None => {
                 self.pgmap.lifetime.drained();
+                self.pgmap.ops().trace(Event::Drain);
                 Drain::Done(Drained { pgmap: self.pgmap })
             }
         }

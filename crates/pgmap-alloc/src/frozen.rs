@@ -7,6 +7,7 @@ use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::pgmap::{Freed, Pgmap, PgmapOps};
 use crate::state::{Expect, FreezeFault};
+use crate::trace::Event;
 
 impl From<FreezeFault> for FreezeError {
     fn from(fault: FreezeFault) -> FreezeError {
@@ -86,6 +87,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         }
         self.folios.set_data(whole.start(), self.ops().folio_split(folio, None));
         tails(whole, order).for_each(|part| self.folios.word(part).thaw());
+        self.ops().trace(Event::Split { offset: whole.start(), order });
         Ok(())
     }
 }

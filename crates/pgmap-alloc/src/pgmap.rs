@@ -26,6 +26,7 @@ use crate::pool::{GenPool, Params, PlacedRange, PoolNeeds, RangeSlot};
 use crate::standing::Lookup;
 use crate::state::{State, Word};
 use crate::table::Table;
+use crate::trace::Event;
 use crate::waiters::Waiters;
 
 /// What the driver says to a pgmap.
@@ -55,6 +56,12 @@ pub trait PgmapOps {
     /// A page has been found bad, and whose it is. Called once per page, by whoever retired it and in that context.
     fn memory_failure(&self, failure: Failure<Self::Data>) {
         let _ = failure;
+    }
+
+    /// Something has happened ([`Event`]); costs nothing unless the driver watches. In any context: must not sleep.
+    #[inline]
+    fn trace(&self, event: Event) {
+        let _ = event;
     }
 
     /// Which line of [`MemoryType::TABLE`] holds for its memory; must always answer the same.
@@ -244,8 +251,11 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     #[inline]
     pub fn alloc_folio_raw(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
         loop {
-            let run = self.take_run(order)?;
-            let Err(refusal) = self.enter_service(run, data) else { return Ok(run.start()) };
+            let run = self.take_run(order).inspect_err(|_| self.ops.trace(Event::Refused { order }))?;
+            let Err(refusal) = self.enter_service(run, data) else {
+                self.ops.trace(Event::Alloc { offset: run.start(), order });
+                return Ok(run.start());
+            };
             // Giving a run with a bad page back retires that page, so the next run is another.
             self.release_refused(run, refusal);
             if refusal == Refusal::Dying {
@@ -260,8 +270,10 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         let run = self.take_run_at(offset, order)?;
         self.enter_service(run, data).map_err(|refusal| {
             self.release_refused(run, refusal);
-            refusal.into()
-        })
+            RequestError::from(refusal)
+        })?;
+        self.ops.trace(Event::Request { offset, order });
+        Ok(())
     }
 
     /// Step 1 of the walk where the pool picks the run.
@@ -361,6 +373,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub(crate) fn end_folio(&self, run: Run) -> FreeRule {
         let (head, order) = (run.start(), run.order());
         let data = self.folios.data(head);
+        self.ops.trace(Event::FolioFree { offset: head, order });
         let after = self.ops.folio_free(Freed { offset: head, order, data });
         self.folios.set_data(head, O::Data::from_bits(0));
         self.folios.word(head).finish_free();
@@ -404,7 +417,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Gives back a block, or an aligned part of one, that the driver knows only as offset and order.
     ///
     /// Refuses pages that are idle or belong to a folio. To be sure of that it reads the run's folio words: O(2^order); a
-    /// [`Block`](crate::Block) does without.
+    /// [`Block`](crate::Block) does without. Pages at hand in a per-CPU handle look like a block: a driver that frees those by
+    /// mistake is not told.
     pub fn free_block_raw(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.pool.check_inside(run)?;

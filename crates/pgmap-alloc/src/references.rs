@@ -7,6 +7,7 @@ use crate::memory_type::Capability;
 use crate::offset::Offset;
 use crate::pgmap::{Pgmap, PgmapOps};
 use crate::state::{AfterPut, PutFault, State};
+use crate::trace::Event;
 
 /// What a put left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     #[inline]
     pub(crate) fn put_refs(&self, head: Offset, n: u32) -> Result<Put, PutFault> {
         let after = self.folios.word(head).put(n)?;
+        self.ops().trace(Event::Put { offset: head, count: n });
         Ok(self.after_put(head, after))
     }
 

@@ -11,6 +11,7 @@ use crate::pgmap::{Failure, Pgmap, PgmapOps};
 use crate::report::RunState;
 use crate::standing::Lookup;
 use crate::state::State;
+use crate::trace::Event;
 
 /// How far a page has come on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.pool.meet(Run::around(offset.get(), Order::ZERO));
         let retirement =
             if self.try_to_retire(offset) || self.was_retired(offset) { Retirement::Done } else { Retirement::Pending };
+        self.ops().trace(Event::Retire { offset });
         self.ops().memory_failure(Failure { offset, owner, data });
         Ok(retirement)
     }

@@ -64,9 +64,6 @@ fn a_file_uses_only_what_is_declared_above_it() {
     assert!(uses > 50, "the scan found only {uses} uses");
 }
 
-/// Calls upwards that stand: a search that finds nothing in the lists looks into the tables of the handles at last.
-const UPWARDS: [(&str, &str); 1] = [("search", "local")];
-
 /// Inside the pool too: by its imports, and by the verbs that it calls on the pool.
 #[test]
 fn a_part_of_the_pool_uses_only_what_is_declared_above_it() {
@@ -89,8 +86,7 @@ fn a_part_of_the_pool_uses_only_what_is_declared_above_it() {
         let adds = homes.values().any(|home| home == part);
         let called = after(text, "self.").filter_map(|(_, verb)| homes.get(verb).copied()).filter(|_| adds);
         for used in imported.chain(called).filter(|used| used != part) {
-            let stands = UPWARDS.contains(&(part, used));
-            assert!(stands || rank(used).unwrap() < mine, "pool/{part}.rs uses {used}, which is declared below it");
+            assert!(rank(used).unwrap() < mine, "pool/{part}.rs uses {used}, which is declared below it");
             calls += 1;
         }
     }

@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::cell::RefCell;
+use std::sync::Mutex;
 
 use pgmap_alloc::{
     Accounted, AccountedError, AllocError, AllocExtentError, Charge, ChargeError, Event, Extent, ExtentParams, FreeError, GenPool,
-    Limits, Offset, Order, Owner, Owners, Params, Phys, PhysRange, Protection, ReturnError, Trace, Urgency,
+    Limits, Offset, Order, Owner, Owners, Params, Pgmap, PgmapOps, Phys, PhysRange, Protection, ReturnError, Trace, Urgency,
 };
 
 fn range(page: u64, pages: u64) -> PhysRange {
@@ -206,6 +207,47 @@ fn req_51_trace_points_tell_what_happened_in_order() {
     ];
     assert_eq!(*log.0.borrow(), told);
     assert_eq!(size_of::<()>(), 0, "who does not watch is no data");
+}
+
+struct Watching(Mutex<Vec<Event>>);
+
+impl PgmapOps for Watching {
+    type Data = ();
+
+    fn trace(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+#[test]
+fn req_51_a_pgmap_tells_of_its_whole_life() {
+    let vram = [range(0, 512)];
+    let pgmap = Pgmap::new(&Params::new(&vram), Watching(Mutex::new(vec![]))).unwrap();
+    let folio = pgmap.alloc_folio(order(1)).unwrap();
+    let offset = folio.offset();
+    drop(folio.split(order(0), 1).unwrap());
+    pgmap.request_folio_raw(at(64), order(2), ()).unwrap();
+    pgmap.put_raw(at(64), 1).unwrap();
+    pgmap.retire(at(100)).unwrap();
+    pgmap.kill().drain(|_| ());
+    let told = pgmap.ops().0.lock().unwrap().clone();
+    let second = at(offset.get() + 1);
+    let zero = order(0);
+    let expected = [
+        Event::Alloc { offset, order: order(1) },
+        Event::Split { offset, order: zero },
+        Event::Put { offset, count: 1 },
+        Event::FolioFree { offset, order: zero },
+        Event::Put { offset: second, count: 1 },
+        Event::FolioFree { offset: second, order: zero },
+        Event::Request { offset: at(64), order: order(2) },
+        Event::Put { offset: at(64), count: 1 },
+        Event::FolioFree { offset: at(64), order: order(2) },
+        Event::Retire { offset: at(100) },
+        Event::Kill,
+        Event::Drain,
+    ];
+    assert_eq!(told, expected);
 }
 
 #[cfg(feature = "serde")]

@@ -206,3 +206,21 @@ proptest! {
         compare::<8>(5000, &ops);
     }
 }
+
+#[test]
+fn req_46_a_handle_leaves_nothing_that_only_looks_cleared() {
+    let pool = pool(512 * 4);
+    // All cleared, page by page, so that the notes of every table say so; then merged, taken as a whole, and left dirty.
+    pool.alloc(order(11)).unwrap();
+    (0..2048).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
+    pool.alloc(order(11)).unwrap();
+    pool.free(at(0), order(11)).unwrap();
+    assert_eq!(pool.avail_cleared(Extent::ALL), 0);
+    // A handle splits a table for itself and works in it.
+    let mut handle = pool.local().unwrap();
+    let runs: Vec<_> = (0..40).map(|_| handle.alloc(order(0)).unwrap()).collect();
+    assert_eq!(pool.avail_cleared(Extent::ALL), 0);
+    runs.into_iter().for_each(|run| handle.free(run).unwrap());
+    drop(handle);
+    assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (2048, 0));
+}

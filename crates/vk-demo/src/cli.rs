@@ -82,6 +82,14 @@ pub(crate) struct RunOptions {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
+    #[command(flatten)]
+    pub(crate) picture: PictureOptions,
+    /// A saved JSON result to compare with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// A saved JSON result of `migrate`, whose curve is drawn into the picture too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) curve: Option<PathBuf>,
 }
 
 /// Options of `soak`.
@@ -121,6 +129,22 @@ pub(crate) struct MigrateOptions {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
+    #[command(flatten)]
+    pub(crate) picture: PictureOptions,
+    /// A saved JSON result to compare with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
+}
+
+/// Where the picture is written.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PictureOptions {
+    /// Draw the result as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Draw the result as PNG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) png: Option<PathBuf>,
 }
 
 /// How and where the result is written.

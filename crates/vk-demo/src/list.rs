@@ -32,7 +32,7 @@ pub(crate) fn command(options: &OutputOptions) -> Result<Verdict, Failure> {
     let found = Devices::find(false)?;
     let mut output = Output::open(options)?;
     let devices: Vec<Listed<'_>> = found.all().enumerate().map(|(index, info)| Listed { index, info }).collect();
-    match options.format {
+    match output.format() {
         Format::Table => output.text(&text(&devices, found.no_vulkan.as_deref()))?,
         Format::Csv => output.csv(&devices.iter().map(Row::from).collect::<Vec<_>>())?,
         Format::Json => output.json(&Report {

@@ -6,7 +6,7 @@
 //! mover     what moves a manager's bytes: from pgmap-ttm to a device
 //! soak      random operations with injected failures
 //! run       the main job               migrate  the benchmark           list     what there is
-//! report    results as table, JSON or CSV; the heat map of the heap
+//! report    results as table, JSON or CSV; what is where in the heap    picture  the same drawn, as SVG or PNG
 //! ```
 
 mod choose;
@@ -24,6 +24,7 @@ mod list;
 mod migrate;
 mod mover;
 mod pattern;
+mod picture;
 mod pieces;
 mod progress;
 mod report;

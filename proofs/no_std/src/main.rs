@@ -6,6 +6,7 @@
 #![no_main]
 
 mod mem;
+mod pool;
 
 use core::future::Future;
 use core::hint::black_box;
@@ -35,15 +36,19 @@ impl PgmapOps for Driver {
 
 /// All metadata, as a kernel would have it: in memory that is zero from the start and belongs to nobody's heap.
 struct Metadata {
-    tables: [Table; 32],
+    tables: [Table; 40],
     ranges: [RangeSlot; 2],
+    pool_tables: [Table; 80],
+    pool_ranges: [RangeSlot; 2],
     words: [Word; 8192],
     data: [DataCell; 8192],
 }
 
 static mut METADATA: Metadata = Metadata {
-    tables: [const { Table::new() }; 32],
+    tables: [const { Table::new() }; 40],
     ranges: [const { RangeSlot::new() }; 2],
+    pool_tables: [const { Table::new() }; 80],
+    pool_ranges: [const { RangeSlot::new() }; 2],
     words: [const { Word::new() }; 8192],
     data: [const { DataCell::new() }; 8192],
 };
@@ -64,7 +69,8 @@ fn walk(metadata: &mut Metadata) -> Option<u64> {
     let params = Params::new(black_box(&RANGES));
     let StorageNeeded { tables, .. } = storage_needed::<Driver, 8>(&params).ok()?;
     black_box(tables);
-    let Metadata { tables, ranges, words, data } = metadata;
+    let Metadata { tables, ranges, pool_tables, pool_ranges, words, data } = metadata;
+    black_box(pool::walk(pool_tables, pool_ranges)?);
     let pgmap = Pgmap::with_storage(&params, Storage { tables, ranges, words, data }, Driver).ok()?;
 
     let order = Order::new(black_box(3)).ok()?;

@@ -108,7 +108,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 Ok(run) => run,
                 Err(error) => return (wanted - room.len(), Some(error)),
             };
-            let starts = (run.start().get()..run.end().get()).step_by(order.pages() as usize);
+            let starts = (0..run.pages() >> order.get()).map(|index| run.start().get() + (index << order.get()));
             // In this order: zip asks its first half first, and must not take a place that it then does not fill.
             for (start, place) in starts.zip(room.by_ref()) {
                 *place = Offset::new(start);

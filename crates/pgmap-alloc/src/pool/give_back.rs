@@ -112,6 +112,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
+    /// Lists a table of the lowest level by what it has.
+    pub(super) fn list_anew(&self, table: usize) {
+        if let Some(largest) = self.table(0, table).largest() {
+            self.released(0, table, largest);
+        }
+    }
+
     /// Makes a table the caller's spare, and merges the one that it replaces.
     ///
     /// Lock-free: a retry means that somebody else changed the spare.

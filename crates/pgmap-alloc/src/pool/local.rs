@@ -11,10 +11,11 @@
 //! per-CPU data, used with preemption off.
 
 use super::GenPool;
+use super::handles::{GROUPS, Padded, Public};
 use crate::error::AllocError;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering, in_models};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Orders with a stack.
 const ORDERS: usize = 19;
@@ -24,63 +25,6 @@ const ROOM: usize = 32;
 const KEEP: [u8; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
 /// How many pages are fetched at once: not all that fit, so that a free right after finds room.
 const FETCH: u32 = 24;
-/// How many handles a pool can have at a time.
-const HANDLES: usize = in_models(2, 64);
-/// Groups of orders that work in a table of their own: single pages, small runs, large runs.
-const GROUPS: usize = 3;
-
-/// What a pool knows of its handles.
-pub(super) struct Handles {
-    /// Raised by every search that fails.
-    pressure: Padded<AtomicU64>,
-    places: [Padded<Public>; HANDLES],
-}
-
-/// 128 bytes because neighbouring lines are fetched in pairs.
-#[repr(align(128))]
-struct Padded<T>(T);
-
-/// What others may know of one handle.
-struct Public {
-    /// Whether the place is taken.
-    taken: AtomicU64,
-    /// Pages in its stacks.
-    cached: AtomicU64,
-    /// Its tables: each the table's number plus one, 0 = none.
-    own: [AtomicU64; GROUPS],
-}
-
-impl Handles {
-    pub(super) fn new() -> Handles {
-        Handles {
-            pressure: Padded(AtomicU64::new(0)),
-            places: core::array::from_fn(|_| {
-                let own = core::array::from_fn(|_| AtomicU64::new(0));
-                Padded(Public { taken: AtomicU64::new(0), cached: AtomicU64::new(0), own })
-            }),
-        }
-    }
-
-    fn places(&self) -> impl Iterator<Item = &Public> {
-        // Relaxed, here and below, where nothing is said: a count or a hint that may be old by the time it is read.
-        self.places.iter().map(|padded| &padded.0).filter(|place| place.taken.load(Ordering::Relaxed) != 0)
-    }
-
-    /// Asks all handles to give back what they have at hand; says how many pages that is, maybe a few operations ago.
-    pub(super) fn press(&self) -> u64 {
-        let cached = self.places().map(|place| place.cached.load(Ordering::Relaxed)).sum();
-        if cached > 0 {
-            self.pressure.0.fetch_add(1, Ordering::Relaxed);
-        }
-        cached
-    }
-
-    /// The tables that handles work in.
-    pub(super) fn tables(&self) -> impl Iterator<Item = usize> {
-        self.places().flat_map(|place| place.own.iter()).filter_map(|own| (own.load(Ordering::Acquire) as usize).checked_sub(1))
-    }
-}
-
 /// A stack of the starts of idle runs of one order.
 struct Stack {
     count: usize,
@@ -115,7 +59,8 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     /// A handle on `pool`; `None` when it has as many as it can.
     pub(crate) fn new(pool: &'p GenPool<'_, WORDS>) -> Option<Self> {
         let free = |place: &&Padded<Public>| {
-            // Acquire: pairs with the Release in `drop`: the last owner's last counts come before ours.
+            // Acquire: pairs with the Release in `drop`: the last owner's last counts come before ours. Relaxed on failure:
+            // somebody else's place.
             place.0.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
         let public = &pool.handles.places.iter().find(free)?.0;
@@ -155,6 +100,8 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     fn count(&mut self, cached: u64) {
         self.cached = cached;
+        // Relaxed: only told to those who are refused. Likewise the pressure, here and in `give_back`: seen a little later, it is
+        // still seen; and the own tables, which only this handle writes.
         self.public.cached.store(cached, Ordering::Relaxed);
     }
 
@@ -306,6 +253,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Some(whole) = self.search(self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.set_owned(table);
+        self.split_notes(0, table);
         self.table(0, table).fill();
         publish(table);
         true
@@ -318,25 +266,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.list_anew(table);
     }
 
-    /// Lists a table of the lowest level by what it has.
-    pub(super) fn list_anew(&self, table: usize) {
-        if let Some(largest) = self.table(0, table).largest() {
-            self.released(0, table, largest);
-        }
-    }
-
-    /// Takes a run of `order` from a table, if it has one.
-    fn take_in(&self, table: usize, order: Order, at_most: u32) -> Option<Run> {
-        // Looking first, as in `take_from`.
-        let hides = order.get() > 6;
-        if hides && !self.table(0, table).has(order.get()) {
-            return None;
-        }
-        let _moving = hides.then(|| self.motion.begin());
-        let fit = self.table(0, table).claim_tightest(order.get(), at_most).ok()?;
-        Some(self.shape.run(super::Place { level: 0, table, entry: fit.entry, order: order.get() }))
-    }
-
     /// Takes up to `most` pages of one word of a table, the word with the fewest idle pages: its first offset and a bit each.
     ///
     /// None if the table has a larger run than `at_most`.
@@ -347,14 +276,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (index, pages) = self.table(0, table).claim_some(most)?;
         let place = super::Place { level: 0, table, entry: index * 64, order: 0 };
         Some((self.shape.run(place).start().get(), pages))
-    }
-
-    /// Takes a run from a table that a handle works in: only when nothing else is left.
-    pub(super) fn take_from_handles(&self, order: Order) -> Option<Run> {
-        if order.get() >= Self::RADIX {
-            return None;
-        }
-        self.handles.tables().find_map(|table| self.take_in(table, order, Self::RADIX))
     }
 }
 

@@ -17,6 +17,7 @@
 //! | claim exactly these offsets | `fixed` |
 //! | give back, and merge upwards | `give_back` |
 //! | which tables to look into | `listing` |
+//! | what the per-CPU handles have | `handles`, `local` |
 //! | when a refusal is true | `motion`, `prove` |
 //! | contiguous pages of any number, by any fit | `extents`, `fit` |
 //! | many runs in one call | `bulk` |
@@ -45,6 +46,7 @@ mod notes;
 mod meeting;
 mod listing;
 mod walk;
+mod handles;
 mod give_back;
 mod prove;
 mod search;
@@ -72,9 +74,9 @@ pub use bulk::ScatterParams;
 pub use clear::{DirtyRun, DirtyRuns, Wish};
 pub use extents::{ExtentParams, Mode};
 use give_back::Spares;
+use handles::Handles;
 use held::Held;
 use listing::Summary;
-use local::Handles;
 pub(crate) use local::Local;
 pub use local::{LocalPool, Taken};
 use motion::Motion;
@@ -216,7 +218,8 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     /// Gives back a run, or any aligned part of one.
     ///
     /// Lock-free; O(levels), and O(2^k) words for a run of 2^k entries of its table. Refuses what is idle already; that check is
-    /// exact unless the mistaken free runs at the same time as another free of the same pages.
+    /// exact unless the mistaken free runs at the same time as another free of the same pages, or the pages are at hand in a
+    /// per-CPU handle: those look taken to everyone else.
     pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.check_inside(run)?;

@@ -6,12 +6,13 @@
 //! the next is begun, as page faults do; *batched* sends all folios in one submission, as a prefetch does. Each folio is a
 //! region of its own, even next to its neighbour: what is measured is the price of the order, not the luck of the placement.
 
+mod curve;
 mod report;
 
 use std::time::{Duration, Instant};
 
 use pgmap_alloc::Order;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Verdict;
 use crate::choose::Devices;
@@ -20,11 +21,13 @@ use crate::device::{Device, DeviceInfo, Layout, Work};
 use crate::failure::Failure;
 use crate::heap::{self, Heap, HeapFolio, PAGE};
 use crate::pattern::Pattern;
+use crate::picture;
 use crate::pieces::Piece;
 use crate::progress;
-use crate::report::Output;
+use crate::report::{Baseline, Output};
 use crate::size::Bytes;
 
+pub(crate) use curve::saved_charts;
 use report::Report;
 
 /// Timed repetitions, after one that is not.
@@ -43,13 +46,16 @@ pub(crate) fn command(options: &MigrateOptions) -> Result<Verdict, Failure> {
     let candidate = devices.choose(options.device.device.as_deref())?;
     let plan = Plan::new(options, candidate.info())?;
     let mut output = Output::open(&options.output)?;
+    let mut picture = picture::Files::open(&options.picture)?;
+    let baseline = options.baseline.as_deref().map(|path| Baseline::read(path, report::SCHEMA)).transpose()?;
 
     let mut device = candidate.open(&plan.layout)?;
     let mut report = run(device.as_mut(), &plan, options.output.quiet)?;
     // What the validation layer says while the device is closed counts too.
     drop(device);
     report.count_messages(devices.messages.as_ref());
-    report.write(&mut output)?;
+    report.write(&mut output, baseline.as_ref())?;
+    picture.write(|| report.picture())?;
     Ok(Verdict::of(report.verified, report.validation_messages))
 }
 
@@ -92,7 +98,7 @@ struct Case {
 }
 
 /// How the folios of a case are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Mode {
     /// Everything in one folio: the ceiling.
@@ -104,7 +110,7 @@ enum Mode {
 }
 
 /// Which way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Direction {
     HostToDevice,

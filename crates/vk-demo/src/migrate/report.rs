@@ -1,19 +1,26 @@
 //! The migration table.
 
 use comfy_table::CellAlignment;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Direction, ITERATIONS, Measured, Mode, Plan, Sample};
-use crate::cli::Format;
+use super::{Direction, ITERATIONS, Measured, Mode, Plan, Sample, curve};
 use crate::device::{Device, DeviceInfo};
 use crate::failure::Failure;
 use crate::gpu::Messages;
 use crate::heap::PAGE;
-use crate::report::{self, Output};
+use crate::picture;
+use crate::report::{self, Baseline, Output};
 use crate::size::Bytes;
 
 /// Characters of the longest bar in the table.
 const BAR: f64 = 24.0;
+
+/// The schema of the result.
+pub(super) const SCHEMA: &str = "vk-demo/migrate/1";
+
+/// Its numbers that say how good it was, and those that say of what.
+const RESULTS: [&str; 1] = ["gb_per_s"];
+const SETTINGS: [&str; 6] = ["version", "device.name", "device.driver", "seed", "heap_bytes", "bytes"];
 
 /// The result of `migrate`.
 #[derive(Debug, Serialize)]
@@ -38,27 +45,27 @@ pub(super) struct Report {
 }
 
 /// One order, one mode, one direction.
-#[derive(Clone, Debug, Serialize)]
-struct Row {
-    order: u32,
-    folio_bytes: u64,
-    direction: Direction,
-    mode: Mode,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) order: u32,
+    pub(super) folio_bytes: u64,
+    pub(super) direction: Direction,
+    pub(super) mode: Mode,
     /// Median over the iterations.
-    ms: f64,
-    gb_per_s: f64,
+    pub(super) ms: f64,
+    pub(super) gb_per_s: f64,
     /// Coefficient of variation over the iterations.
-    cv_percent: f64,
+    pub(super) cv_percent: f64,
     /// Throughput beside the bulk copy of the same bytes in the same direction.
-    of_bulk_percent: f64,
-    folios: u64,
-    regions: u64,
-    submits: u64,
+    pub(super) of_bulk_percent: f64,
+    pub(super) folios: u64,
+    pub(super) regions: u64,
+    pub(super) submits: u64,
     /// Median time for one folio, everything included.
-    us_per_folio: f64,
+    pub(super) us_per_folio: f64,
     /// The allocator's part of the median's iterations.
-    allocator_percent: f64,
-    allocator_ns_per_folio: f64,
+    pub(super) allocator_percent: f64,
+    pub(super) allocator_ns_per_folio: f64,
 }
 
 impl Row {
@@ -121,7 +128,7 @@ impl Report {
     pub(super) fn new(device: &dyn Device, plan: &Plan, measured: &[Measured], leaked_pages: u64) -> Report {
         let wrong_words: u64 = measured.iter().map(|case| case.wrong_words).sum();
         Report {
-            schema: "vk-demo/migrate/1",
+            schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             device: device.info().clone(),
             verified: wrong_words == 0 && leaked_pages == 0,
@@ -144,12 +151,25 @@ impl Report {
         self.validation_messages = messages.map_or(0, Messages::count);
     }
 
-    pub(super) fn write(&self, output: &mut Output) -> Result<(), Failure> {
-        match output.format() {
-            Format::Table => output.text(&self.text()),
-            Format::Json => output.json(self),
-            Format::Csv => output.csv(&self.lines()),
-        }
+    pub(super) fn write(&self, output: &mut Output, baseline: Option<&Baseline>) -> Result<(), Failure> {
+        let changes = baseline.map(|baseline| baseline.changes(self, &RESULTS, &SETTINGS)).transpose()?;
+        output.result(changes.as_deref(), || self.text(), self, &self.lines())
+    }
+
+    /// The curve of both directions.
+    pub(super) fn picture(&self) -> String {
+        let device = &self.device;
+        let verified = if self.verified { "every byte verified" } else { "NOT VERIFIED" };
+        let subtitle = format!(
+            "{} on {} ({}), median of {}, {verified}, seed {}",
+            Bytes(self.bytes),
+            device.name,
+            device.kind.words(),
+            self.iterations,
+            self.seed
+        );
+        let title = "What folio order buys for migration".into();
+        picture::Picture { title, subtitle, map: None, charts: curve::charts(&self.rows) }.svg()
     }
 
     fn text(&self) -> String {

@@ -1,4 +1,4 @@
-//! Where the memory stands: one cell for each 2 MiB of the heap.
+//! Where the memory stands: one cell for each 2 MiB of the heap, and what is inside each cell.
 
 use pgmap_alloc::{Order, Pgmap, PgmapOps, RunState};
 use serde::{Serialize, Serializer};
@@ -10,33 +10,76 @@ use crate::size::Bytes;
 const WIDTH: usize = 64;
 /// A larger heap gets larger cells instead of more.
 const MOST_CELLS: u64 = 1024;
+/// Parts of a cell that the picture tells apart: the pages of a cell of 2 MiB.
+pub(crate) const UNITS: usize = 512;
 
 /// The state of every cell, range by range.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct HeatMap {
-    cell_bytes: u64,
-    ranges: Vec<Cells>,
+    pub(crate) cell_bytes: u64,
+    pub(crate) ranges: Vec<Cells>,
+    /// Bytes in each state.
+    #[serde(skip)]
+    pub(crate) totals: Vec<(State, u64)>,
 }
 
 /// The cells of one range.
 #[derive(Clone, Debug)]
-struct Cells(Vec<Cell>);
+pub(crate) struct Cells(pub(crate) Vec<Cell>);
 
 impl Serialize for Cells {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0.iter().map(|cell| cell.letter()).collect::<String>())
+        serializer.collect_str(&self.0.iter().map(Cell::letter).collect::<String>())
     }
 }
 
-/// Pages of one cell, by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Cell {
+/// What a page can be, as the picture shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    /// Allocatable.
+    #[default]
+    Idle,
+    /// In service, in a folio of this order.
+    Folio(Order),
+    /// In a folio that is being set up or freed.
+    Pending,
+    /// Taken by the driver, without a folio.
+    Block,
+    /// Declared special.
+    Special,
+    /// Bad, and never handed out again.
+    Retired,
+}
+
+impl From<RunState> for State {
+    fn from(state: RunState) -> State {
+        match state {
+            RunState::Folio { refs: 0, .. } => State::Pending,
+            RunState::Folio { order, .. } => State::Folio(order),
+            RunState::Block => State::Block,
+            RunState::Special { .. } => State::Special,
+            RunState::Retired => State::Retired,
+            _ => State::Idle,
+        }
+    }
+}
+
+/// One cell: how many pages it has, how many are taken, and what each of its units mostly is.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
     pages: u64,
-    /// In folios that fill the cell.
-    whole: u64,
-    /// In smaller folios.
-    split: u64,
-    block: u64,
+    taken: u64,
+    units: Box<[Unit; UNITS]>,
+    /// Pages of a unit.
+    unit_pages: u64,
+    cell: Order,
+}
+
+/// The run that has the most pages in a unit gives it its state.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unit {
+    state: State,
+    pages: u64,
 }
 
 impl HeatMap {
@@ -46,17 +89,23 @@ impl HeatMap {
         while pgmap.pages() / order.pages() > MOST_CELLS {
             order = Order::covering(order.pages() + 1).unwrap_or(Order::MAX);
         }
+        let mut totals: Vec<(State, u64)> = Vec::new();
         let mut runs = pgmap.snapshot().peekable();
         let mut ranges = Vec::new();
         for range in pgmap.ranges() {
             let (first, cell_pages) = (range.first.get(), order.pages());
-            let size = |start: u64| Cell { pages: cell_pages.min(range.pages - start), ..Cell::default() };
-            let mut cells: Vec<Cell> = (0..range.pages).step_by(cell_pages as usize).map(size).collect();
+            let cell = |start: u64| Cell::new(cell_pages.min(range.pages - start), order);
+            let mut cells: Vec<Cell> = (0..range.pages).step_by(cell_pages as usize).map(cell).collect();
             // Idle pages of two ranges that touch are one run: each range takes its part of it.
             while let Some(run) = runs.peek() {
                 let (start, end) = (run.start.get().max(first), run.start.get() + run.pages);
                 let inside = end.min(range.end().get()).saturating_sub(start);
-                for_each_cell(start - first, inside, cell_pages, |cell, pages| cells[cell].add(run.state, pages, order));
+                let state = State::from(run.state);
+                for_each_part(start - first, inside, cell_pages, |cell, at, pages| cells[cell].add(state, at, pages));
+                match totals.iter_mut().find(|(known, _)| *known == state) {
+                    Some((_, bytes)) => *bytes += inside * PAGE,
+                    None => totals.push((state, inside * PAGE)),
+                }
                 if end > range.end().get() {
                     break;
                 }
@@ -64,7 +113,8 @@ impl HeatMap {
             }
             ranges.push(Cells(cells));
         }
-        HeatMap { cell_bytes: order.pages() * PAGE, ranges }
+        totals.sort_unstable();
+        HeatMap { cell_bytes: order.pages() * PAGE, ranges, totals }
     }
 
     /// The picture in characters, with a legend.
@@ -73,42 +123,75 @@ impl HeatMap {
         for range in &self.ranges {
             for line in range.0.chunks(WIDTH) {
                 text += "  ";
-                text.extend(line.iter().map(|cell| cell.letter()));
+                text.extend(line.iter().map(Cell::letter));
                 text += "\n";
             }
         }
-        text + "  \u{b7} idle   \u{2581}\u{2583}\u{2585}\u{2587} split, by how full   \u{2593} split and full   \u{2588} one folio   B block\n"
+        text +=
+            "  \u{b7} idle   \u{2581}\u{2583}\u{2585}\u{2587} split, by how full   \u{2593} split and full   \u{2588} one folio";
+        text += "   B block   p pending   s special   x retired\n";
+        text
     }
 }
 
-/// Calls `each` with every cell that a run touches and the pages it has there.
-fn for_each_cell(start: u64, pages: u64, cell_pages: u64, mut each: impl FnMut(usize, u64)) {
+/// Calls `each` with the number of every part that a run touches, where in it the run begins, and the pages it has there.
+fn for_each_part(start: u64, pages: u64, part_pages: u64, mut each: impl FnMut(usize, u64, u64)) {
     let (mut at, end) = (start, start + pages);
     while at < end {
-        let cell_end = (at / cell_pages + 1) * cell_pages;
-        each((at / cell_pages) as usize, cell_end.min(end) - at);
-        at = cell_end.min(end);
+        let part_end = (at / part_pages + 1) * part_pages;
+        each((at / part_pages) as usize, at % part_pages, part_end.min(end) - at);
+        at = part_end.min(end);
     }
 }
 
 impl Cell {
-    fn add(&mut self, state: RunState, pages: u64, cell: Order) {
-        match state {
-            RunState::Folio { order, .. } if order >= cell => self.whole += pages,
-            RunState::Folio { .. } => self.split += pages,
-            RunState::Block => self.block += pages,
-            _ => {}
-        }
+    fn new(pages: u64, cell: Order) -> Cell {
+        let unit_pages = cell.pages() / UNITS as u64;
+        Cell { pages, taken: 0, units: Box::new([Unit::default(); UNITS]), unit_pages, cell }
     }
 
-    fn letter(self) -> char {
+    fn add(&mut self, state: State, at: u64, pages: u64) {
+        if state != State::Idle {
+            self.taken += pages;
+        }
+        let units = &mut self.units;
+        for_each_part(at, pages, self.unit_pages, |unit, _, pages| {
+            if pages > units[unit].pages {
+                units[unit] = Unit { state, pages };
+            }
+        });
+    }
+
+    /// How many of its units lie in the range: the last cell of a range may be cut short.
+    pub(crate) fn units_inside(&self) -> usize {
+        self.pages.div_ceil(self.unit_pages) as usize
+    }
+
+    /// What a unit mostly is.
+    pub(crate) fn unit(&self, unit: usize) -> State {
+        self.units[unit].state
+    }
+
+    /// The order of a unit.
+    pub(crate) fn unit_order(&self) -> Order {
+        Order::fitting(self.unit_pages).unwrap_or(Order::ZERO)
+    }
+
+    fn holds(&self, wanted: impl Fn(State) -> bool) -> bool {
+        self.units.iter().any(|unit| wanted(unit.state))
+    }
+
+    fn letter(&self) -> char {
         const LEVELS: [char; 7] = ['\u{2581}', '\u{2582}', '\u{2583}', '\u{2584}', '\u{2585}', '\u{2586}', '\u{2587}'];
-        match self {
-            Cell { whole: 1.., .. } => '\u{2588}',
-            Cell { block: 1.., .. } => 'B',
-            Cell { split: 0, .. } => '\u{b7}',
-            Cell { split, pages, .. } if split == pages => '\u{2593}',
-            Cell { split, pages, .. } => LEVELS[(split * LEVELS.len() as u64 / pages) as usize],
+        let marks = [(State::Retired, 'x'), (State::Block, 'B'), (State::Special, 's'), (State::Pending, 'p')];
+        if let Some((_, mark)) = marks.iter().find(|(state, _)| self.holds(|unit| unit == *state)) {
+            return *mark;
+        }
+        match self.taken {
+            0 => '\u{b7}',
+            _ if self.holds(|unit| matches!(unit, State::Folio(order) if order >= self.cell)) => '\u{2588}',
+            full if full == self.pages => '\u{2593}',
+            taken => LEVELS[(taken * LEVELS.len() as u64 / self.pages) as usize],
         }
     }
 }
@@ -123,14 +206,29 @@ mod tests {
 
     #[test]
     fn each_state_has_its_letter() {
-        let ranges = [PhysRange { start: Phys(0), pages: 5 * 512 }, PhysRange { start: Phys(1 << 40), pages: 100 }];
+        let ranges = [PhysRange { start: Phys(0), pages: 6 * 512 }, PhysRange { start: Phys(1 << 40), pages: 100 }];
         let pgmap = Pgmap::new(&Params::new(&ranges), ()).unwrap();
         let at = |page, order| pgmap.request_folio(Offset::new(page), Order::new(order).unwrap()).unwrap();
         let _folios = [at(512, 9), at(1024, 8), at(1280, 8), at(1536, 8), at(2048, 0)];
+        let _block = pgmap.request_block(Offset::new(2560), Order::ZERO).unwrap();
         let map = HeatMap::of(&pgmap);
-        let lines: Vec<String> = map.ranges.iter().map(|range| range.0.iter().map(|cell| cell.letter()).collect()).collect();
-        assert_eq!(lines, ["\u{b7}\u{2588}\u{2593}\u{2584}\u{2581}", "\u{b7}"]);
+        let lines: Vec<String> = map.ranges.iter().map(|range| range.0.iter().map(Cell::letter).collect()).collect();
+        assert_eq!(lines, ["\u{b7}\u{2588}\u{2593}\u{2584}\u{2581}B", "\u{b7}"]);
         assert_eq!(map.cell_bytes, 2 << 20);
+    }
+
+    #[test]
+    fn states_add_up_to_the_heap_and_units_show_each_folio() {
+        let ranges = [PhysRange { start: Phys(0), pages: 1024 }, PhysRange { start: Phys(1 << 40), pages: 100 }];
+        let pgmap = Pgmap::new(&Params::new(&ranges), ()).unwrap();
+        let order = |order| Order::new(order).unwrap();
+        let _folio = pgmap.request_folio(Offset::new(512 + 8), order(3)).unwrap();
+        let map = HeatMap::of(&pgmap);
+        assert_eq!(map.totals, [(State::Idle, 1116 * PAGE), (State::Folio(order(3)), 8 * PAGE)]);
+        let cell = &map.ranges[0].0[1];
+        let taken: Vec<usize> = (0..UNITS).filter(|&unit| cell.unit(unit) != State::Idle).collect();
+        assert_eq!(taken, (8..16).collect::<Vec<_>>());
+        assert_eq!(map.ranges[1].0[0].units_inside(), 100);
     }
 
     #[test]

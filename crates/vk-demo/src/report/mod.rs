@@ -1,12 +1,18 @@
 //! Results: where they go, and what their forms have in common.
 
+mod baseline;
 mod heat_map;
 mod output;
+mod saved;
+mod timeline;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-pub(crate) use heat_map::HeatMap;
-pub(crate) use output::Output;
+pub(crate) use baseline::Baseline;
+pub(crate) use heat_map::{Cell, Cells, HeatMap, State, UNITS};
+pub(crate) use output::{OpenFile, Output};
+pub(crate) use saved::Saved;
+pub(crate) use timeline::{Moment, Timeline};
 
 use crate::device::DeviceInfo;
 

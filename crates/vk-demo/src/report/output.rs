@@ -15,7 +15,8 @@ pub(crate) struct Output {
     file: Option<OpenFile>,
 }
 
-struct OpenFile {
+/// A file that can be written and has not been yet.
+pub(crate) struct OpenFile {
     file: File,
     path: PathBuf,
     /// It did not exist before and nothing has been written yet: a run that fails takes it away again.
@@ -32,6 +33,27 @@ impl Output {
     /// The form that was asked for.
     pub(crate) fn format(&self) -> Format {
         self.format
+    }
+
+    /// Writes a result in the form that was asked for. Changes against a baseline stand below a table; beside the other forms,
+    /// which programs read, they go to the standard error.
+    pub(crate) fn result(
+        &mut self,
+        changes: Option<&str>,
+        text: impl FnOnce() -> String,
+        json: &impl Serialize,
+        rows: &[impl Serialize],
+    ) -> Result<(), Failure> {
+        match (self.format, changes) {
+            (Format::Table, Some(changes)) => self.text(&format!("{}\n\n{changes}", text())),
+            (Format::Table, None) => self.text(&text()),
+            (form, changes) => {
+                if let Some(changes) = changes {
+                    eprintln!("{changes}");
+                }
+                if form == Format::Json { self.json(json) } else { self.csv(rows) }
+            }
+        }
     }
 
     /// Writes plain text and a line end.
@@ -57,18 +79,24 @@ impl Output {
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match &mut self.file {
-            Some(open) => open.write(bytes).map_err(|error| Failure::Output(format!("{}: {error}", open.path.display()))),
+            Some(open) => open.replace(bytes),
             None => to_stdout(bytes).map_err(|error| Failure::Output(error.to_string())),
         }
     }
 }
 
 impl OpenFile {
-    fn open(path: PathBuf) -> Result<OpenFile, Failure> {
+    /// Checks that it can be written; a file that is there keeps what it holds for now.
+    pub(crate) fn open(path: PathBuf) -> Result<OpenFile, Failure> {
         let existed = path.exists();
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(|error| Failure::Usage(format!("{} cannot be written: {error}", path.display())))?;
         Ok(OpenFile { file, path, unwritten: !existed })
+    }
+
+    /// Puts these bytes in place of what it holds.
+    pub(crate) fn replace(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.write(bytes).map_err(|error| Failure::Output(format!("{}: {error}", self.path.display())))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -19,8 +19,8 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::heap::{self, Heap, PAGE};
 use crate::mover::Moved;
-use crate::report::{HeatMap, Output};
-use crate::{host, interrupt, progress};
+use crate::report::{Baseline, HeatMap, Output, Timeline};
+use crate::{host, interrupt, migrate, picture, progress};
 
 use buffers::Buffers;
 use report::Report;
@@ -41,6 +41,9 @@ pub(crate) fn command(options: &RunOptions) -> Result<Verdict, Failure> {
     let candidate = devices.choose(options.device.device.as_deref())?;
     let plan = Plan::new(options, candidate.info())?;
     let mut output = Output::open(&options.output)?;
+    let mut picture = picture::Files::open(&options.picture)?;
+    let curve = options.curve.as_deref().map(migrate::saved_charts).transpose()?;
+    let baseline = options.baseline.as_deref().map(|path| Baseline::read(path, report::SCHEMA)).transpose()?;
 
     let mut device = candidate.open(&plan.layout)?;
     interrupt::watch();
@@ -48,7 +51,8 @@ pub(crate) fn command(options: &RunOptions) -> Result<Verdict, Failure> {
     // What the validation layer says while the device is closed counts too.
     drop(device);
     report.count_messages(devices.messages.as_ref());
-    report.write(&mut output)?;
+    report.write(&mut output, baseline.as_ref())?;
+    picture.write(|| report.picture(curve.unwrap_or_default()))?;
     report.ended.clone().into_result()?;
     Ok(Verdict::of(report.verified, report.validation_messages))
 }
@@ -97,14 +101,15 @@ fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Fail
     let heap = Heap::new(device)?;
     let start = Instant::now();
     let mut buffers = Buffers::new(&heap, device, plan.host_pages, plan.largest_order, plan.seed)?;
-    let ended = Ending::of(drive(&mut buffers, plan, quiet))?;
+    let mut timeline = Timeline::new(plan.ops);
+    let ended = Ending::of(drive(&mut buffers, plan, quiet, |op| timeline.step(op, heap.pgmap())))?;
     let elapsed = start.elapsed();
 
     let (count, map) = (buffers.len(), HeatMap::of(heap.pgmap()));
     let (stats, counters, moved) = buffers.close()?;
     let leaked_pages = heap.pages_in_service()?;
     let folios_by_order = heap.folios_by_order();
-    let ended = Ended { ended, stats, counters, moved, buffers: count, leaked_pages, folios_by_order, elapsed, map };
+    let ended = Ended { ended, stats, counters, moved, buffers: count, leaked_pages, folios_by_order, elapsed, map, timeline };
     Ok(Report::new(device, plan, &ended))
 }
 
@@ -119,13 +124,14 @@ struct Ended {
     folios_by_order: Vec<u64>,
     elapsed: Duration,
     map: HeatMap,
+    timeline: Timeline,
 }
 
 /// All phases, or as many as there is time for.
-fn drive(buffers: &mut Buffers<'_, '_>, plan: &Plan, quiet: bool) -> Result<Ending, Failure> {
+fn drive(buffers: &mut Buffers<'_, '_>, plan: &Plan, quiet: bool, look: impl FnMut(u64)) -> Result<Ending, Failure> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(plan.seed);
     fill(buffers, plan, &mut random, quiet)?;
-    work(buffers, plan, &mut random, quiet)?;
+    work(buffers, plan, &mut random, quiet, look)?;
     check(buffers, quiet)?;
     Ok(if interrupt::wanted() { Ending::Interrupted } else { Ending::Complete })
 }
@@ -144,12 +150,18 @@ fn fill(buffers: &mut Buffers<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet
     Ok(())
 }
 
-/// Uses them as a program would: mostly the same few, now and then all kinds of things.
-fn work(buffers: &mut Buffers<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet: bool) -> Result<(), Failure> {
+/// Uses them as a program would: mostly the same few, now and then all kinds of things. Calls `look` after each.
+fn work(
+    buffers: &mut Buffers<'_, '_>,
+    plan: &Plan,
+    random: &mut impl Rng,
+    quiet: bool,
+    mut look: impl FnMut(u64),
+) -> Result<(), Failure> {
     let bar = progress::bar("work", plan.ops, quiet);
     // What replaced buffers have left free for later ones, so that the load stays as heavy as it was.
     let mut slack = 0;
-    for _ in 0..plan.ops {
+    for op in 0..plan.ops {
         if interrupt::wanted() {
             break;
         }
@@ -168,6 +180,7 @@ fn work(buffers: &mut Buffers<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet
             }
         }
         buffers.stats.did.ops += 1;
+        look(op);
         bar.inc(1);
     }
     bar.finish();

@@ -5,14 +5,21 @@ use serde::Serialize;
 
 use super::stats::Did;
 use super::{Ended, Plan};
-use crate::cli::Format;
 use crate::device::{Device, DeviceInfo, Work};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::gpu::Messages;
 use crate::mover::Moved;
-use crate::report::{self, HeatMap, Output};
+use crate::picture;
+use crate::report::{self, Baseline, HeatMap, Output, Timeline};
 use crate::size::Bytes;
+
+/// The schema of the result.
+pub(super) const SCHEMA: &str = "vk-demo/run/2";
+/// Its numbers that say how good it was, and those that say of what.
+const RESULTS: [&str; 9] =
+    ["total", "manager", "device", "host", "manager_percent", "evictions", "waits", "wrong_words", "leaked_pages"];
+const SETTINGS: [&str; 7] = ["version", "device.name", "device.driver", "seed", "heap_bytes", "oversub", "ops"];
 
 /// The result of `run`.
 #[derive(Debug, Serialize)]
@@ -50,6 +57,8 @@ pub(super) struct Report {
     /// Folios put into service, by order.
     folios_by_order: Vec<u64>,
     heat_map: HeatMap,
+    /// How full and how fragmented the heap was, over the operations.
+    timeline: Timeline,
 }
 
 /// Where the time went.
@@ -70,7 +79,7 @@ impl Report {
         let (total, manager) = (ended.elapsed.as_secs_f64(), stats.manager.as_secs_f64());
         let on_device = stats.device.as_secs_f64();
         Report {
-            schema: "vk-demo/run/2",
+            schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             device: device.info().clone(),
             ended: ended.ended.clone(),
@@ -97,6 +106,7 @@ impl Report {
             manager_percent: 100.0 * manager / total,
             folios_by_order: ended.folios_by_order.clone(),
             heat_map: ended.map.clone(),
+            timeline: ended.timeline.clone(),
         }
     }
 
@@ -106,12 +116,27 @@ impl Report {
         self.validation_messages = messages.map_or(0, Messages::count);
     }
 
-    pub(super) fn write(&self, output: &mut Output) -> Result<(), Failure> {
-        match output.format() {
-            Format::Table => output.text(&self.text()),
-            Format::Json => output.json(self),
-            Format::Csv => output.csv(&[Row::from(self)]),
-        }
+    pub(super) fn write(&self, output: &mut Output, baseline: Option<&Baseline>) -> Result<(), Failure> {
+        let changes = baseline.map(|baseline| baseline.changes(self, &RESULTS, &SETTINGS)).transpose()?;
+        output.result(changes.as_deref(), || self.text(), self, &[Row::from(self)])
+    }
+
+    /// The heap before the end, and how it came to be so; beside it whatever else is to be seen.
+    pub(super) fn picture(&self, curve: Vec<picture::Chart>) -> String {
+        let device = &self.device;
+        let verified = if self.verified { "every byte verified" } else { "NOT VERIFIED" };
+        let subtitle = format!(
+            "{} on {} ({}), buffers {} times its size, {} operations, {verified}, seed {}",
+            Bytes(self.heap_bytes),
+            device.name,
+            device.kind.words(),
+            self.oversub,
+            self.did.ops,
+            self.seed
+        );
+        let mut charts = vec![picture::over_time(&self.timeline, self.ops)];
+        charts.extend(curve);
+        picture::Picture { title: "Device memory in folios".into(), subtitle, map: Some(&self.heat_map), charts }.svg()
     }
 
     fn text(&self) -> String {

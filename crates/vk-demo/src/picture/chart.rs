@@ -1,0 +1,223 @@
+//! Lines over an axis. They differ by dashes and marks, not by colour alone.
+
+use std::fmt::Write;
+
+use svg::node::element::{Circle, Group, Path, Rectangle};
+
+use super::{ink, right};
+
+const LEFT: f64 = 62.0;
+const RIGHT: f64 = 20.0;
+const TOP: f64 = 52.0;
+const BOTTOM: f64 = 46.0;
+
+/// A frame with lines in it.
+pub(crate) struct Chart {
+    /// What it shows.
+    pub(crate) title: String,
+    /// Left to right.
+    pub(crate) x: Axis,
+    /// Bottom to top.
+    pub(crate) y: Axis,
+    /// What is drawn into it.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// One side of a frame.
+pub(crate) struct Axis {
+    /// What is counted, and in what.
+    pub(crate) label: String,
+    /// Where it begins and ends.
+    pub(crate) from: f64,
+    /// See `from`.
+    pub(crate) to: f64,
+    /// Whether equal steps are equal factors.
+    pub(crate) logarithmic: bool,
+    /// Values that are written.
+    pub(crate) ticks: Vec<(f64, String)>,
+}
+
+/// One line.
+pub(crate) struct Line {
+    /// What it is.
+    pub(crate) name: String,
+    /// How it is drawn.
+    pub(crate) stroke: Stroke,
+    /// From left to right; points that are no numbers are left out.
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// How a line is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stroke {
+    /// Dark and whole, with round marks where there are few points.
+    Solid,
+    /// Lighter and dashed, with square marks where there are few points.
+    Dashed,
+    /// Dots, without marks.
+    Dotted,
+}
+
+/// More points than this get no marks.
+const MARKED: usize = 24;
+
+impl Axis {
+    /// 0 to 100 %.
+    pub(crate) fn percent(label: &str) -> Axis {
+        let ticks = [0, 25, 50, 75, 100].map(|value| (f64::from(value), value.to_string())).to_vec();
+        Axis { label: label.into(), from: 0.0, to: 100.0, logarithmic: false, ticks }
+    }
+
+    /// Whole powers of ten around these values, with 1, 2 and 5 written.
+    pub(crate) fn decades(label: &str, values: impl Iterator<Item = f64> + Clone) -> Axis {
+        let good = values.filter(|value| value.is_finite() && *value > 0.0);
+        let (low, high) = (good.clone().fold(f64::INFINITY, f64::min), good.fold(0.0, f64::max));
+        let (low, high) = if low <= high { (low, high) } else { (1.0, 1.0) };
+        let steps: Vec<f64> = (-9..=9).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(power))).collect();
+        let from = steps.iter().rev().copied().find(|step| *step <= low).unwrap_or(low);
+        let to = steps.iter().copied().find(|step| *step >= high && *step > from).unwrap_or(high);
+        let inside = steps.into_iter().filter(|step| (from..=to).contains(step));
+        Axis { label: label.into(), from, to, logarithmic: true, ticks: inside.map(|step| (step, step.to_string())).collect() }
+    }
+
+    /// Where a value lies: 0 at the beginning, 1 at the end.
+    fn place(&self, value: f64) -> f64 {
+        let scale = |value: f64| if self.logarithmic { value.ln() } else { value };
+        (scale(value) - scale(self.from)) / (scale(self.to) - scale(self.from))
+    }
+}
+
+impl Chart {
+    /// Draws it into a place of this size.
+    pub(super) fn draw(&self, x: f64, y: f64, width: f64, height: f64) -> Group {
+        let frame = Frame { x: x + LEFT, y: y + TOP, width: width - LEFT - RIGHT, height: height - TOP - BOTTOM, chart: self };
+        let title = ink::text(x, y + 14.0, &self.title).set("font-size", 14).set("font-weight", "bold");
+        let mut group = frame.names(frame.grid(Group::new().add(title)), x, y + 34.0);
+        for line in &self.lines {
+            group = frame.line(group, line);
+        }
+        group
+    }
+}
+
+impl Line {
+    fn is_marked(&self) -> bool {
+        self.points.len() <= MARKED
+    }
+}
+
+/// A chart in its place.
+struct Frame<'c> {
+    x: f64,
+    y: f64,
+    width: f64,
+    height: f64,
+    chart: &'c Chart,
+}
+
+impl Frame<'_> {
+    fn grid(&self, mut group: Group) -> Group {
+        let faint = |path: String| Path::new().set("d", path).set("stroke", ink::FAINT).set("stroke-width", 1);
+        for (value, label) in &self.chart.y.ticks {
+            let y = self.down(*value);
+            group = group.add(faint(format!("M{:.1} {y:.1}h{:.1}", self.x, self.width)));
+            group = group.add(right(self.x - 8.0, y + 4.0, label).set("fill", ink::QUIET));
+        }
+        for (value, label) in &self.chart.x.ticks {
+            let x = self.across(*value);
+            group = group.add(faint(format!("M{x:.1} {:.1}v5", self.y + self.height)));
+            let below = self.y + self.height + 18.0;
+            group = group.add(ink::text(x, below, label).set("text-anchor", "middle").set("fill", ink::QUIET));
+        }
+        let label = |x: f64, y: f64, text: &str| ink::text(x, y, text).set("text-anchor", "middle").set("fill", ink::QUIET);
+        let (middle, center) = (self.x + self.width / 2.0, self.y + self.height / 2.0);
+        let turned = label(self.x - 44.0, center, &self.chart.y.label);
+        group
+            .add(label(middle, self.y + self.height + 36.0, &self.chart.x.label))
+            .add(turned.set("transform", format!("rotate(-90 {:.1} {center:.1})", self.x - 44.0)))
+    }
+
+    /// A sample of each line with its name.
+    fn names(&self, mut group: Group, x: f64, y: f64) -> Group {
+        let mut at = x;
+        for line in &self.chart.lines {
+            group = group.add(line.stroke.path(format!("M{at:.1} {:.1}h30", y - 4.0)));
+            if line.is_marked() {
+                group = line.stroke.mark(group, at + 15.0, y - 4.0);
+            }
+            group = group.add(ink::text(at + 37.0, y, &line.name));
+            // As wide as letters of this size usually are.
+            at += 37.0 + 7.2 * line.name.chars().count() as f64 + 16.0;
+        }
+        group
+    }
+
+    fn line(&self, mut group: Group, line: &Line) -> Group {
+        let good = |(x, y): &&(f64, f64)| x.is_finite() && y.is_finite();
+        let places: Vec<(f64, f64)> = line.points.iter().filter(good).map(|&(x, y)| (self.across(x), self.down(y))).collect();
+        let mut path = String::new();
+        for (index, (x, y)) in places.iter().enumerate() {
+            // Writing into a string cannot fail.
+            let _ = write!(path, "{}{x:.1} {y:.1}", if index == 0 { 'M' } else { 'L' });
+        }
+        group = group.add(line.stroke.path(path));
+        if line.is_marked() {
+            for (x, y) in places {
+                group = line.stroke.mark(group, x, y);
+            }
+        }
+        group
+    }
+
+    fn across(&self, value: f64) -> f64 {
+        self.x + self.chart.x.place(value).clamp(0.0, 1.0) * self.width
+    }
+
+    fn down(&self, value: f64) -> f64 {
+        self.y + (1.0 - self.chart.y.place(value).clamp(0.0, 1.0)) * self.height
+    }
+}
+
+impl Stroke {
+    fn colour(self) -> &'static str {
+        match self {
+            Stroke::Solid => "#3b0a56",
+            Stroke::Dashed => "#2a9d7c",
+            Stroke::Dotted => ink::QUIET,
+        }
+    }
+
+    fn path(self, path: String) -> Path {
+        let drawn = Path::new().set("d", path).set("fill", "none").set("stroke", self.colour()).set("stroke-width", 2);
+        match self {
+            Stroke::Solid => drawn,
+            Stroke::Dashed => drawn.set("stroke-dasharray", "7 4"),
+            Stroke::Dotted => drawn.set("stroke-dasharray", "2 4"),
+        }
+    }
+
+    fn mark(self, group: Group, x: f64, y: f64) -> Group {
+        match self {
+            Stroke::Solid => group.add(Circle::new().set("cx", x).set("cy", y).set("r", 3.4).set("fill", self.colour())),
+            Stroke::Dashed => {
+                let square = Rectangle::new().set("x", x - 3.0).set("y", y - 3.0).set("width", 6).set("height", 6);
+                group.add(square.set("fill", "#ffffff").set("stroke", self.colour()).set("stroke-width", 1.6))
+            }
+            Stroke::Dotted => group,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_holds_its_values() {
+        let axis = Axis::decades("GB/s", [0.44, 8.7, f64::NAN].into_iter());
+        assert_eq!((axis.from, axis.to), (0.2, 10.0));
+        assert_eq!((axis.place(0.2), axis.place(10.0)), (0.0, 1.0));
+        let none = Axis::decades("GB/s", std::iter::empty());
+        assert!(none.from < none.to);
+    }
+}

@@ -1,0 +1,23 @@
+//! How full and how fragmented the heap was over a run.
+
+use super::{Axis, Chart, Line, Stroke};
+use crate::report::Timeline;
+
+/// The curve of a run of so many steps.
+pub(crate) fn over_time(timeline: &Timeline, steps: u64) -> Chart {
+    let line = |name: &str, stroke, value: fn(&crate::report::Moment) -> f64| Line {
+        name: name.into(),
+        stroke,
+        points: timeline.moments().iter().map(|moment| (moment.step as f64, value(moment))).collect(),
+    };
+    let ticks = (0..=4).map(|quarter| steps * quarter / 4).map(|step| (step as f64, step.to_string())).collect();
+    Chart {
+        title: "Fragmentation over time".into(),
+        x: Axis { label: "operations".into(), from: 0.0, to: steps.max(1) as f64, logarithmic: false, ticks },
+        y: Axis::percent("%"),
+        lines: vec![
+            line("taken", Stroke::Dashed, |moment| moment.taken_percent),
+            line("idle, but too scattered for 2 MiB", Stroke::Solid, |moment| moment.fragmentation_percent),
+        ],
+    }
+}

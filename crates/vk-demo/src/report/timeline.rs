@@ -1,0 +1,95 @@
+//! How the heap changed over a run: what was in service, and how much of the idle rest was of use.
+
+use pgmap_alloc::{Order, Pgmap, PgmapOps, RunState};
+use serde::Serialize;
+
+/// Moments that are kept of one run.
+const MOMENTS: u64 = 120;
+
+/// Samples of a heap, evenly over the steps of a run.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Timeline {
+    #[serde(skip)]
+    every: u64,
+    moments: Vec<Moment>,
+}
+
+/// The heap at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Moment {
+    /// Steps done.
+    pub(crate) step: u64,
+    /// Share of all pages that is not idle.
+    pub(crate) taken_percent: f64,
+    /// Share of the idle pages that no folio of 2 MiB could use: 0 is best.
+    pub(crate) fragmentation_percent: f64,
+}
+
+impl Timeline {
+    /// For a run of so many steps.
+    pub(crate) fn new(steps: u64) -> Timeline {
+        Timeline { every: steps.div_ceil(MOMENTS).max(1), moments: Vec::new() }
+    }
+
+    /// To be called after each step; looks at the heap now and then.
+    pub(crate) fn step<O: PgmapOps>(&mut self, step: u64, pgmap: &Pgmap<'_, O>) {
+        if step.is_multiple_of(self.every) {
+            self.moments.push(Moment::of(step, pgmap));
+        }
+    }
+
+    /// What was seen.
+    pub(crate) fn moments(&self) -> &[Moment] {
+        &self.moments
+    }
+}
+
+impl Moment {
+    fn of<O: PgmapOps>(step: u64, pgmap: &Pgmap<'_, O>) -> Moment {
+        let (mut idle, mut usable) = (0, 0);
+        for run in pgmap.snapshot().filter(|run| run.state == RunState::Idle) {
+            idle += run.pages;
+            usable += whole_pages(run.start.get(), run.pages);
+        }
+        let percent = |part: u64, all: u64| if all == 0 { 0.0 } else { 100.0 * part as f64 / all as f64 };
+        Moment {
+            step,
+            taken_percent: percent(pgmap.pages() - idle, pgmap.pages()),
+            fragmentation_percent: percent(idle - usable, idle),
+        }
+    }
+}
+
+/// Pages of a run that whole, aligned folios of 2 MiB could have.
+fn whole_pages(start: u64, pages: u64) -> u64 {
+    let entry = Order::PMD.pages();
+    ((start + pages) / entry * entry).saturating_sub(start.div_ceil(entry) * entry)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use pgmap_alloc::{Offset, Params, Phys, PhysRange};
+
+    use super::*;
+
+    #[test]
+    fn one_page_in_the_middle_costs_a_whole_entry() {
+        let pgmap = Pgmap::new(&Params::new(&[PhysRange { start: Phys(0), pages: 2048 }]), ()).unwrap();
+        assert_eq!(Moment::of(0, &pgmap), Moment { step: 0, taken_percent: 0.0, fragmentation_percent: 0.0 });
+        let _page = pgmap.request_folio(Offset::new(700), Order::ZERO).unwrap();
+        let moment = Moment::of(1, &pgmap);
+        assert_eq!(moment.taken_percent, 100.0 / 2048.0);
+        assert_eq!(moment.fragmentation_percent, 100.0 * 511.0 / 2047.0);
+    }
+
+    #[test]
+    fn moments_are_spread_over_the_run() {
+        let pgmap = Pgmap::new(&Params::new(&[PhysRange { start: Phys(0), pages: 1 }]), ()).unwrap();
+        let mut timeline = Timeline::new(20_000);
+        (0..20_000).for_each(|step| timeline.step(step, &pgmap));
+        assert_eq!((timeline.moments().len(), timeline.moments()[1].step), (120, 167));
+    }
+}

@@ -1,0 +1,89 @@
+//! `--svg`, `--png`, `--curve` and `--baseline`, on the host device.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::on_host;
+use tempfile::TempDir;
+
+fn files(names: [&str; 2]) -> (TempDir, [String; 2]) {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = names.map(|name| directory.path().join(name).display().to_string());
+    (directory, paths)
+}
+
+#[test]
+fn both_commands_draw_what_they_report() {
+    let (_directory, [svg, png]) = files(["p.svg", "p.png"]);
+    for (of, shown) in [
+        ("run --heap 8MiB --ops 200", &["Device memory in folios", "Fragmentation over time", "Each tile is 2 MiB", "order 0: "][..]),
+        ("migrate --heap 64KiB", &["Migration, host to device", "Migration, device to host", "bulk copy"]),
+    ] {
+        let report = on_host(&format!("{of} --format json --svg {svg} --png {png}")).json();
+        assert_eq!(report["verified"], true, "the result is written as before");
+        let text = std::fs::read_to_string(&svg).unwrap();
+        assert!(text.starts_with("<svg") && text.ends_with("</svg>\n"));
+        for shown in [shown, &["host device", "every byte verified"]].concat() {
+            assert!(text.contains(shown), "{shown} in the picture of {of}");
+        }
+        assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
+    }
+}
+
+#[test]
+fn a_saved_curve_is_drawn_beside_the_map() {
+    let (_directory, [curve, svg]) = files(["m.json", "p.svg"]);
+    assert_eq!(on_host(&format!("migrate --heap 64KiB --format json -o {curve}")).code, Some(0));
+    assert_eq!(on_host(&format!("run --heap 1MiB --ops 9 --svg {svg} --curve {curve}")).code, Some(0));
+    let text = std::fs::read_to_string(&svg).unwrap();
+    assert!(text.contains("Device memory in folios") && text.contains("Migration, device to host"));
+}
+
+#[test]
+fn a_timeline_comes_with_the_result() {
+    let report = on_host("run --heap 8MiB --ops 240 --format json").json();
+    let moments = report["timeline"].as_array().unwrap();
+    assert_eq!(moments.len(), 120);
+    assert!(moments.iter().all(|moment| moment["taken_percent"].as_f64() > Some(50.0)), "more buffers than heap: {moments:?}");
+}
+
+#[test]
+fn a_baseline_says_what_has_changed() {
+    let (_directory, [then, now]) = files(["then.json", "now"]);
+    for of in ["run --heap 2MiB --ops 50", "migrate --heap 16KiB"] {
+        assert_eq!(on_host(&format!("{of} --format json -o {then}")).code, Some(0));
+        let ran = on_host(&format!("{of} --seed 2 --baseline {then} -o {now}"));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let text = std::fs::read_to_string(&now).unwrap();
+        assert!(text.contains("verified: ") && text.contains("Change against "), "{text}");
+        assert!(text.contains("note: seed was 1, is 2"), "{text}");
+        // Programs that read the result do not stumble over it.
+        let ran = on_host(&format!("{of} --format json --baseline {then}"));
+        assert!(ran.stderr.contains("Change against "), "{}", ran.stderr);
+        ran.json();
+    }
+}
+
+#[test]
+fn a_baseline_or_curve_of_another_schema_is_refused_before_the_work() {
+    let (_directory, [migrate, picture]) = files(["m.json", "p.svg"]);
+    assert_eq!(on_host(&format!("migrate --heap 16KiB --format json -o {migrate}")).code, Some(0));
+    let cases = [
+        (format!("run --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/run/"),
+        ("run --baseline /nonexistent".into(), "/nonexistent cannot be read"),
+        ("migrate --baseline /dev/null".into(), "is no result of vk-demo"),
+        ("run --curve /dev/null".into(), "is no result of vk-demo"),
+    ];
+    for (arguments, said) in cases {
+        let ran = on_host(&format!("{arguments} --heap 1MiB --svg {picture}"));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments}");
+        assert!(ran.stderr.contains(said), "{arguments}: {}", ran.stderr);
+        assert!(!std::path::Path::new(&picture).exists(), "nothing was drawn");
+    }
+    for option in ["--svg", "--png"] {
+        let ran = on_host(&format!("run --ops 1000000000 {option} /nonexistent/file"));
+        assert_eq!(ran.code, Some(2));
+        assert!(ran.stderr.contains("cannot be written"), "{}", ran.stderr);
+    }
+}
