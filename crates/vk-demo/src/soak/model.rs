@@ -174,13 +174,19 @@ impl<'h, 'd> Model<'h, 'd> {
         self.items[item].versions.fill(None);
     }
 
+    /// Forgets what was in objects that have lost their pages, where they may.
+    pub(super) fn forget_vanished(&mut self) {
+        for item in self.items.iter_mut().filter(|item| item.may_vanish) {
+            if self.manager.info(item.bo).is_ok_and(|info| info.resident == 0) {
+                item.versions.fill(None);
+            }
+        }
+    }
+
     /// Compares every byte that is known of an object.
     pub(super) fn verify(&mut self, item: usize) -> Result<(), Failure> {
         self.settle(item);
         let pieces = self.pieces(item);
-        if self.items[item].may_vanish && pieces.is_empty() {
-            self.forget(item);
-        }
         let mut found = 0;
         for (first, piece) in pieces {
             let pages = piece.pages.min(self.items[item].versions.len() as u64 - first);
@@ -193,9 +199,11 @@ impl<'h, 'd> Model<'h, 'd> {
             let mut bytes = std::mem::take(&mut self.bytes);
             bytes.resize((pages * PAGE) as usize, 0);
             let read = self.manager.mover_mut().read(&[Piece { pages, ..piece }], &mut bytes);
-            for (index, page) in bytes.chunks_exact(PAGE as usize).enumerate() {
-                if let Some(version) = known[index] {
-                    self.compare(item, first + index as u64, version, page);
+            // What could not be read is nothing to compare.
+            let pages = if read.is_ok() { &bytes[..] } else { &[] };
+            for ((version, page), at) in known.iter().zip(pages.chunks_exact(PAGE as usize)).zip(first..) {
+                if let Some(version) = version {
+                    self.compare(item, at, *version, page);
                 }
             }
             self.bytes = bytes;
@@ -263,7 +271,10 @@ impl<'h, 'd> Model<'h, 'd> {
     /// Frees everything, and counts what is then not free.
     pub(super) fn close(mut self) -> Result<(Findings, Counters), Failure> {
         for item in std::mem::take(&mut self.items) {
-            (0..item.pins).for_each(|_| drop(self.manager.unpin(item.bo)));
+            for _ in 0..item.pins {
+                // An unpin that fails shows in the free below.
+                let _ = self.manager.unpin(item.bo);
+            }
             if let Err(why) = self.manager.free(item.bo) {
                 self.findings.problem(format!("free at the end: {why}"));
             }

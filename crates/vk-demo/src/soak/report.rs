@@ -6,9 +6,9 @@ use comfy_table::CellAlignment;
 use pgmap_ttm::{Counters, Step};
 use serde::Serialize;
 
+use super::Plan;
 use super::inject::Injected;
 use super::model::Findings;
-use super::Plan;
 use crate::cli::Format;
 use crate::device::{Device, DeviceInfo, Kind};
 use crate::ending::Ending;

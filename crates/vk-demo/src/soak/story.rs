@@ -71,7 +71,9 @@ impl Story {
                 }
             }
             81..86 => self.unpin(model, item),
-            86..89 => drop(model.manager.touch(bo)),
+            86..89 => {
+                let _ = model.manager.touch(bo);
+            }
             89..91 => {
                 if let Err(why) = model.manager.promote(self.random.random_range(0..heap)) {
                     model.refused("promote", &why, Some(why), true);
@@ -79,7 +81,7 @@ impl Story {
             }
             91..93 => {
                 let priority = [Priority::Low, Priority::Normal, Priority::High, Priority::Kernel][self.below(4) as usize];
-                drop(model.manager.set_priority(bo, priority));
+                let _ = model.manager.set_priority(bo, priority);
             }
             93..95 => self.bulk(model, bo),
             95 => self.shares(model),
@@ -87,6 +89,7 @@ impl Story {
             97 => model.manager.reap(),
             _ => self.mistake(model, item),
         }
+        model.forget_vanished();
         model.manager.mover().trouble()?;
         Ok(())
     }

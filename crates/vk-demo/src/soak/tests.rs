@@ -22,8 +22,13 @@ fn on_faulty(fault: Fault) -> Report {
 
 #[test]
 fn req_57_every_seed_and_shape_of_heap_is_verified() {
-    let shapes: &[&[&str]] =
-        &[&["--seed", "1"], &["--seed", "2"], &["--heap", "4KiB"], &["--heap", "96KiB", "--object", "20KiB"], &["--heap", "256KiB"]];
+    let shapes: &[&[&str]] = &[
+        &["--seed", "1"],
+        &["--seed", "2"],
+        &["--heap", "4KiB"],
+        &["--heap", "96KiB", "--object", "20KiB"],
+        &["--heap", "256KiB"],
+    ];
     for shape in shapes {
         for inject in [&[][..], &["--inject"][..]] {
             let plan = plan(&[shape, inject, &["--ops", "4000"][..]].concat());
