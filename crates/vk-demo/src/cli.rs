@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::fault::{Policy, Trace};
 use crate::size;
 
 /// Folios on a real device heap: does the allocator work here, and what does folio order buy?
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Migrate(MigrateOptions),
     /// Random operations with injected failures, every byte and every book checked, for a count or a time
     Soak(SoakOptions),
+    /// Run an access trace over a space larger than the heap, at several folio orders and with several policies
+    Fault(FaultOptions),
     /// List devices, heaps, budgets and the features that will be used
     List(OutputOptions),
 }
@@ -106,6 +109,36 @@ pub(crate) struct SoakOptions {
     /// Make steps of the manager fail at random: charges, allocations, copies and fences
     #[arg(long)]
     pub(crate) inject: bool,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// Options of `fault`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FaultOptions {
+    #[command(flatten)]
+    pub(crate) device: DeviceOptions,
+    /// Bytes of the virtual space for each byte of the heap; at least a page more than the heap
+    #[arg(long, value_name = "FACTOR", default_value = "1.5", value_parser = oversub, allow_negative_numbers = true)]
+    pub(crate) oversub: f64,
+    /// Which pages are used
+    #[arg(long, value_enum, default_value_t = Trace::Zipf)]
+    pub(crate) trace: Trace,
+    /// Who leaves when there is no room; each in turn by default
+    #[arg(long, value_enum)]
+    pub(crate) policy: Option<Policy>,
+    /// Folio order of a fault, beside order 0; several by default
+    #[arg(long, value_name = "N")]
+    pub(crate) order: Option<u32>,
+    /// Smallest order that a fault falls back to before anyone is pushed out for it; the fault's own by default
+    #[arg(long, value_name = "N")]
+    pub(crate) floor: Option<u32>,
+    /// Accesses in the trace; eight times the pages of the space by default
+    #[arg(long, value_name = "N")]
+    pub(crate) accesses: Option<u64>,
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,

@@ -4,6 +4,7 @@
 //! cli       what was asked for         choose   which device            device   what a device is; gpu and host are the two
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
 //! mover     what moves a manager's bytes: from pgmap-ttm to a device
+//! fault     access traces over a space larger than the heap
 //! soak      random operations with injected failures
 //! run       the main job               migrate  the benchmark           list     what there is
 //! report    results as table, JSON or CSV; what is where in the heap    picture  the same drawn, as SVG or PNG
@@ -14,6 +15,7 @@ mod cli;
 mod device;
 mod ending;
 mod failure;
+mod fault;
 #[cfg(test)]
 mod faulty;
 mod gpu;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::command(&options),
         Command::Migrate(options) => migrate::command(&options),
         Command::Soak(options) => soak::command(&options),
+        Command::Fault(options) => fault::command(&options),
         Command::List(options) => list::command(&options),
     };
     match done {

@@ -32,6 +32,14 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ("migrate --heap 1MiB --bytes 12KiB", "no power of two"),
         ("migrate --heap 1MiB --bytes 2MiB", "no power of two between 4 KiB and 1 MiB"),
         ("migrate --heap 1MiB --order 9", "order 9 is beyond"),
+        ("fault --policy mru", "lru, fifo, random"),
+        ("fault --trace walk", "stream, random, zipf, two-phase"),
+        ("fault --heap 1MiB --order 9", "order 9 is beyond the largest that is possible here, 8"),
+        ("fault --heap 1MiB --order 2 --floor 3", "order 3 is beyond the largest that is possible here, 2"),
+        ("fault --heap 0", "zero"),
+        ("soak --heap 0", "zero"),
+        ("soak --heap 8EiB", "more than host device may give"),
+        ("soak --ops many", "invalid digit"),
         ("dance", "unrecognized subcommand"),
     ];
     for (arguments, said) in cases {
@@ -50,7 +58,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
 #[test]
 fn an_unknown_device_ends_with_3_and_names_those_there_are() {
     for wanted in ["99", "no-such-card", "18446744073709551616"] {
-        for of in ["run", "migrate"] {
+        for of in ["run", "migrate", "soak", "fault"] {
             let ran = vk_demo(&format!("{of} --device {wanted}"));
             assert_eq!(ran.code, Some(3), "{wanted}: {}", ran.stderr);
             assert!(ran.stderr.contains("host device"), "{}", ran.stderr);

@@ -46,7 +46,8 @@ impl Timeline {
 }
 
 impl Moment {
-    fn of<O: PgmapOps>(step: u64, pgmap: &Pgmap<'_, O>) -> Moment {
+    /// How it looks now.
+    pub(crate) fn of<O: PgmapOps>(step: u64, pgmap: &Pgmap<'_, O>) -> Moment {
         let (mut idle, mut usable) = (0, 0);
         for run in pgmap.snapshot().filter(|run| run.state == RunState::Idle) {
             idle += run.pages;

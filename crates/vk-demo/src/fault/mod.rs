@@ -1,0 +1,234 @@
+//! The fault scenario: an access trace over a space larger than the heap, at several folio orders and with several policies.
+//!
+//! ```text
+//! trace   which pages are used     pager   how they come and go     report   what each order and policy cost
+//! ```
+//! The same trace runs at order 0 too, so that each row can say what its order buys.
+
+mod pager;
+mod report;
+mod trace;
+
+use std::time::Instant;
+
+use pgmap_alloc::Order;
+
+use crate::Verdict;
+use crate::choose::Devices;
+use crate::cli::FaultOptions;
+use crate::device::{Device, DeviceInfo, Layout};
+use crate::ending::Ending;
+use crate::failure::Failure;
+use crate::heap::{self, Heap, PAGE};
+use crate::report::{Moment, Output};
+use crate::{host, interrupt, progress};
+
+pub(crate) use pager::Policy;
+pub(crate) use trace::Trace;
+
+use pager::Pager;
+use report::{Report, Row};
+
+/// Bytes of the heap by default: a trace says the same over a small one, sooner.
+const HEAP: u64 = 8 << 20;
+/// By default the largest order is one of which the heap holds this many folios.
+const FOLIOS: u64 = 16;
+/// Orders by default, up to that one.
+const ORDER_STEP: usize = 2;
+/// Accesses by default, for each page of the space.
+const PASSES: u64 = 8;
+/// Accesses between two looks at whether to stop.
+const STEP: usize = 256;
+
+/// Runs the command.
+pub(crate) fn command(options: &FaultOptions) -> Result<Verdict, Failure> {
+    let devices = Devices::find(options.device.validate)?;
+    let candidate = devices.choose(options.device.device.as_deref())?;
+    let plan = Plan::new(options, candidate.info())?;
+    let mut output = Output::open(&options.output)?;
+
+    let mut device = candidate.open(&plan.layout)?;
+    interrupt::watch();
+    let mut report = run(device.as_mut(), &plan, options.output.quiet)?;
+    // What the validation layer says while the device is closed counts too.
+    drop(device);
+    report.count_messages(devices.messages.as_ref());
+    report.write(&mut output)?;
+    report.ended.clone().into_result()?;
+    Ok(Verdict::of(report.verified, report.validation_messages))
+}
+
+/// A scenario, checked against the device before anything is done.
+struct Plan {
+    layout: Layout,
+    /// Pages of the virtual space: whole folios of every order.
+    pages: u64,
+    /// Pages of host memory for what is not in the heap.
+    host_pages: u64,
+    orders: Vec<Order>,
+    floor: Option<Order>,
+    policies: Vec<Policy>,
+    trace: Trace,
+    accesses: u64,
+    seed: u64,
+}
+
+impl Plan {
+    fn new(options: &FaultOptions, info: &DeviceInfo) -> Result<Plan, Failure> {
+        let mut wanted = options.device.heap.clone();
+        wanted.heap = wanted.heap.or(Some(HEAP));
+        let mut layout = heap::plan(&wanted, info, 0)?;
+        let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
+        let possible = heap::largest_order(&layout);
+        let orders = match options.order {
+            // Order 0 is there to compare with.
+            Some(order) => {
+                let mut orders = vec![Order::ZERO, heap::order_within(order, possible)?];
+                orders.dedup();
+                orders
+            }
+            None => {
+                let most = Order::fitting(heap_pages / FOLIOS).map_or(Order::ZERO, |order| order.min(possible));
+                most.up_to().step_by(ORDER_STEP).collect()
+            }
+        };
+        let largest = orders.iter().max().copied().unwrap_or(Order::ZERO);
+        let floor = options.floor.map(|floor| heap::order_within(floor, largest)).transpose()?;
+        // Whole folios, and at least one more than the heap holds.
+        let pages = ((heap_pages as f64 * options.oversub) as u64).max(heap_pages + 1).next_multiple_of(largest.pages());
+        // Beside the space itself, room for copies that are still under way.
+        let host_pages = pages + heap_pages / 4 + 4 * largest.pages();
+        layout.staging = (host_pages + 2 * largest.pages()) * PAGE;
+        host::room_for(layout.staging)?;
+        let policies = options.policy.map_or(vec![Policy::Lru, Policy::Fifo, Policy::Random], |policy| vec![policy]);
+        let accesses = options.accesses.unwrap_or(PASSES.saturating_mul(pages));
+        let (trace, seed) = (options.trace, options.seed);
+        Ok(Plan { layout, pages, host_pages, orders, floor, policies, trace, accesses, seed })
+    }
+}
+
+/// Runs the plan on an open device. A device that gives up in the middle, or Ctrl-C, leaves a report of what was done.
+fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Failure> {
+    let cases: Vec<(Policy, Order)> =
+        plan.policies.iter().flat_map(|policy| plan.orders.iter().map(|order| (*policy, *order))).collect();
+    let bar = progress::bar("fault", cases.len() as u64, quiet);
+    let mut rows = Vec::new();
+    let mut ended = Ending::Complete;
+    for (policy, order) in cases {
+        match case(device, plan, policy, order) {
+            Ok(row) => rows.push(row),
+            Err(Failure::Interrupted) => ended = Ending::Interrupted,
+            Err(Failure::Device(error)) => ended = Ending::Device(error),
+            Err(other) => return Err(other),
+        }
+        if !ended.is_complete() {
+            break;
+        }
+        bar.inc(1);
+    }
+    bar.finish();
+    Ok(Report::new(device, plan, ended, rows))
+}
+
+/// The whole trace at one order with one policy.
+fn case(device: &mut dyn Device, plan: &Plan, policy: Policy, order: Order) -> Result<Row, Failure> {
+    let heap = Heap::new(device)?;
+    let floor = plan.floor.map_or(order, |floor| floor.min(order));
+    let mut pager = Pager::new(&heap, device, (plan.pages, plan.host_pages), (order, floor), policy, plan.seed)?;
+    let start = Instant::now();
+    for (at, page) in plan.trace.pages(plan.pages, plan.accesses, plan.seed).enumerate() {
+        if at.is_multiple_of(STEP) && interrupt::wanted() {
+            return Err(Failure::Interrupted);
+        }
+        pager.access(page)?;
+    }
+    pager.finish()?;
+    let elapsed = start.elapsed();
+    let (counters, moved) = pager.done();
+    let moment = Moment::of(0, heap.pgmap());
+    let wrong_words = pager.wrong_words()?;
+    let (faults, hits) = (pager.faults, pager.hits);
+    drop(pager);
+    let leaked_pages = heap.pages_in_service()?;
+    Ok(Row {
+        policy,
+        order: order.get(),
+        floor: floor.get(),
+        accesses: plan.accesses,
+        faults,
+        hit_percent: 100.0 * hits as f64 / (plan.accesses as f64).max(1.0),
+        evictions: counters.evicted,
+        moved_bytes: moved.total(),
+        fragmentation_percent: moment.fragmentation_percent,
+        ms: elapsed.as_secs_f64() * 1e3,
+        us_per_fault: elapsed.as_secs_f64() * 1e6 / (faults as f64).max(1.0),
+        times_order_0: 0.0,
+        wrong_words,
+        leaked_pages,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::device::DeviceError;
+    use crate::faulty::{Fault, Faulty};
+    use crate::host::Host;
+
+    fn plan(arguments: &str) -> Plan {
+        let arguments = format!("vk-demo fault {arguments}");
+        let Command::Fault(options) = Cli::parse_from(arguments.split_whitespace()).command() else {
+            unreachable!("the command was given");
+        };
+        Plan::new(&options, &host::describe()).unwrap()
+    }
+
+    fn on_host(arguments: &str) -> Report {
+        let plan = plan(arguments);
+        run(&mut Host::open(host::describe(), &plan.layout).unwrap(), &plan, true).unwrap()
+    }
+
+    #[test]
+    fn every_trace_policy_and_shape_of_heap_is_verified() {
+        for trace in ["stream", "random", "zipf", "two-phase"] {
+            for shape in ["--heap 256KiB", "--heap 256KiB --order 3 --floor 0", "--heap 4KiB", "--heap 100KiB --object 36KiB"] {
+                let report = on_host(&format!("--trace {trace} {shape} --accesses 500"));
+                assert!(report.verified, "{trace} {shape}: {:?}", report.rows);
+            }
+        }
+    }
+
+    #[test]
+    fn policies_differ_as_their_names_say() {
+        let faults = |trace: &str, policy: &str| {
+            let report = on_host(&format!("--heap 256KiB --order 0 --accesses 4000 --trace {trace} --policy {policy}"));
+            report.rows[0].faults
+        };
+        assert_eq!(faults("stream", "lru"), 4000, "a stream never finds what it left");
+        assert!(faults("stream", "random") < 3500, "unless chance kept it");
+        assert!(faults("zipf", "lru") < faults("zipf", "fifo"), "what is hot is worth keeping");
+    }
+
+    #[test]
+    fn a_larger_order_takes_fewer_faults_where_neighbours_are_used() {
+        let report = on_host("--heap 1MiB --trace stream --policy lru --order 4");
+        assert_eq!(report.rows[0].faults, 16 * report.rows[1].faults);
+    }
+
+    #[test]
+    fn a_wrong_bit_is_seen_and_a_lost_device_leaves_a_report() {
+        let plan = plan("--heap 64KiB --accesses 200 --order 1");
+        let on_faulty = |fault| run(&mut Faulty::open(&plan.layout, fault).unwrap(), &plan, true).unwrap();
+        assert!(!on_faulty(Fault::FlippedBit).verified);
+        assert!(!on_faulty(Fault::LostCopies).verified);
+        for submit in 0..50 {
+            let report = on_faulty(Fault::DeviceLost(submit));
+            assert_eq!((report.ended, report.verified), (Ending::Device(DeviceError::Lost), false), "at submit {submit}");
+        }
+    }
+}
