@@ -17,7 +17,10 @@ fn files(names: [&str; 2]) -> (TempDir, [String; 2]) {
 fn both_commands_draw_what_they_report() {
     let (_directory, [svg, png]) = files(["p.svg", "p.png"]);
     for (of, shown) in [
-        ("run --heap 8MiB --ops 200", &["Device memory in folios", "Fragmentation over time", "Each tile is 2 MiB", "order 0: "][..]),
+        (
+            "run --heap 8MiB --ops 200",
+            &["Device memory in folios", "Fragmentation over time", "Each tile is 2 MiB", "order 0: "][..],
+        ),
         ("migrate --heap 64KiB", &["Migration, host to device", "Migration, device to host", "bulk copy"]),
     ] {
         let report = on_host(&format!("{of} --format json --svg {svg} --png {png}")).json();
