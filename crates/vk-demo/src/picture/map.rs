@@ -88,7 +88,7 @@ impl Sheet {
             let (wide, high) = (1u32 << order.div_ceil(2), 1u32 << (order / 2));
             // A hair between neighbours, where they are large enough to spare it.
             let hair = if state != State::Idle && order >= 2 && order < UNITS.ilog2() { 0.25 * self.unit } else { 0.0 };
-            let extra = if goes_on == Some(state) { GAP } else { 0.0 };
+            let extra = if goes_on == Some(state) { GAP + 0.2 } else { 0.0 };
             let area = self.areas.entry(state).or_default();
             let (left, top) = (x + across * self.unit, y + down * self.unit);
             let (wide, high) = (f64::from(wide) * self.unit - hair + extra, f64::from(high) * self.unit - hair);
