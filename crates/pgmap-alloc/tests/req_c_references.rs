@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
@@ -80,13 +80,14 @@ fn req_17_try_get_takes_a_reference_only_where_one_is() {
 #[test]
 fn req_17_a_reference_that_was_taken_keeps_the_folio() {
     let pgmap = leaked(&[range(0, 64)]);
-    let freed = Arc::new(AtomicU64::new(0));
+    // One flag for each period: a later one may come and go on other pages while this one is held.
+    let freed: Arc<Vec<AtomicBool>> = Arc::new((0..30_000).map(|_| AtomicBool::new(false)).collect());
     let seen = freed.clone();
     pgmap
         .ops()
         .on_free
         .set(Box::new(move |folio| {
-            seen.store(folio.data, Ordering::SeqCst);
+            seen[folio.data as usize].store(true, Ordering::SeqCst);
             AfterFree::Release
         }))
         .ok()
@@ -112,7 +113,7 @@ fn req_17_a_reference_that_was_taken_keeps_the_folio() {
                     let Some(folio) = pgmap.try_get(at(page)) else { continue };
                     let period = folio.data();
                     assert!(folio.offset() <= at(page) && page < folio.offset().get() + folio.order().pages());
-                    assert!(freed.load(Ordering::SeqCst) < period, "held, and freed all the same");
+                    assert!(!freed[period as usize].load(Ordering::SeqCst), "held, and freed all the same");
                     assert_eq!(folio.data(), period);
                 }
             });

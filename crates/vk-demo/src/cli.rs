@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Measure migration host -> device and device -> host, folio order by folio order
     Migrate(MigrateOptions),
+    /// Random operations with injected failures, every byte and every book checked, for a count or a time
+    Soak(SoakOptions),
     /// List devices, heaps, budgets and the features that will be used
     List(OutputOptions),
 }
@@ -88,6 +90,27 @@ pub(crate) struct RunOptions {
     /// A saved JSON result of `migrate`, whose curve is drawn into the picture too
     #[arg(long, value_name = "FILE")]
     pub(crate) curve: Option<PathBuf>,
+}
+
+/// Options of `soak`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SoakOptions {
+    #[command(flatten)]
+    pub(crate) device: DeviceOptions,
+    /// Operations; 100000 by default, without end where a time is given
+    #[arg(long, value_name = "N")]
+    pub(crate) ops: Option<u64>,
+    /// Seconds after which it ends
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time: Option<u64>,
+    /// Make steps of the manager fail at random: charges, allocations, copies and fences
+    #[arg(long)]
+    pub(crate) inject: bool,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
 }
 
 /// Options of `migrate`.

@@ -4,6 +4,7 @@
 //! cli       what was asked for         choose   which device            device   what a device is; gpu and host are the two
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
 //! mover     what moves a manager's bytes: from pgmap-ttm to a device
+//! soak      random operations with injected failures
 //! run       the main job               migrate  the benchmark           list     what there is
 //! report    results as table, JSON or CSV; what is where in the heap    picture  the same drawn, as SVG or PNG
 //! ```
@@ -30,6 +31,7 @@ mod progress;
 mod report;
 mod run;
 mod size;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command() {
         Command::Run(options) => run::command(&options),
         Command::Migrate(options) => migrate::command(&options),
+        Command::Soak(options) => soak::command(&options),
         Command::List(options) => list::command(&options),
     };
     match done {

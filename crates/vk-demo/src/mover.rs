@@ -8,14 +8,17 @@
 use std::time::{Duration, Instant};
 
 use pgmap_alloc::Offset;
-use pgmap_ttm::{CopyError, FenceError, Mover, Piece as Pages, Ticket};
+use pgmap_ttm::{CopyError, FenceError, Manager, Mover, Piece as Pages, Ticket};
 
 use crate::device::{self, Device, DeviceError};
-use crate::heap::{Heap, PAGE};
+use crate::heap::{Heap, HeapOps, PAGE};
 use crate::pieces::{Piece, push_merged};
 
 /// Index of the heap among the memory types.
 pub(crate) const HEAP: usize = 0;
+
+/// A manager over the heap of a device.
+pub(crate) type DeviceManager<'h, 'd> = Manager<'h, DeviceMover<'h, 'd>, HeapOps>;
 
 /// The bridge from a manager to a device.
 pub(crate) struct DeviceMover<'h, 'd> {

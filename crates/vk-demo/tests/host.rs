@@ -141,3 +141,19 @@ fn every_command_writes_every_form() {
         assert!(vk_demo(&format!("{of} {device}")).stdout.contains("host device"));
     }
 }
+
+#[test]
+fn req_57_a_soak_with_injected_failures_is_verified_and_leaks_nothing() {
+    let soak = |arguments: &str| on_host(&format!("soak --inject --format json {arguments}")).json();
+    let report = soak("--ops 20000 --seed 1");
+    assert_eq!(report["schema"], "vk-demo/soak/1");
+    assert_eq!(report["verified"], true);
+    assert_eq!((&report["leaks"], &report["ops"], &report["seed"]), (&0.into(), &20000.into(), &1.into()));
+    for step in ["charge", "allocate", "copy", "fence"] {
+        assert!(report["injected"][step].as_u64() > Some(0), "{step}");
+    }
+    assert!(report["did"]["undone"].as_u64() > Some(0) && report["did"]["swapped_out"].as_u64() > Some(0));
+    let same = soak("--ops 20000 --seed 1");
+    assert_eq!((&same["did"], &same["injected"]), (&report["did"], &report["injected"]), "a seed tells the whole soak");
+    assert_eq!(soak("--time 1")["verified"], true);
+}

@@ -67,7 +67,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     fn prefer_cleared(&self, order: Order) -> Option<Run> {
-        if !self.clear.is_tracked() {
+        if !self.clear.is_tracked() || self.clear.is_barren(order) {
             return None;
         }
         if let Try::Got(run) = self.take_cleared(order, LOOKS) {
@@ -75,11 +75,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         // As in every search: runs of this order may stand in tables that have not been merged yet.
         let level = order.get() / Self::RADIX;
-        if !self.spares_below(level) {
-            return None;
-        }
         self.merge_spares(level);
-        if let Try::Got(run) = self.take_cleared(order, LOOKS) { Some(run) } else { None }
+        match self.take_cleared(order, LOOKS) {
+            Try::Got(run) => Some(run),
+            Try::Lost => None,
+            Try::Nothing => {
+                self.clear.set_barren(Some(order));
+                None
+            }
+        }
     }
 
     fn take_cleared(&self, order: Order, looks: u32) -> Try<Run> {

@@ -50,7 +50,16 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if above {
             return Some(run.start());
         }
-        if level > 0 { self.first_idle_below(self.shape.place(run)) } else { None }
+        if level == 0 {
+            return None;
+        }
+        // Tables that handles work in are in no list.
+        let in_handles = self.handles.tables().find_map(|table| {
+            let first = self.shape.run(Place { level: 0, table, entry: 0, order: 0 });
+            let entry = self.table(0, table).members(0, Self::RADIX).next().filter(|_| run.contains(first.start()))?;
+            Some(self.shape.run(Place { level: 0, table, entry, order: 0 }).start())
+        });
+        in_handles.or_else(|| self.first_idle_below(self.shape.place(run)))
     }
 
     /// An idle page of a run, if there is one.

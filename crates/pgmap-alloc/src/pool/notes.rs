@@ -21,6 +21,7 @@ use super::GenPool;
 use super::shape::{LEVELS, Place};
 use crate::extent::Extent;
 use crate::offset::Run;
+use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::{Notes, Table};
 
@@ -29,11 +30,14 @@ pub(super) struct Clear {
     bases: Option<[usize; LEVELS]>,
     /// Where cleared pages were found last. Only a hint: the next search starts here, and then once more from the bottom.
     last: AtomicU64,
+    /// No cleared run of this order or more was found, and none has come back cleared since. A hint for those who only prefer
+    /// cleared pages: wrong for a moment while somebody frees, and where pages come back unused.
+    barren: AtomicU64,
 }
 
 impl Clear {
     pub(super) fn new(bases: Option<[usize; LEVELS]>) -> Clear {
-        Clear { bases, last: AtomicU64::new(0) }
+        Clear { bases, last: AtomicU64::new(0), barren: AtomicU64::new(u64::MAX) }
     }
 
     #[inline]
@@ -44,6 +48,19 @@ impl Clear {
     pub(super) fn last(&self) -> u64 {
         // Relaxed: a hint.
         self.last.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_barren(&self, order: Order) -> bool {
+        // Relaxed: a hint.
+        u64::from(order.get()) >= self.barren.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_barren(&self, order: Option<Order>) {
+        let order = order.map_or(u64::MAX, |order| u64::from(order.get()));
+        // Relaxed: as in `is_barren`. Looked at first, because the line is everybody's.
+        if self.barren.load(Ordering::Relaxed) != order {
+            self.barren.store(order, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn remember(&self, run: Run) {
@@ -77,6 +94,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn mark(&self, run: Run, contents: Contents) {
         if self.clear.is_tracked() {
             self.write_notes(self.shape.place(run), contents);
+            if contents == Contents::Cleared {
+                self.clear.set_barren(None);
+            }
         }
     }
 

@@ -313,3 +313,14 @@ fn a_foreign_run_is_refused() {
     let run = there.free(run).unwrap_err();
     here.free(run).unwrap();
 }
+
+#[test]
+fn req_43_idle_pages_in_a_handle_s_table_are_seen_by_a_free_of_the_whole() {
+    let pool = pool::<8>(&[range(0, 2048)]);
+    let mut handle = pool.local().unwrap();
+    let page = handle.alloc(Order::ZERO).unwrap();
+    let whole = Run::around(page.offset().get(), Order::PMD);
+    let refused = pool.free(whole.start(), whole.order());
+    assert!(matches!(refused, Err(FreeError::DoubleFree { page }) if whole.contains(page)), "{refused:?}");
+    handle.free(page).unwrap();
+}

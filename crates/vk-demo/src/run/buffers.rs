@@ -13,8 +13,8 @@ use pgmap_ttm::{
 use super::stats::Stats;
 use crate::device::Device;
 use crate::failure::Failure;
-use crate::heap::{Heap, HeapOps, PAGE};
-use crate::mover::{DeviceMover, Moved};
+use crate::heap::{Heap, PAGE};
+use crate::mover::{DeviceManager, DeviceMover, Moved};
 use crate::pattern::Pattern;
 
 /// How many mismatches are described; the rest are only counted.
@@ -25,7 +25,7 @@ const PARTS: u64 = 8;
 
 /// All buffers of a run, and the manager that moves them.
 pub(super) struct Buffers<'h, 'd> {
-    manager: Manager<'h, DeviceMover<'h, 'd>, HeapOps>,
+    manager: DeviceManager<'h, 'd>,
     vram: MemoryType,
     host: MemoryType,
     largest: Order,
@@ -191,7 +191,7 @@ impl<'h, 'd> Buffers<'h, 'd> {
     }
 
     /// One verb of the manager, timed without what the device takes.
-    fn verb<T>(&mut self, verb: impl FnOnce(&mut Manager<'h, DeviceMover<'h, 'd>, HeapOps>, Bo) -> T, buffer: usize) -> T {
+    fn verb<T>(&mut self, verb: impl FnOnce(&mut DeviceManager<'h, 'd>, Bo) -> T, buffer: usize) -> T {
         let (start, device) = (Instant::now(), self.manager.mover().time);
         let done = verb(&mut self.manager, self.list[buffer].bo);
         let on_device = self.manager.mover().time.saturating_sub(device);

@@ -1,0 +1,301 @@
+//! The objects of a soak, and what each page of them must hold.
+
+use pgmap_ttm::{
+    Audit, Bo, Bulk, CopyError, Counters, Manager, MemoryType, ObjectParams, Owner, Piece, Place, Placement, ResourceManager,
+    WaitError,
+};
+use serde::Serialize;
+
+use crate::device::Device;
+use crate::failure::Failure;
+use crate::heap::{Heap, PAGE};
+use crate::mover::{DeviceManager, DeviceMover};
+use crate::pattern::Pattern;
+
+/// Words of a page.
+const WORDS: u64 = PAGE / 8;
+/// How many problems are described; the rest are only counted.
+const DESCRIBED: usize = 8;
+
+/// A manager, its objects, and what is known of them.
+pub(super) struct Model<'h, 'd> {
+    pub(super) heap: &'h Heap,
+    pub(super) manager: DeviceManager<'h, 'd>,
+    pub(super) vram: MemoryType,
+    pub(super) host: MemoryType,
+    pub(super) swap: MemoryType,
+    pub(super) bulk: Bulk,
+    pub(super) items: Vec<Item>,
+    /// First pages of carve-outs.
+    pub(super) carved: Vec<u64>,
+    /// The last object that was freed.
+    pub(super) stale: Option<Bo>,
+    pub(super) findings: Findings,
+    seed: u64,
+    inject: bool,
+    last_id: u64,
+    bytes: Vec<u8>,
+}
+
+/// One object.
+pub(super) struct Item {
+    pub(super) bo: Bo,
+    id: u64,
+    /// For each page, the version that was last written into it.
+    pub(super) versions: Vec<Option<u64>>,
+    /// Pushed out, it loses its pages.
+    may_vanish: bool,
+    pub(super) pins: u32,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Findings {
+    /// Operations.
+    pub(super) ops: u64,
+    /// Of those, refused as they should be.
+    pub(super) refused: u64,
+    /// Quiet points.
+    pub(super) quiet_points: u64,
+    /// Bytes written.
+    pub(super) written_bytes: u64,
+    /// Bytes that were compared with what had been written.
+    pub(super) checked_bytes: u64,
+    /// Words of them that were wrong.
+    pub(super) wrong_words: u64,
+    /// Pages that were written and stand nowhere.
+    pub(super) lost_pages: u64,
+    /// Pages that are not free at the end.
+    pub(super) leaks: u64,
+    /// Refusals without a reason and books that do not agree, the first few in words.
+    pub(super) problems: Vec<String>,
+    /// All of them.
+    pub(super) problem_count: u64,
+}
+
+impl Findings {
+    /// Whether nothing is wrong.
+    pub(super) fn are_good(&self) -> bool {
+        self.wrong_words == 0 && self.lost_pages == 0 && self.leaks == 0 && self.problem_count == 0
+    }
+
+    pub(super) fn problem(&mut self, text: String) {
+        self.problem_count += 1;
+        if self.problems.len() < DESCRIBED {
+            self.problems.push(format!("operation {}: {text}", self.ops));
+        }
+    }
+}
+
+impl<'h, 'd> Model<'h, 'd> {
+    pub(super) fn new(
+        heap: &'h Heap,
+        device: &'d mut dyn Device,
+        hosts: [u64; 2],
+        seed: u64,
+        inject: bool,
+    ) -> Result<Model<'h, 'd>, Failure> {
+        let mut manager = Manager::new(DeviceMover::new(heap, device, &hosts), PAGE.trailing_zeros());
+        let mut add = |resources| manager.add(resources).map_err(|why| Failure::Heap(why.to_string()));
+        let vram = add(ResourceManager::device(heap.pgmap()))?;
+        let (host, swap) = (add(ResourceManager::host(hosts[0]))?, add(ResourceManager::host(hosts[1]))?);
+        let bulk = manager.create_bulk();
+        Ok(Model {
+            heap,
+            manager,
+            vram,
+            host,
+            swap,
+            bulk,
+            items: Vec::new(),
+            carved: Vec::new(),
+            stale: None,
+            findings: Findings::default(),
+            seed,
+            inject,
+            last_id: 0,
+            bytes: Vec::new(),
+        })
+    }
+
+    /// Makes an object that stands nowhere.
+    pub(super) fn create(&mut self, pages: u64, owner: Owner, may_vanish: bool) {
+        let out = Placement::new(&[Place::new(self.host), Place::new(self.swap)]);
+        let evict_to = if may_vanish { Placement::nowhere() } else { out };
+        match self.manager.create(ObjectParams::new(pages).owner(owner).evict_to(evict_to)) {
+            Ok(bo) => {
+                self.last_id += 1;
+                let versions = vec![None; pages as usize];
+                self.items.push(Item { bo, id: self.last_id, versions, may_vanish, pins: 0 });
+            }
+            Err(why) => self.findings.problem(format!("an object of {pages} pages was not made: {why}")),
+        }
+    }
+
+    /// Frees an object; refused only while it is pinned.
+    pub(super) fn free(&mut self, item: usize) {
+        let freed = self.manager.free(self.items[item].bo);
+        if freed.is_ok() != (self.items[item].pins == 0) {
+            self.findings.problem(format!("free of an object with {} pins: {freed:?}", self.items[item].pins));
+        }
+        match freed {
+            Ok(()) => self.stale = Some(self.items.swap_remove(item).bo),
+            Err(_) => self.findings.refused += 1,
+        }
+    }
+
+    /// Writes the `which`-th piece of an object, if it stands anywhere.
+    pub(super) fn write(&mut self, item: usize, which: usize) -> Result<(), Failure> {
+        self.settle(item);
+        let pieces = self.pieces(item);
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let (first, piece) = pieces[which % pieces.len()];
+        self.findings.written_bytes += piece.pages * PAGE;
+        let Item { bo, id, .. } = self.items[item];
+        // A folio can be larger than the object that stands in it.
+        let pages = piece.pages.min(self.items[item].versions.len() as u64 - first);
+        let version = self.findings.ops;
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.resize((pages * PAGE) as usize, 0);
+        Pattern::new(self.seed, id, version).fill(first * WORDS, &mut bytes);
+        let written = self.manager.mover_mut().write(&[Piece { pages, ..piece }], &bytes);
+        self.bytes = bytes;
+        if let Some(ticket) = written? {
+            let _ = self.manager.used_until(bo, ticket);
+        }
+        self.items[item].versions[first as usize..(first + pages) as usize].fill(Some(version));
+        Ok(())
+    }
+
+    /// What an object held is gone, by its owner's own wish.
+    pub(super) fn forget(&mut self, item: usize) {
+        self.items[item].versions.fill(None);
+    }
+
+    /// Forgets what was in objects that have lost their pages, where they may.
+    pub(super) fn forget_vanished(&mut self) {
+        for item in self.items.iter_mut().filter(|item| item.may_vanish) {
+            if self.manager.info(item.bo).is_ok_and(|info| info.resident == 0) {
+                item.versions.fill(None);
+            }
+        }
+    }
+
+    /// Compares every byte that is known of an object.
+    pub(super) fn verify(&mut self, item: usize) -> Result<(), Failure> {
+        self.settle(item);
+        let pieces = self.pieces(item);
+        let mut found = 0;
+        for (first, piece) in pieces {
+            let pages = piece.pages.min(self.items[item].versions.len() as u64 - first);
+            let known = self.items[item].versions[first as usize..(first + pages) as usize].to_vec();
+            let count = known.iter().flatten().count();
+            if count == 0 {
+                continue;
+            }
+            found += count;
+            let mut bytes = std::mem::take(&mut self.bytes);
+            bytes.resize((pages * PAGE) as usize, 0);
+            let read = self.manager.mover_mut().read(&[Piece { pages, ..piece }], &mut bytes);
+            // What could not be read is nothing to compare.
+            let pages = if read.is_ok() { &bytes[..] } else { &[] };
+            for ((version, page), at) in known.iter().zip(pages.chunks_exact(PAGE as usize)).zip(first..) {
+                if let Some(version) = version {
+                    self.compare(item, at, *version, page);
+                }
+            }
+            self.bytes = bytes;
+            read?;
+        }
+        let written = self.items[item].versions.iter().flatten().count();
+        if found < written {
+            self.findings.lost_pages += (written - found) as u64;
+            self.findings.problem(format!("{} pages that were written stand nowhere", written - found));
+            // Said once.
+            self.forget(item);
+        }
+        Ok(())
+    }
+
+    fn compare(&mut self, item: usize, page: u64, version: u64, bytes: &[u8]) {
+        self.findings.checked_bytes += bytes.len() as u64;
+        if let Some(mismatch) = Pattern::new(self.seed, self.items[item].id, version).check(page * WORDS, bytes) {
+            self.findings.wrong_words += mismatch.words;
+            self.findings.problem(format!("page {page} of an object holds {} wrong words", mismatch.words));
+        }
+    }
+
+    /// Waits for an object's copies; one that failed is no matter here, if it may fail.
+    pub(super) fn settle(&mut self, item: usize) {
+        match self.manager.wait(self.items[item].bo) {
+            Ok(()) => {}
+            Err(WaitError::CopyFailed) if self.inject => {}
+            Err(why) => self.findings.problem(format!("wait: {why}")),
+        }
+    }
+
+    /// Counts a refusal that is in order; one that is not is a problem.
+    pub(super) fn refused(&mut self, what: &str, why: &dyn std::fmt::Debug, copy: Option<CopyError>, in_order: bool) {
+        self.findings.refused += 1;
+        // A copy fails only if it was made to.
+        if !in_order || copy.is_some() && !self.inject {
+            self.findings.problem(format!("{what}: {why:?}"));
+        }
+    }
+
+    /// Every byte, every book.
+    pub(super) fn quiet_point(&mut self) -> Result<(), Failure> {
+        self.manager.mover().trouble()?;
+        for item in 0..self.items.len() {
+            self.verify(item)?;
+        }
+        self.manager.wait_all();
+        self.manager.mover().trouble()?;
+        self.findings.quiet_points += 1;
+        let usage = self.manager.memory_usage(self.vram).unwrap_or_default();
+        match (self.manager.audit(), self.heap.pages_in_service()) {
+            (Ok(audit), Ok(in_service)) => {
+                if audit.leaving != 0 || in_service != usage.used + usage.carved {
+                    let books = format!("the pgmap has {in_service} pages in use, the manager {usage:?}, {audit:?}");
+                    self.findings.problem(books);
+                }
+            }
+            (Err(why), _) => self.findings.problem(why.to_string()),
+            (_, Err(why)) => self.findings.problem(why.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Frees everything, and counts what is then not free.
+    pub(super) fn close(mut self) -> Result<(Findings, Counters), Failure> {
+        for item in std::mem::take(&mut self.items) {
+            for _ in 0..item.pins {
+                // An unpin that fails shows in the free below.
+                let _ = self.manager.unpin(item.bo);
+            }
+            if let Err(why) = self.manager.free(item.bo) {
+                self.findings.problem(format!("free at the end: {why}"));
+            }
+        }
+        for page in std::mem::take(&mut self.carved) {
+            if let Err(why) = self.manager.give_back(self.vram, page) {
+                self.findings.problem(format!("giving back a carve-out at the end: {why}"));
+            }
+        }
+        self.manager.wait_all();
+        match self.manager.audit() {
+            Ok(audit) if audit == Audit::default() => {}
+            other => self.findings.problem(format!("at the end: {other:?}")),
+        }
+        let used = |memory| self.manager.memory_usage(memory).map_or(0, |usage| usage.used + usage.carved);
+        // The heap's own pages are counted by its pgmap.
+        self.findings.leaks = used(self.host) + used(self.swap);
+        Ok((self.findings.clone(), self.manager.counters()))
+    }
+
+    fn pieces(&self, item: usize) -> Vec<(u64, Piece)> {
+        self.manager.pieces(self.items[item].bo).map(Iterator::collect).unwrap_or_default()
+    }
+}
