@@ -13,17 +13,17 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub fn alloc_block(&self, order: Order) -> Result<Block<'_, O, WORDS>, AllocError> {
         loop {
             let block = Block::adopt(self, self.take_run(order)?);
-            if !block.is_bad() {
+            if !self.is_unfit(block.run) {
                 return Ok(block);
             }
-            // Giving a run with a bad page back retires that page, so the next run is another.
+            // Giving an unfit run back takes it out of the pool, so the next run is another.
         }
     }
 
     /// Takes exactly these idle pages without a folio. As [`Pgmap::request_folio_raw`].
     pub fn request_block(&self, offset: Offset, order: Order) -> Result<Block<'_, O, WORDS>, RequestError> {
         let block = Block::adopt(self, self.take_run_at(offset, order)?);
-        if block.is_bad() { Err(RequestError::Retired) } else { Ok(block) }
+        if self.is_unfit(block.run) { Err(RequestError::Retired) } else { Ok(block) }
     }
 }
 

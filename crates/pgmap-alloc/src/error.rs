@@ -238,8 +238,8 @@ errors! {
         Contended => "pages of the run were in motion during every try",
         /// The pgmap has been killed.
         Dying => "the pgmap is dying",
-        /// A page of the run is bad and is being retired.
-        Retired => "a page of the run is being retired",
+        /// A page of the run is bad and is being retired, or its range is being taken away.
+        Retired => "a page of the run is being taken out of use",
     }
 }
 

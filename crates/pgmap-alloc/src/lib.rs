@@ -62,6 +62,7 @@ mod data;
 mod folios;
 mod lifetime;
 mod marks;
+mod leaving;
 mod waiters;
 
 // Composition.
@@ -76,6 +77,7 @@ mod report;
 mod retire;
 mod special;
 mod idle;
+mod hotplug;
 mod ending;
 mod local;
 mod accounted;
@@ -93,6 +95,7 @@ pub use error::{
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
 pub use frozen::{Frozen, Parts};
+pub use hotplug::{Closed, Removal};
 pub use idle::UntilIdle;
 pub use local::Local;
 pub use memory_type::{Capability, FreeRule, MemoryType, Rules};

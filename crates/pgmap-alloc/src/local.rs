@@ -53,7 +53,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
         loop {
             let run = self.runs.take(order)?;
             let Err(refusal) = self.pgmap.enter_service(run, data) else { return Ok(Folio::adopt(self.pgmap, run.start())) };
-            // Not onto the stack: giving a run with a bad page back to the pgmap retires that page.
+            // Not onto the stack: giving an unfit run back to the pgmap takes it out of the pool.
             self.pgmap.release_refused(run, refusal);
             if refusal == Refusal::Dying {
                 self.runs.drain();

@@ -16,6 +16,7 @@
 use crate::data::{DataCell, DriverData};
 use crate::error::{AllocError, BuildError, FreeError, RequestError};
 use crate::folios::Folios;
+use crate::leaving::Leaving;
 use crate::lifetime::Lifetime;
 use crate::marks::Marks;
 use crate::memory::Memory;
@@ -158,6 +159,7 @@ pub struct Pgmap<'s, O: PgmapOps, const WORDS: usize = 8> {
     pub(crate) folios: Folios<'s>,
     pub(crate) lifetime: Lifetime,
     pub(crate) marks: Marks,
+    pub(crate) leaving: Leaving,
     pub(crate) waiters: Waiters,
     ops: O,
     page_shift: u32,
@@ -198,7 +200,16 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
     }
 
     fn assemble(pool: GenPool<'s, WORDS>, folios: Folios<'s>, ops: O, page_shift: u32) -> Self {
-        Pgmap { pool, folios, lifetime: Lifetime::new(), marks: Marks::new(), waiters: Waiters::new(), ops, page_shift }
+        Pgmap {
+            pool,
+            folios,
+            lifetime: Lifetime::new(),
+            marks: Marks::new(),
+            leaving: Leaving::new(),
+            waiters: Waiters::new(),
+            ops,
+            page_shift,
+        }
     }
 
     /// The driver's side.
@@ -256,7 +267,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 self.ops.trace(Event::Alloc { offset: run.start(), order });
                 return Ok(run.start());
             };
-            // Giving a run with a bad page back retires that page, so the next run is another.
+            // Giving an unfit run back takes it out of the pool, so the next run is another.
             self.release_refused(run, refusal);
             if refusal == Refusal::Dying {
                 return Err(AllocError::Dying);
@@ -328,8 +339,16 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if now.is_dying() {
             return Err(Refusal::Dying);
         }
-        let bad = now.is_marked() && self.marks.within(run).next().is_some();
-        if bad { Err(Refusal::Retired) } else { Ok(()) }
+        match self.is_unfit(run) {
+            true => Err(Refusal::Unfit),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a page of a run is to be retired, or its range is leaving.
+    pub(crate) fn is_unfit(&self, run: Run) -> bool {
+        let marked = self.lifetime.now().is_marked();
+        marked && (self.marks.within(run).next().is_some() || self.leaving.within(run).is_some())
     }
 }
 
@@ -338,8 +357,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 pub(crate) enum Refusal {
     /// The pgmap has been killed.
     Dying,
-    /// A page is marked to be retired.
-    Retired,
+    /// A page is to be retired, or its range is leaving.
+    Unfit,
     /// There is a folio already: its pages were given back while it was in service, through the raw forms.
     Occupied,
 }
@@ -348,7 +367,7 @@ impl From<Refusal> for RequestError {
     fn from(refusal: Refusal) -> RequestError {
         match refusal {
             Refusal::Dying => RequestError::Dying,
-            Refusal::Retired => RequestError::Retired,
+            Refusal::Unfit => RequestError::Retired,
             Refusal::Occupied => RequestError::Busy,
         }
     }
@@ -407,6 +426,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if now.is_marked() {
             for page in self.marks.within(run) {
                 self.try_to_retire(page);
+            }
+            if let Some((first, end)) = self.leaving.within(run) {
+                self.take_leaving(first, end);
             }
         }
         if now.is_awaited() {

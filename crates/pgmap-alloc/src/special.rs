@@ -60,6 +60,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Makes a special range idle again.
     pub fn undeclare_special(&self, offset: Offset, size: SpecialSize) -> Result<(), SpecialError> {
         let run = self.special_run(offset, size)?;
+        if matches!(self.lookup(offset), Ok(Lookup::Special { reason: Reason::Leaving, .. })) {
+            return Err(SpecialError::NotSpecial);
+        }
         if !self.folios.word(offset).undeclare(run.order()) {
             return Err(SpecialError::NotSpecial);
         }

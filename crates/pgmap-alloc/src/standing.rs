@@ -15,6 +15,8 @@ pub enum Reason {
     Zero,
     /// Taken away from everybody.
     Reserved,
+    /// Its range is on its way out ([`Pgmap::close_range`](crate::Pgmap::close_range)). Only the pgmap says so.
+    Leaving,
     /// Something that the driver knows.
     Driver(u16),
 }
@@ -27,6 +29,7 @@ impl Reason {
             Reason::Registers => 1,
             Reason::Zero => 2,
             Reason::Reserved => 3,
+            Reason::Leaving => 4,
             Reason::Driver(why) => 1 << 16 | why as u32,
         }
     }
@@ -37,6 +40,7 @@ impl Reason {
             1 => Reason::Registers,
             2 => Reason::Zero,
             3 => Reason::Reserved,
+            4 => Reason::Leaving,
             _ => Reason::Driver(bits as u16),
         }
     }

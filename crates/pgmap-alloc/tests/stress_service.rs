@@ -1,4 +1,4 @@
-//! Eight threads that do everything to one pgmap after another, with a kill at a random moment.
+//! Eight threads that do everything to one pgmap after another, with a range that comes and goes and a kill at a random moment.
 //!
 //! A fraction of a second unless `PGMAP_STRESS_SECS` says how long. Every pgmap ends quiet: drained, validated, every page
 //! accounted for, `folio_free` called exactly once per period of service.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use pgmap_alloc::{
     AfterFree, AllocError, Block, Drained, Expect, Folio, Freed, Holdout, Lookup, Offset, Order, Params, Pgmap, PgmapOps, Reason,
-    SpecialSize, WaitError,
+    Removal, SpecialSize, WaitError,
 };
 use support::{Random, at, order, range, stress_time};
 
@@ -210,10 +210,28 @@ fn meanwhile<T>(time: Duration, then: impl FnOnce() -> T, stop: &AtomicBool) -> 
     result
 }
 
+/// Adds a range, lets it be used, closes it, and takes it away if it can be had; at last it is gone or open.
+fn plug(pgmap: &Map, until: &AtomicBool) {
+    'range: while !until.load(Relaxed) {
+        let added = pgmap.add_range(range(1 << 23, 700)).map(|range| range.first);
+        let first = added.ok().or_else(|| pgmap.ranges().find(|range| range.pages == 700).map(|range| range.first)).unwrap();
+        std::thread::sleep(Duration::from_micros(300));
+        let Ok(mut closed) = pgmap.close_range(first) else { continue };
+        for _ in 0..20 {
+            match closed.poll_removal() {
+                Removal::Done(_) => continue 'range,
+                Removal::Waiting(again, _) => closed = again,
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// One pgmap from birth to teardown.
 fn live_and_die(seed: u64) {
     let ranges = [range(1 << 20, 4096), range(1 << 22, PAGES - 4096)];
-    let pgmap = Pgmap::new(&Params::new(&ranges), Driver::default()).unwrap();
+    let params = Params::new(&ranges).with_room(1, PAGES + 2048);
+    let pgmap = Pgmap::new(&params, Driver::default()).unwrap();
     let (served, post) = (AtomicU64::new(0), Mutex::new(vec![]));
     let mut random = Random::new(seed);
     let worker = |id| Worker {
@@ -229,6 +247,7 @@ fn live_and_die(seed: u64) {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             workers.iter_mut().for_each(|worker| _ = scope.spawn(|| worker.run(&stop)));
+            scope.spawn(|| plug(&pgmap, &stop));
             meanwhile(Duration::from_millis(random.below(20)), || (), &stop);
         });
         check_quiet(&pgmap, &workers, &served);

@@ -33,6 +33,10 @@ pub(crate) trait Device {
     /// Sends what has been recorded.
     fn submit(&mut self) -> Result<Ticket, DeviceError>;
 
+    /// What the device itself makes of these pieces of its memory objects, as [`checksum::add`](crate::checksum::add) would sum
+    /// them: everything that was recorded is done first. None where it cannot.
+    fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError>;
+
     /// Whether a ticket has been reached.
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError>;
 

@@ -63,6 +63,10 @@ impl Device for Faulty {
         }
     }
 
+    fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
+        self.host.checksum(pieces)
+    }
+
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {
         self.host.is_reached(ticket)
     }

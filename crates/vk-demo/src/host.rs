@@ -2,6 +2,7 @@
 
 use sysinfo::System;
 
+use crate::checksum;
 use crate::device::{Device, DeviceError, DeviceInfo, Features, HeapInfo, Kind, Layout, Ticket, Work};
 use crate::failure::Failure;
 use crate::pieces::{self, Memory, Piece, Region};
@@ -138,6 +139,21 @@ impl Device for Host {
         self.recorded.clear();
         self.work.submits += 1;
         Ok(Ticket(self.work.submits))
+    }
+
+    fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
+        pieces::inside(pieces, |memory| match memory {
+            Memory::Staging => None,
+            Memory::Object(index) => self.sizes.get(index).copied(),
+        })?;
+        self.settle()?;
+        let (mut sum, mut place) = (0, 0);
+        for piece in pieces {
+            let memory = self.memory(piece.memory);
+            sum = checksum::add(sum, place, &memory[piece.start as usize..piece.end() as usize]);
+            place += piece.bytes / 4;
+        }
+        Ok(Some(sum))
     }
 
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {

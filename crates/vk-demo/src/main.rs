@@ -10,6 +10,7 @@
 //! report    results as table, JSON or CSV; what is where in the heap    picture  the same drawn, as SVG or PNG
 //! ```
 
+mod checksum;
 mod choose;
 mod cli;
 mod device;

@@ -58,17 +58,22 @@ pub(crate) fn push_merged(pieces: &mut Vec<Piece>, piece: Piece) {
 
 /// Checks a whole copy and cuts it into regions; nothing is done with any of it before all of it is known to be good.
 pub(crate) fn regions(from: &[Piece], to: &[Piece], size_of: impl Fn(Memory) -> Option<u64>) -> Result<Vec<Region>, DeviceError> {
-    for piece in from.iter().chain(to) {
-        let end = piece.start.checked_add(piece.bytes).ok_or(DeviceError::OutOfBounds)?;
-        if size_of(piece.memory).is_none_or(|size| end > size) {
-            return Err(DeviceError::OutOfBounds);
-        }
-    }
+    inside(from, &size_of)?;
+    inside(to, &size_of)?;
     if total(from) != total(to) {
         return Err(DeviceError::Uneven { from: total(from), to: total(to) });
     }
     let regions: Vec<Region> = Zip { from: Cut::new(from), to: Cut::new(to) }.collect();
     if sides_overlap(&regions) { Err(DeviceError::Overlap) } else { Ok(regions) }
+}
+
+/// Refuses pieces that reach beyond their memory.
+pub(crate) fn inside(pieces: &[Piece], size_of: impl Fn(Memory) -> Option<u64>) -> Result<(), DeviceError> {
+    let fits = |piece: &Piece| {
+        let end = piece.start.checked_add(piece.bytes);
+        end.zip(size_of(piece.memory)).is_some_and(|(end, size)| end <= size)
+    };
+    if pieces.iter().all(fits) { Ok(()) } else { Err(DeviceError::OutOfBounds) }
 }
 
 /// Whether any byte is both read and written: what a copy then does would depend on the order of its regions.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ash::vk;
 
 use super::call;
+use super::checksum::{Span, Summer};
 use super::logical::Logical;
 use crate::device::{DeviceError, Ticket};
 
@@ -63,6 +64,33 @@ impl Commands {
         // SAFETY: the command buffer is being recorded; buffers and regions are good by this function's contract.
         unsafe { self.device.raw.cmd_copy_buffer(buffer, from, to, regions) };
         Ok(())
+    }
+
+    /// Records the dispatches of a checksum, after all copies before it; the host may read the sum once the submission is reached.
+    ///
+    /// # Safety
+    /// The summer belongs to this device, and its spans to it.
+    pub(super) unsafe fn sum(&mut self, summer: &Summer, spans: &[Span]) -> Result<(), DeviceError> {
+        use vk::AccessFlags as Access;
+        use vk::PipelineStageFlags as Stage;
+        self.barrier((Stage::TRANSFER, Access::TRANSFER_WRITE), (Stage::COMPUTE_SHADER, Access::SHADER_READ))?;
+        let buffer = self.recorder()?;
+        let device = &self.device.raw;
+        // SAFETY: the command buffer is being recorded, and the queue computes: otherwise there would be no summer.
+        unsafe { device.cmd_bind_pipeline(buffer, vk::PipelineBindPoint::COMPUTE, summer.pipeline) };
+        for span in spans {
+            let (stage, sets) = (vk::ShaderStageFlags::COMPUTE, [span.set]);
+            let bytes = span.constants.map(u32::to_ne_bytes);
+            // SAFETY: set and layout are the summer's.
+            unsafe {
+                device.cmd_bind_descriptor_sets(buffer, vk::PipelineBindPoint::COMPUTE, summer.layout, 0, &sets, &[]);
+            }
+            // SAFETY: as many bytes as the layout has.
+            unsafe { device.cmd_push_constants(buffer, summer.layout, stage, 0, bytes.as_flattened()) };
+            // SAFETY: pipeline, set and constants are bound; the span lies inside its window.
+            unsafe { device.cmd_dispatch(buffer, span.groups, 1, 1) };
+        }
+        self.barrier((Stage::COMPUTE_SHADER, Access::SHADER_WRITE), (Stage::HOST, Access::HOST_READ))
     }
 
     /// Makes later copies see earlier ones, in this submission and in all before it.

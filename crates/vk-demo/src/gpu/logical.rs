@@ -22,11 +22,16 @@ pub(super) struct Logical {
 }
 
 /// Something made from the device.
-enum Owned {
+pub(super) enum Owned {
     Buffer(vk::Buffer),
     Memory(vk::DeviceMemory),
     Semaphore(vk::Semaphore),
     CommandPool(vk::CommandPool),
+    Shader(vk::ShaderModule),
+    SetLayout(vk::DescriptorSetLayout),
+    PipelineLayout(vk::PipelineLayout),
+    Pipeline(vk::Pipeline),
+    DescriptorPool(vk::DescriptorPool),
 }
 
 impl Logical {
@@ -43,9 +48,10 @@ impl Logical {
         Ok(Logical { raw, queue, owned: RefCell::default(), abandoned: Cell::new(false), _instance: Rc::clone(&physical.instance) })
     }
 
-    /// A buffer that copies may read and write.
+    /// A buffer that copies and shaders may read and write.
     pub(super) fn buffer(&self, bytes: u64) -> Result<vk::Buffer, DeviceError> {
-        let usage = vk::BufferUsageFlags::TRANSFER_SRC | vk::BufferUsageFlags::TRANSFER_DST;
+        use vk::BufferUsageFlags as Usage;
+        let usage = Usage::TRANSFER_SRC | Usage::TRANSFER_DST | Usage::STORAGE_BUFFER;
         let info = vk::BufferCreateInfo::default().size(bytes).usage(usage).sharing_mode(vk::SharingMode::EXCLUSIVE);
         // SAFETY: the size is not zero and within the device's largest buffer, which the layout was cut to.
         let buffer = unsafe { self.raw.create_buffer(&info, None) }.map_err(call("making a buffer"))?;
@@ -91,7 +97,8 @@ impl Logical {
         self.abandoned.set(true);
     }
 
-    fn own(&self, thing: Owned) {
+    /// Takes it into the list of what is destroyed with the device.
+    pub(super) fn own(&self, thing: Owned) {
         self.owned.borrow_mut().push(thing);
     }
 }
@@ -116,6 +123,16 @@ impl Drop for Logical {
                 Owned::Semaphore(semaphore) => unsafe { self.raw.destroy_semaphore(semaphore, None) },
                 // SAFETY: as for the buffer; its command buffers go with it.
                 Owned::CommandPool(pool) => unsafe { self.raw.destroy_command_pool(pool, None) },
+                // SAFETY: as for the buffer.
+                Owned::Shader(shader) => unsafe { self.raw.destroy_shader_module(shader, None) },
+                // SAFETY: as for the buffer.
+                Owned::SetLayout(layout) => unsafe { self.raw.destroy_descriptor_set_layout(layout, None) },
+                // SAFETY: as for the buffer.
+                Owned::PipelineLayout(layout) => unsafe { self.raw.destroy_pipeline_layout(layout, None) },
+                // SAFETY: as for the buffer.
+                Owned::Pipeline(pipeline) => unsafe { self.raw.destroy_pipeline(pipeline, None) },
+                // SAFETY: as for the buffer; its sets go with it.
+                Owned::DescriptorPool(pool) => unsafe { self.raw.destroy_descriptor_pool(pool, None) },
             }
         }
         // SAFETY: everything made from it is destroyed.

@@ -65,7 +65,8 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    fn new(device: &Logical, physical: &Physical, bytes: u64) -> Result<Staging, DeviceError> {
+    /// Takes and maps it.
+    pub(super) fn new(device: &Logical, physical: &Physical, bytes: u64) -> Result<Staging, DeviceError> {
         let buffer = device.buffer(bytes)?;
         // SAFETY: the buffer was just made from this device.
         let needs = unsafe { device.raw.get_buffer_memory_requirements(buffer) };

@@ -4,10 +4,12 @@
 //! instance   the loader, found at run time, and the validation layer     messages   what the layer says, counted
 //! physical   which devices there are, their heaps and budgets
 //! logical    the opened device and what is made from it                  memory     one memory object per range, and staging
+//! checksum   the device sums its own memory
 //! commands   a ring of command buffers and the one timeline              in_flight  what of the staging memory is in use
 //! ```
 //! [`Gpu`] puts them together as a [`Device`].
 
+mod checksum;
 mod commands;
 mod in_flight;
 mod instance;
@@ -24,6 +26,7 @@ pub(crate) use instance::{Instance, NoInstance};
 pub(crate) use messages::Messages;
 pub(crate) use physical::{Physical, enumerate};
 
+use checksum::Summer;
 use commands::Commands;
 use in_flight::{Before, InFlight};
 use logical::Logical;
@@ -41,6 +44,8 @@ const REGIONS: usize = 16_384;
 pub(crate) struct Gpu {
     info: DeviceInfo,
     memories: Memories,
+    /// Where the queue computes.
+    summer: Option<Summer>,
     commands: Commands,
     in_flight: InFlight,
     regions_per_command: usize,
@@ -53,9 +58,12 @@ impl Gpu {
     /// Opens the device and takes the memory.
     pub(crate) fn open(physical: &Physical, layout: &Layout) -> Result<Gpu, DeviceError> {
         let device = Rc::new(Logical::open(physical)?);
+        let memories = Memories::new(&device, physical, layout)?;
+        let summer = physical.computes().then(|| Summer::new(&device, physical, &memories)).transpose()?;
         Ok(Gpu {
             info: physical.info.clone(),
-            memories: Memories::new(&device, physical, layout)?,
+            memories,
+            summer,
             commands: Commands::new(&device, physical.queue_family)?,
             in_flight: InFlight::default(),
             regions_per_command: if physical.instance.validated { REGIONS_UNDER_VALIDATION } else { REGIONS },
@@ -74,6 +82,13 @@ impl Gpu {
                 let ticket = self.submit()?;
                 self.wait(ticket)
             }
+        }
+    }
+
+    fn size_of(&self, memory: Memory) -> Option<u64> {
+        match memory {
+            Memory::Staging => Some(self.memories.staging.bytes),
+            Memory::Object(index) => self.memories.sizes.get(index).copied(),
         }
     }
 
@@ -111,10 +126,7 @@ impl Device for Gpu {
     }
 
     fn copy(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), DeviceError> {
-        let regions = pieces::regions(from, to, |memory| match memory {
-            Memory::Staging => Some(self.memories.staging.bytes),
-            Memory::Object(index) => self.memories.sizes.get(index).copied(),
-        })?;
+        let regions = pieces::regions(from, to, |memory| self.size_of(memory))?;
         self.commands.order()?;
         let same = |a: &Region, b: &Region| (a.from.memory, a.to.memory) == (b.from.memory, b.to.memory);
         for run in regions.chunk_by(same) {
@@ -139,6 +151,26 @@ impl Device for Gpu {
         self.in_flight.submit(ticket);
         self.work.submits += 1;
         Ok(ticket)
+    }
+
+    fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
+        pieces::inside(pieces, |memory| self.size_of(memory))?;
+        if self.summer.is_none() {
+            return Ok(None);
+        }
+        // Everything before it first, so that the sum is not under way when it is cleared.
+        let before = self.submit()?;
+        self.wait(before)?;
+        let Some(summer) = &mut self.summer else { return Ok(None) };
+        // SAFETY: nothing is under way.
+        unsafe { summer.clear() }?;
+        let spans = summer.spans(pieces)?;
+        // SAFETY: the summer was made from the same device, and the spans by it.
+        unsafe { self.commands.sum(summer, &spans) }?;
+        let ticket = self.submit()?;
+        self.wait(ticket)?;
+        // SAFETY: the dispatches were just waited for.
+        self.summer.as_ref().map(|summer| unsafe { summer.read() }).transpose()
     }
 
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {

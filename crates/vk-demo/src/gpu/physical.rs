@@ -39,6 +39,20 @@ impl Physical {
         &self.info
     }
 
+    /// Whether the queue that copies also computes.
+    pub(super) fn computes(&self) -> bool {
+        // SAFETY: `raw` came from this instance, which lives.
+        let families = unsafe { self.instance.raw.get_physical_device_queue_family_properties(self.raw) };
+        families.get(self.queue_family as usize).is_some_and(|family| family.queue_flags.contains(vk::QueueFlags::COMPUTE))
+    }
+
+    /// The most bytes that a shader sees of one buffer.
+    pub(super) fn max_storage_bytes(&self) -> u64 {
+        // SAFETY: `raw` came from this instance, which lives.
+        let properties = unsafe { self.instance.raw.get_physical_device_properties(self.raw) };
+        u64::from(properties.limits.max_storage_buffer_range)
+    }
+
     fn look_at(instance: &Rc<Instance>, raw: vk::PhysicalDevice) -> Physical {
         let properties = Properties::of(instance, raw);
         let has_budget = has_extension(instance, raw, ext::memory_budget::NAME);

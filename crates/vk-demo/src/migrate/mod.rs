@@ -15,6 +15,7 @@ use pgmap_alloc::Order;
 use serde::{Deserialize, Serialize};
 
 use crate::Verdict;
+use crate::checksum;
 use crate::choose::Devices;
 use crate::cli::MigrateOptions;
 use crate::device::{Device, DeviceInfo, Layout, Work};
@@ -22,7 +23,7 @@ use crate::failure::Failure;
 use crate::heap::{self, Heap, HeapFolio, PAGE};
 use crate::pattern::Pattern;
 use crate::picture;
-use crate::pieces::Piece;
+use crate::pieces::{Piece, push_merged};
 use crate::progress;
 use crate::report::{Baseline, Output};
 use crate::size::Bytes;
@@ -131,11 +132,14 @@ struct Measured {
     up: Vec<Sample>,
     down: Vec<Sample>,
     wrong_words: u64,
+    /// How often the device summed what it held, and how often that was not the sum of what had been sent.
+    sums: u64,
+    wrong_sums: u64,
 }
 
 impl Measured {
     fn new(case: Case) -> Measured {
-        Measured { case, up: Vec::new(), down: Vec::new(), wrong_words: 0 }
+        Measured { case, up: Vec::new(), down: Vec::new(), wrong_words: 0, sums: 0, wrong_sums: 0 }
     }
 }
 
@@ -150,7 +154,9 @@ fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Fail
             // Fresh contents each time, so that bytes left over from before are seen.
             let pattern = Pattern::new(plan.seed, index as u64, round as u64);
             let mut bench = Bench { heap: &heap, device, bytes: plan.bytes, case: measured.case };
-            let (up, down) = bench.there_and_back(pattern)?;
+            let (up, down, sum_is_right) = bench.there_and_back(pattern)?;
+            measured.sums += u64::from(sum_is_right.is_some());
+            measured.wrong_sums += u64::from(sum_is_right == Some(false));
             measured.wrong_words += bench.wrong_words(pattern)?;
             if round > 0 {
                 measured.up.push(up);
@@ -173,11 +179,13 @@ struct Bench<'h, 'd> {
 }
 
 impl<'h> Bench<'h, '_> {
-    fn there_and_back(&mut self, pattern: Pattern) -> Result<(Sample, Sample), Failure> {
-        self.write(pattern)?;
+    /// Both ways, and whether the device's own checksum was right, where it can compute one.
+    fn there_and_back(&mut self, pattern: Pattern) -> Result<(Sample, Sample, Option<bool>), Failure> {
+        let sent = self.write(pattern)?;
         let (folios, up) = self.up()?;
+        let held = self.device.checksum(&self.merged(&folios)?)?;
         let down = self.down(folios)?;
-        Ok((up, down))
+        Ok((up, down, held.map(|held| held == sent)))
     }
 
     /// Host to device: takes the folios and copies into them.
@@ -243,6 +251,15 @@ impl<'h> Bench<'h, '_> {
         self.heap.pgmap().alloc_folio(self.case.order).map_err(|error| Failure::Heap(error.to_string()))
     }
 
+    /// Neighbours as one piece: a sum does not care.
+    fn merged(&self, folios: &[HeapFolio<'h>]) -> Result<Vec<Piece>, Failure> {
+        let mut merged = Vec::new();
+        for piece in self.pieces(folios)? {
+            push_merged(&mut merged, piece);
+        }
+        Ok(merged)
+    }
+
     /// One piece for each folio, on purpose not merged.
     fn pieces(&self, folios: &[HeapFolio<'h>]) -> Result<Vec<Piece>, Failure> {
         folios.iter().map(|folio| self.heap.piece(folio)).collect()
@@ -254,13 +271,16 @@ impl<'h> Bench<'h, '_> {
         Ok(self.device.wait(ticket)?)
     }
 
-    fn write(&mut self, pattern: Pattern) -> Result<(), Failure> {
+    /// Puts contents into what is sent; returns their checksum.
+    fn write(&mut self, pattern: Pattern) -> Result<u32, Failure> {
+        let mut sum = 0;
         let mut step = vec![0; STEP.min(self.bytes) as usize];
         for at in (0..self.bytes).step_by(step.len()) {
             pattern.fill(at / 8, &mut step);
             self.device.write_staging(at, &step)?;
+            sum = checksum::add(sum, at / 4, &step);
         }
-        Ok(())
+        Ok(sum)
     }
 
     fn wrong_words(&mut self, pattern: Pattern) -> Result<u64, Failure> {
@@ -299,6 +319,9 @@ mod tests {
     fn a_wrong_bit_and_stale_bytes_are_seen() {
         assert!(!on_faulty(Fault::FlippedBit).unwrap().verified);
         assert!(!on_faulty(Fault::LostCopies).unwrap().verified);
+        assert_eq!(on_faulty(Fault::FlippedBit).unwrap().wrong_sums, 0, "the device held what was sent");
+        let lost = on_faulty(Fault::LostCopies).unwrap();
+        assert!(lost.wrong_sums == lost.device_sums && lost.device_sums > 0, "the device never held it");
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub(super) struct Report {
     warm_ups: usize,
     iterations: usize,
     wrong_words: u64,
+    /// Times that the device itself summed what it held, and how many of these sums were wrong.
+    pub(super) device_sums: u64,
+    pub(super) wrong_sums: u64,
     leaked_pages: u64,
     rows: Vec<Row>,
 }
@@ -127,11 +130,12 @@ fn variation(values: &[f64]) -> f64 {
 impl Report {
     pub(super) fn new(device: &dyn Device, plan: &Plan, measured: &[Measured], leaked_pages: u64) -> Report {
         let wrong_words: u64 = measured.iter().map(|case| case.wrong_words).sum();
+        let wrong_sums: u64 = measured.iter().map(|case| case.wrong_sums).sum();
         Report {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             device: device.info().clone(),
-            verified: wrong_words == 0 && leaked_pages == 0,
+            verified: wrong_words == 0 && wrong_sums == 0 && leaked_pages == 0,
             validated: false,
             validation_messages: 0,
             seed: plan.seed,
@@ -140,6 +144,8 @@ impl Report {
             warm_ups: 1,
             iterations: ITERATIONS,
             wrong_words,
+            device_sums: measured.iter().map(|case| case.sums).sum(),
+            wrong_sums,
             leaked_pages,
             rows: rows(measured, plan.bytes),
         }
@@ -185,7 +191,11 @@ impl Report {
             false => "\nNOT VERIFIED: ",
         };
         if !self.verified {
-            text += &format!("{} wrong words, {} pages leaked", self.wrong_words, self.leaked_pages);
+            text +=
+                &format!("{} wrong words, {} wrong sums, {} pages leaked", self.wrong_words, self.wrong_sums, self.leaked_pages);
+        }
+        if self.device_sums > 0 {
+            text += &format!("\nchecksums by the device itself: {}, {} of them wrong", self.device_sums, self.wrong_sums);
         }
         if self.validated {
             text += &format!("\nvalidation layer: {} messages", self.validation_messages);
