@@ -104,7 +104,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return Ok(extent);
         }
         let mut bad = None;
-        let found = self.until_proved(self.shape.top, || match self.choose_place(params) {
+        let found = self.until_proved(self.shape.top, || match self.choose_place(params, Some) {
             Ok(Some(extent)) => {
                 if self.claim_extent(extent) {
                     Try::Got(Some(extent))
@@ -184,8 +184,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         Some(extent)
     }
 
-    /// The place that the mode chooses; `Err` when a fit offered one that is not in its gap.
-    pub(super) fn choose_place(&self, params: &ExtentParams) -> Result<Option<Extent>, Offset> {
+    /// The place that the mode chooses; `Err` when a fit offered one that is not in its gap. The fit is shown what `trim` leaves of
+    /// each gap.
+    pub(super) fn choose_place(
+        &self,
+        params: &ExtentParams,
+        trim: impl Fn(Extent) -> Option<Extent>,
+    ) -> Result<Option<Extent>, Offset> {
         let want = params.want();
         let trail = Trail { window: params.window, order: order_inside(params), from: want.from };
         let (fit, mut looks) = match params.mode {
@@ -194,6 +199,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         };
         let (mut best, mut bad) = (None, None);
         let _ = self.gaps(&trail, &mut |gap| {
+            let Some(gap) = trim(gap) else { return ControlFlow::Continue(()) };
             let Some(offer) = fit(gap, &want) else { return ControlFlow::Continue(()) };
             let placed = Extent::new(offer.start, want.pages).ok().filter(|extent| gap.common(*extent) == Some(*extent));
             let aligned = |extent: &Extent| extent.start().get().wrapping_sub(want.base.get()) & (want.align - 1) == 0;
