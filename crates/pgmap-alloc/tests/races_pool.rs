@@ -9,8 +9,8 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::thread;
 use pgmap_alloc::{
-    AddRangeError, Contents, Extent, FreeError, GenPool, Offset, Order, Params, Phys, PhysRange, PlacedRange, RemoveRangeError,
-    Wish,
+    Accounted, AccountedError, AddRangeError, Contents, Extent, FreeError, GenPool, Limits, Offset, Order, Owner, Owners, Params,
+    Phys, PhysRange, PlacedRange, RemoveRangeError, Urgency, Wish,
 };
 
 /// Tables of 64 entries.
@@ -314,6 +314,109 @@ fn commit_against_a_free_of_the_same_run() {
                     pool.free(at(1), ONE).unwrap();
                 }
             }
+        },
+    );
+}
+
+/// A pool of four pages of which 0 and 2 are taken behind the books' back, so that two pages side by side are not to be had though
+/// the books do not know.
+struct Booked {
+    pool: Pool,
+    owners: Owners<3>,
+}
+
+impl Booked {
+    fn new() -> Booked {
+        let pool = Pool::boxed(&Params::new(&[range(0, 4)])).unwrap();
+        [0, 2].iter().for_each(|&page| pool.alloc_at(at(page), ONE).unwrap());
+        // Two children of one parent.
+        let owners = Owners::with_parents([None, Some(Owner(0)), Some(Owner(0))]).unwrap();
+        Booked { pool, owners }
+    }
+}
+
+/// Books over a pool that lives as long: the checker's threads borrow nothing.
+struct Books {
+    books: Accounted<'static, &'static Owners<3>, (), 1>,
+}
+
+impl Books {
+    fn new(watermark: u64, max: u64) -> Books {
+        let Booked { pool, owners } = Box::leak(Box::new(Booked::new()));
+        owners.set_limits(Owner(0), Limits { max, ..Limits::NONE }).unwrap();
+        Books { books: Accounted::new(pool, owners, (), watermark) }
+    }
+
+    fn alloc(&self, o: u32, owner: u32, urgency: Urgency) -> Result<Offset, AccountedError> {
+        self.books.alloc(order(o), Owner(owner), urgency)
+    }
+
+    fn has(&self, owner: u32) -> u64 {
+        self.books.charge().usage(Owner(owner)).unwrap().pages
+    }
+}
+
+#[test]
+fn owner_refusal_against_a_request_of_his_that_fails() {
+    race(
+        || Books::new(0, 2),
+        |books| books.alloc(1, 1, Urgency::Normal),
+        |books| books.alloc(0, 2, Urgency::Normal),
+        |books, large, small| {
+            assert!(matches!(large, Err(AccountedError::Fragmented { .. } | AccountedError::Owner { .. })), "{large:?}");
+            assert!(small.is_ok(), "one page was always to be had, and his limit is two: {small:?}");
+            assert_eq!([0, 1, 2].map(|owner| books.has(owner)), [1, 0, 1]);
+        },
+    );
+}
+
+#[test]
+fn watermark_refusal_against_a_request_that_fails() {
+    race(
+        || {
+            let books = Books::new(1, 9);
+            books.alloc(0, 1, Urgency::Normal).unwrap();
+            books
+        },
+        |books| books.alloc(1, 1, Urgency::Normal),
+        |books| books.alloc(0, 2, Urgency::Normal),
+        |books, large, small| {
+            assert!(large.is_err(), "{large:?}");
+            assert!(small.is_ok(), "there were two above the watermark: {small:?}");
+            assert_eq!((books.books.account().used, books.has(0)), (2, 2));
+        },
+    );
+}
+
+#[test]
+fn two_requests_at_the_watermark() {
+    race(
+        || Books::new(3, 9),
+        |books| books.alloc(0, 1, Urgency::Normal),
+        |books| books.alloc(0, 2, Urgency::Normal),
+        |books, one, other| {
+            assert!(one.is_ok() != other.is_ok(), "there is room for exactly one: {one:?} {other:?}");
+            let refused = if one.is_ok() { other } else { one };
+            assert_eq!(refused, Err(AccountedError::Watermark { idle: 3, watermark: 3 }));
+            assert_eq!(books.books.account().used, 1);
+        },
+    );
+}
+
+#[test]
+fn request_against_a_free_at_the_watermark() {
+    race(
+        || {
+            let books = Books::new(3, 9);
+            assert_eq!(books.alloc(0, 1, Urgency::Normal), Ok(at(1)));
+            books
+        },
+        |books| books.books.free(at(1), ONE, Owner(1)).unwrap(),
+        |books| books.alloc(0, 2, Urgency::Normal),
+        |books, (), got| {
+            let used = u64::from(got.is_ok());
+            assert_eq!((books.books.account().used, books.has(0)), (used, used));
+            assert!(books.alloc(0, 2, Urgency::Normal).is_ok() == got.is_err());
         },
     );
 }
