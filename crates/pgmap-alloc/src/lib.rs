@@ -71,6 +71,7 @@ mod references;
 mod folio;
 mod lookup;
 mod block;
+mod clearing;
 mod frozen;
 mod share;
 mod report;
