@@ -18,7 +18,8 @@
 //! Every step costs one table's notes at most, whatever the order.
 
 use super::GenPool;
-use super::shape::{LEVELS, Place};
+use super::plane::Plane;
+use super::shape::Place;
 use crate::extent::Extent;
 use crate::offset::Run;
 use crate::order::Order;
@@ -27,7 +28,7 @@ use crate::table::{Notes, Table};
 
 /// Where the notes of each level stand, if there are any.
 pub(super) struct Clear {
-    bases: Option<[usize; LEVELS]>,
+    notes: Option<Plane>,
     cleared: Hint,
     dirty: Hint,
 }
@@ -48,13 +49,13 @@ impl Hint {
 }
 
 impl Clear {
-    pub(super) fn new(bases: Option<[usize; LEVELS]>) -> Clear {
-        Clear { bases, cleared: Hint::new(), dirty: Hint::new() }
+    pub(super) fn new(notes: Option<Plane>) -> Clear {
+        Clear { notes, cleared: Hint::new(), dirty: Hint::new() }
     }
 
     #[inline]
     pub(super) fn is_tracked(&self) -> bool {
-        self.bases.is_some()
+        self.notes.is_some()
     }
 
     fn hint(&self, contents: Contents) -> &Hint {
@@ -98,11 +99,7 @@ pub enum Contents {
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// The notes of a table: cleared, and (above the lowest level) mixed.
     pub(super) fn notes(&self, level: u32, table: usize) -> Option<(&Table<WORDS>, Option<&Table<WORDS>>)> {
-        let base = *self.clear.bases.as_ref()?.get(level as usize)?;
-        if level == 0 {
-            return Some((self.metadata(base + table), None));
-        }
-        Some((self.metadata(base + 2 * table), Some(self.metadata(base + 2 * table + 1))))
+        self.beside(self.clear.notes.as_ref()?, level, table)
     }
 
     /// Writes the notes of an owned run (rule 2).
