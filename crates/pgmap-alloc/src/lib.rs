@@ -81,6 +81,8 @@ mod hotplug;
 mod ending;
 mod local;
 mod accounted;
+#[cfg(all(test, feature = "alloc", not(loom)))]
+mod scaling;
 
 pub use accounted::{Account, Accounted, Refusals, Urgency};
 pub use block::{Block, Blocks};
