@@ -71,6 +71,7 @@ mod references;
 mod folio;
 mod lookup;
 mod block;
+mod clearing;
 mod frozen;
 mod share;
 mod report;
@@ -106,8 +107,8 @@ pub use order::{Order, OrderError};
 pub use pgmap::{AfterFree, Failure, Freed, Pgmap, PgmapOps, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{
-    ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, HeldRun, LocalPool, Mode, Params, Partition, PlacedRange,
-    PoolNeeds, RangeSlot, Reservation, ScatterParams, Taken, Wish,
+    ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, LocalPool, Mode, Params, Partition, PlacedRange, PoolNeeds,
+    RangeSlot, Reservation, Reservations, ScatterParams, Taken, Wish,
 };
 pub use references::{Counts, Put};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};
