@@ -81,6 +81,8 @@ mod idle;
 mod hotplug;
 mod ending;
 mod local;
+#[cfg(feature = "std")]
+mod per_thread;
 mod accounted;
 #[cfg(all(test, feature = "alloc", not(loom)))]
 mod scaling;
@@ -104,6 +106,8 @@ pub use local::Local;
 pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use order::{Order, OrderError};
+#[cfg(feature = "std")]
+pub use per_thread::{Handles, PerThread};
 pub use pgmap::{AfterFree, Failure, Freed, Pgmap, PgmapOps, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{
