@@ -67,6 +67,8 @@ mod waiters;
 
 // Composition.
 mod pgmap;
+#[cfg(all(feature = "huge-pages", not(any(loom, test))))]
+mod huge_pages;
 mod references;
 mod folio;
 mod lookup;
@@ -101,6 +103,8 @@ pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
 pub use frozen::{Frozen, Parts};
 pub use hotplug::{Closed, Removal};
+#[cfg(all(feature = "huge-pages", not(any(loom, test))))]
+pub use huge_pages::HugePages;
 pub use idle::UntilIdle;
 pub use local::Local;
 pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
