@@ -59,14 +59,17 @@ mod pool;
 mod charge;
 mod state;
 mod data;
+mod ops;
 mod folios;
 mod lifetime;
 mod marks;
+mod queue;
 mod leaving;
 mod waiters;
 
 // Composition.
 mod pgmap;
+mod service;
 mod references;
 mod folio;
 mod lookup;
@@ -95,13 +98,14 @@ pub use error::{
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
 pub use frozen::{Frozen, Parts};
-pub use hotplug::{Closed, Removal};
+pub use hotplug::{Closed, Removal, UntilRemoved};
 pub use idle::UntilIdle;
 pub use local::Local;
 pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
+pub use ops::{AfterFree, Failure, Freed, PgmapOps};
 pub use order::{Order, OrderError};
-pub use pgmap::{AfterFree, Failure, Freed, Pgmap, PgmapOps, Storage, StorageNeeded, storage_needed};
+pub use pgmap::{Pgmap, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{
     ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, HeldRun, LocalPool, Mode, Params, Partition, PlacedRange,
