@@ -87,8 +87,11 @@ pub struct Failure<D> {
 pub enum AfterFree {
     /// What the memory type says ([`MemoryType::TABLE`]).
     ByType,
-    /// They are idle: anyone may allocate them.
+    /// They are idle: anyone may allocate them. What they hold is not known.
     Release,
+    /// The same, and all of them are zero: for a pool that tracks it ([`Params::tracking_clear`](crate::Params::tracking_clear)),
+    /// else as `Release`. From a per-CPU handle too they go to the pool at once, which is where clear pages are looked for.
+    ReleaseCleared,
     /// They stay with the driver, as a block without a folio ([`Pgmap::free_block_raw`] gives them back).
     Keep,
 }

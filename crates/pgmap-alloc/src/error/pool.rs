@@ -87,8 +87,8 @@ errors! {
     ReserveError {
         /// None were asked for.
         NoRuns => "no runs were asked for",
-        /// Reservations hold as many runs as they can; room for more is asked for when the pool is built.
-        NoSlot { slots: usize } => "reservations hold all of {slots} runs that they can",
+        /// The pool was built without room for reservations.
+        NotTaken => "the pool takes no reservations",
         /// They could not be allocated.
         Refused { error: AllocError } => "{error}",
     }

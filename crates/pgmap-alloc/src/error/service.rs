@@ -51,7 +51,7 @@ errors! {
         /// A page of the run is idle already.
         DoubleFree { page: Offset } => "page {page} is idle already",
         /// A page of the run is held by a reservation, which gives it back or commits it.
-        Held { start: Offset } => "the run at {start} is held by a reservation",
+        Held { page: Offset } => "page {page} is held by a reservation",
         /// A page of the run belongs to a folio: it comes back by its last put, not by a free.
         InService { head: Offset } => "the run belongs to the folio at {head}",
         /// A page of the run has been retired, and never comes back.

@@ -7,7 +7,8 @@ use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, order_aft
 metadata! {
     /// The folio word of one page; callers only provide zeroed ones as storage.
     #[derive(Debug)]
-    #[repr(C)]
+    #[cfg_attr(all(feature = "huge-pages", not(loom)), derive(bytemuck::TransparentWrapper))]
+    #[repr(transparent)]
     pub struct Word {
         pub(super) bits: AtomicU64,
     }
