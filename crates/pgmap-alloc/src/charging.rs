@@ -15,8 +15,9 @@ use crate::ledger::{Account, Ask, Ledger, Urgency};
 use crate::local::Local;
 use crate::memory_type::MemoryType;
 use crate::offset::Offset;
+use crate::ops::{AfterFree, Failure, Freed, PgmapOps};
 use crate::order::Order;
-use crate::pgmap::{AfterFree, Failure, Freed, Pgmap, PgmapOps};
+use crate::pgmap::Pgmap;
 use crate::trace::Event;
 
 /// What a driver keeps with a folio, and who pays for it. The driver's part may have 32 bits; more does not compile.

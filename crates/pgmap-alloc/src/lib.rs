@@ -61,14 +61,19 @@ mod tally;
 mod ledger;
 mod state;
 mod data;
+mod ops;
 mod folios;
 mod lifetime;
 mod marks;
+mod queue;
 mod leaving;
 mod waiters;
 
 // Composition.
 mod pgmap;
+#[cfg(all(feature = "huge-pages", not(any(loom, test))))]
+mod huge_pages;
+mod service;
 mod references;
 mod folio;
 mod lookup;
@@ -83,8 +88,12 @@ mod idle;
 mod hotplug;
 mod ending;
 mod local;
+#[cfg(feature = "std")]
+mod per_thread;
 mod accounted;
 mod charging;
+#[cfg(all(test, feature = "alloc", not(loom)))]
+mod scaling;
 
 pub use accounted::{Accounted, OwnedRun};
 pub use block::{Block, Blocks};
@@ -100,14 +109,19 @@ pub use error::{
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
 pub use frozen::{Frozen, Parts};
-pub use hotplug::{Closed, Removal};
+pub use hotplug::{Closed, Removal, UntilRemoved};
+#[cfg(all(feature = "huge-pages", not(any(loom, test))))]
+pub use huge_pages::HugePages;
 pub use idle::UntilIdle;
 pub use ledger::{Account, Refusals, Urgency};
 pub use local::Local;
 pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
+pub use ops::{AfterFree, Failure, Freed, PgmapOps};
 pub use order::{Order, OrderError};
-pub use pgmap::{AfterFree, Failure, Freed, Pgmap, PgmapOps, Storage, StorageNeeded, storage_needed};
+#[cfg(feature = "std")]
+pub use per_thread::{Handles, PerThread};
+pub use pgmap::{Pgmap, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{
     ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, LocalPool, Mode, Params, Partition, PlacedRange, PoolNeeds,
