@@ -192,8 +192,8 @@ fn req_48_a_parent_has_what_its_children_have_and_every_limit_holds() {
     let over = |owner, has, max| Err(ChargeError::OverLimit { owner, has, max });
     assert_eq!(owners.try_charge(Owner(3), 10), over(1, 51, 60), "his parent's limit");
     owners.try_charge(Owner(2), 40).unwrap();
-    assert_eq!(owners.try_charge(Owner(1), 9 + 1), over(1, 51, 60));
-    assert_eq!(owners.try_charge(Owner(1), 9 + 0), Ok(()));
+    assert_eq!(owners.try_charge(Owner(1), 10), over(1, 51, 60));
+    assert_eq!(owners.try_charge(Owner(1), 9), Ok(()));
     assert_eq!(owners.try_charge(Owner(2), 1), over(0, 100, 100), "the root's limit");
     assert_eq!([usage(0), usage(1), usage(2), usage(3)], [100, 60, 40, 51], "refusals have changed nothing");
     assert_eq!(owners.uncharge(Owner(2), 41), Err(ChargeError::NotCharged { owner: 2, has: 40 }));
