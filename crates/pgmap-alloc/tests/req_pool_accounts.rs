@@ -377,16 +377,31 @@ fn req_49_idle_runs_by_order_are_what_a_buddy_would_list() {
 }
 
 #[test]
-fn req_50_an_account_allocates_nothing_and_costs_the_bare_pool_nothing() {
-    // The account is a value around a borrowed pool: no heap, and the pool knows nothing of it.
-    let pool = pool(512);
-    let before = size_of_val(&pool);
-    let books = Accounted::new(&pool, (), (), 0);
-    let page = books.alloc(order(0), Owner(0), Urgency::Normal).unwrap();
-    // The bare pool sees the same pages.
+fn req_50_an_account_asks_nothing_of_the_host_and_the_bare_pool_knows_nothing_of_it() {
+    let pool = pool(1 << 20);
+    let owners = Owners::<2>::new();
+    let books = Accounted::new(&pool, &owners, (), 64);
+    let asked = allocation_counter::measure(|| {
+        // Taken, refused in every way, given back, proved, read.
+        let page = books.alloc(order(0), Owner(0), Urgency::Normal).unwrap();
+        let run = books.alloc_run(order(9), Owner(1), Urgency::Critical).unwrap();
+        owners.set_limits(Owner(1), Limits { max: 512, ..Limits::NONE }).unwrap();
+        assert!(books.alloc(order(0), Owner(1), Urgency::Normal).is_err());
+        assert!(books.alloc(order(19), Owner(0), Urgency::Normal).is_ok());
+        assert!(books.alloc(order(19), Owner(0), Urgency::Normal).is_err());
+        assert!(books.alloc(order(30), Owner(0), Urgency::Critical).is_err());
+        drop(run);
+        books.free(page, order(0), Owner(0)).unwrap();
+        assert_eq!(books.account().used, 1 << 19);
+        assert_eq!(pool.idle_runs()[19], 1);
+    });
+    assert_eq!(asked.count_total, 0, "{asked:?}");
+    // The bare pool sees the same pages, and what it does is in no book.
+    let (used, before) = (books.account().used, owners.usage(Owner(0)).unwrap());
+    let page = books.pool().alloc(order(0)).unwrap();
     assert!(!pool.is_idle(page));
-    books.pool().free(page, order(0)).unwrap();
-    assert_eq!(size_of_val(&pool), before);
+    pool.free(page, order(0)).unwrap();
+    assert_eq!((books.account().used, owners.usage(Owner(0)).unwrap()), (used, before));
 }
 
 struct Log(RefCell<Vec<Event>>);
