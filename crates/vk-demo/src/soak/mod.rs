@@ -25,7 +25,7 @@ use crate::report::Output;
 use crate::{host, interrupt, progress};
 
 use inject::Injected;
-use model::Model;
+use model::{Model, Payers};
 use report::{Ended, Report};
 use story::Story;
 
@@ -87,7 +87,8 @@ fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Fail
     let heap = Heap::new(device)?;
     let start = Instant::now();
     let injected = Injected::default();
-    let mut model = Model::new(&heap, device, plan.hosts, plan.seed, plan.inject)?;
+    let owners = Payers::new();
+    let mut model = Model::new(&heap, &owners, device, plan.hosts, plan.seed, plan.inject)?;
     if plan.inject {
         model.manager.set_fault_hook(injected.hook(plan.seed));
     }
