@@ -107,11 +107,11 @@ impl Gaps {
             self.left = self.window.clone();
         }
         self.last = pages;
-        let want = Want { pages, align, from: self.from };
+        let want = Want { pages, align, base: Offset::new(0), from: self.from };
         let place = |(stretch, _): (&Range<u64>, &u64)| {
             let (start, end) = (stretch.start.max(self.left.start), stretch.end.min(self.left.end));
             let gap = Extent::between(Offset::new(start), Offset::new(end)).ok()?;
-            Extent::new(want.place(gap, align)?, pages).ok()
+            Extent::new(want.place_aligned(gap, align)?, pages).ok()
         };
         let mut gaps = self.idle.overlapping(&self.left);
         let found = match self.from {
