@@ -118,7 +118,9 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             left.extend(object.take(run));
         }
         object.put(ghost.old);
-        let ticket = object.used_until.unwrap_or_default().max(self.last_ticket);
+        let used_until = object.used_until;
+        self.notify(key);
+        let ticket = used_until.unwrap_or_default().max(self.last_ticket);
         self.leave_ghost(Ghost { home: None, owner: ghost.owner, ticket, moved: Vec::new(), old: left });
         self.relist(key, false);
     }
@@ -132,6 +134,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             until = until.max(Some(ghost.ticket));
         }
         let (owner, old) = (object.owner, object.take(object.whole()));
+        self.notify(key);
         self.relist(key, false);
         match until {
             Some(ticket) => self.leave_ghost(Ghost { home: None, owner, ticket, moved: Vec::new(), old }),

@@ -3,7 +3,7 @@
 use sysinfo::System;
 
 use crate::checksum;
-use crate::device::{Device, DeviceError, DeviceInfo, Features, HeapInfo, Kind, Layout, Ticket, Work};
+use crate::device::{Device, DeviceError, DeviceInfo, Features, HeapInfo, Kind, Layout, Sparse, Ticket, Work};
 use crate::failure::Failure;
 use crate::pieces::{self, Memory, Piece, Region};
 use crate::size::Bytes;
@@ -24,7 +24,9 @@ pub(crate) fn describe() -> DeviceInfo {
         api: None,
         heap: HeapInfo { bytes: total, budget_bytes: free / SHARE, budget_from: "half of the host's free memory" },
         max_object_bytes: MAX_OBJECT,
+        heaps: Vec::new(),
         features: Features::default(),
+        sparse: Sparse::Missing { missing: "the host device has no addresses of its own".into() },
         unusable: None,
     }
 }
@@ -77,8 +79,9 @@ impl Host {
 
     fn memory(&mut self, memory: Memory) -> &mut Vec<u8> {
         match memory {
-            Memory::Staging => &mut self.staging,
             Memory::Object(index) => &mut self.objects[index],
+            // There are no views here: a copy that names one is refused before it comes to this.
+            Memory::Staging | Memory::View(_) => &mut self.staging,
         }
     }
 
@@ -126,6 +129,7 @@ impl Device for Host {
         let regions = pieces::regions(from, to, |memory| match memory {
             Memory::Staging => Some(self.staging.len() as u64),
             Memory::Object(index) => self.sizes.get(index).copied(),
+            Memory::View(_) => None,
         })?;
         self.work.regions += regions.len() as u64;
         self.recorded.extend(regions);
@@ -143,7 +147,7 @@ impl Device for Host {
 
     fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
         pieces::inside(pieces, |memory| match memory {
-            Memory::Staging => None,
+            Memory::Staging | Memory::View(_) => None,
             Memory::Object(index) => self.sizes.get(index).copied(),
         })?;
         self.settle()?;

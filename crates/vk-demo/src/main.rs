@@ -3,7 +3,7 @@
 //! ```text
 //! cli       what was asked for         choose   which device            device   what a device is; gpu and host are the two
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
-//! mover     what moves a manager's bytes: from pgmap-ttm to a device
+//! mover     what moves a manager's bytes: from pgmap-ttm to a device    views    contiguous addresses for each object
 //! fault     access traces over a space larger than the heap
 //! soak      random operations with injected failures
 //! run       the main job               migrate  the benchmark           list     what there is
@@ -34,6 +34,7 @@ mod report;
 mod run;
 mod size;
 mod soak;
+mod views;
 
 use std::process::ExitCode;
 

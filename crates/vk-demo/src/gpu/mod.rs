@@ -2,21 +2,25 @@
 //!
 //! ```text
 //! instance   the loader, found at run time, and the validation layer     messages   what the layer says, counted
-//! physical   which devices there are, their heaps and budgets
+//! physical   which devices there are                                     heaps, queues, sparse   and what each of them has
 //! logical    the opened device and what is made from it                  memory     one memory object per range, and staging
-//! checksum   the device sums its own memory
+//! views      contiguous addresses over scattered folios                  checksum   the device sums its own memory
 //! commands   a ring of command buffers and the one timeline              in_flight  what of the staging memory is in use
 //! ```
 //! [`Gpu`] puts them together as a [`Device`].
 
 mod checksum;
 mod commands;
+mod heaps;
 mod in_flight;
 mod instance;
 mod logical;
 mod memory;
 mod messages;
 mod physical;
+mod queues;
+mod sparse;
+mod views;
 
 use std::rc::Rc;
 
@@ -31,8 +35,9 @@ use commands::Commands;
 use in_flight::{Before, InFlight};
 use logical::Logical;
 use memory::Memories;
+use views::{Shown, Views};
 
-use crate::device::{Device, DeviceError, DeviceInfo, Layout, Ticket, Work};
+use crate::device::{Bind, Device, DeviceError, DeviceInfo, Layout, Ticket, View, Work};
 use crate::pieces::{self, Memory, Piece, Region};
 
 /// The validation layer's time grows with the square of the regions in one command.
@@ -46,29 +51,33 @@ pub(crate) struct Gpu {
     memories: Memories,
     /// Where the queue computes.
     summer: Option<Summer>,
+    /// Where they were asked for.
+    views: Option<Views>,
     commands: Commands,
     in_flight: InFlight,
     regions_per_command: usize,
     work: Work,
     /// Last, so that it is dropped after all that is made from it.
-    _device: Rc<Logical>,
+    device: Rc<Logical>,
 }
 
 impl Gpu {
     /// Opens the device and takes the memory.
     pub(crate) fn open(physical: &Physical, layout: &Layout) -> Result<Gpu, DeviceError> {
-        let device = Rc::new(Logical::open(physical)?);
+        let sparse = physical.sparse.filter(|_| layout.views);
+        let device = Rc::new(Logical::open(physical, sparse.map(|ability| ability.queue_family))?);
         let memories = Memories::new(&device, physical, layout)?;
         let summer = physical.computes().then(|| Summer::new(&device, physical, &memories)).transpose()?;
         Ok(Gpu {
             info: physical.info.clone(),
             memories,
             summer,
+            views: sparse.map(|ability| Views::new(&device, ability)),
             commands: Commands::new(&device, physical.queue_family)?,
             in_flight: InFlight::default(),
             regions_per_command: if physical.instance.validated { REGIONS_UNDER_VALIDATION } else { REGIONS },
             work: Work::default(),
-            _device: device,
+            device,
         })
     }
 
@@ -89,13 +98,36 @@ impl Gpu {
         match memory {
             Memory::Staging => Some(self.memories.staging.bytes),
             Memory::Object(index) => self.memories.sizes.get(index).copied(),
+            Memory::View(index) => self.view(index).map(|view| view.bytes),
         }
     }
 
-    fn buffer(&self, memory: Memory) -> vk::Buffer {
-        match memory {
-            Memory::Staging => self.memories.staging.buffer,
-            Memory::Object(index) => self.memories.objects[index],
+    fn buffer(&self, memory: Memory) -> Result<vk::Buffer, DeviceError> {
+        let found = match memory {
+            Memory::Staging => Some(self.memories.staging.buffer),
+            Memory::Object(index) => self.memories.objects.get(index).map(|object| object.buffer),
+            Memory::View(index) => self.view(index).map(|view| view.buffer),
+        };
+        found.ok_or(DeviceError::OutOfBounds)
+    }
+
+    fn view(&self, index: usize) -> Option<Shown> {
+        self.views.as_ref()?.get(index)
+    }
+
+    fn submit_recorded(&mut self) -> Result<(), DeviceError> {
+        if self.commands.is_recording() {
+            self.submit()?;
+        }
+        Ok(())
+    }
+
+    /// What is known to be done is no longer in use.
+    fn retire(&mut self) {
+        let reached = self.commands.known_reached();
+        self.in_flight.reached(reached);
+        if let Some(views) = &mut self.views {
+            views.reached(reached);
         }
     }
 }
@@ -130,7 +162,7 @@ impl Device for Gpu {
         self.commands.order()?;
         let same = |a: &Region, b: &Region| (a.from.memory, a.to.memory) == (b.from.memory, b.to.memory);
         for run in regions.chunk_by(same) {
-            let (source, target) = (self.buffer(run[0].from.memory), self.buffer(run[0].to.memory));
+            let (source, target) = (self.buffer(run[0].from.memory)?, self.buffer(run[0].to.memory)?);
             for part in run.chunks(self.regions_per_command) {
                 let copies: Vec<vk::BufferCopy> = part.iter().map(buffer_copy).collect();
                 // SAFETY: `pieces::regions` has checked that each region lies inside both memories and does not overlap itself.
@@ -153,6 +185,29 @@ impl Device for Gpu {
         Ok(ticket)
     }
 
+    fn make_view(&mut self, bytes: u64) -> Result<Option<View>, DeviceError> {
+        self.views.as_mut().map_or(Ok(None), |views| views.make(bytes))
+    }
+
+    fn drop_view(&mut self, view: View) -> Result<(), DeviceError> {
+        self.submit_recorded()?;
+        if let Some(views) = &mut self.views {
+            views.give_up(view, self.commands.submitted());
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, binds: &[Bind]) -> Result<(), DeviceError> {
+        let Some(views) = &self.views else { return Err(DeviceError::OutOfBounds) };
+        let plan = views.plan(binds, &self.memories.objects)?;
+        if plan.is_empty() {
+            return Ok(());
+        }
+        self.submit_recorded()?;
+        // SAFETY: `plan` has checked every bind, and nothing recorded is left.
+        unsafe { self.commands.bind(&plan) }
+    }
+
     fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
         pieces::inside(pieces, |memory| self.size_of(memory))?;
         if self.summer.is_none() {
@@ -161,10 +216,11 @@ impl Device for Gpu {
         // Everything before it first, so that the sum is not under way when it is cleared.
         let before = self.submit()?;
         self.wait(before)?;
-        let Some(summer) = &mut self.summer else { return Ok(None) };
+        let (Some(summer), views) = (&mut self.summer, &self.views) else { return Ok(None) };
         // SAFETY: nothing is under way.
         unsafe { summer.clear() }?;
-        let spans = summer.spans(pieces)?;
+        // SAFETY: nothing is under way, and all of them were made from this device.
+        let spans = unsafe { summer.spans(&self.device, pieces, |index| views.as_ref()?.get(index)) }?;
         // SAFETY: the summer was made from the same device, and the spans by it.
         unsafe { self.commands.sum(summer, &spans) }?;
         let ticket = self.submit()?;
@@ -175,13 +231,13 @@ impl Device for Gpu {
 
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {
         let reached = self.commands.is_reached(ticket)?;
-        self.in_flight.reached(self.commands.known_reached());
+        self.retire();
         Ok(reached)
     }
 
     fn wait(&mut self, ticket: Ticket) -> Result<(), DeviceError> {
         self.commands.wait(ticket)?;
-        self.in_flight.reached(self.commands.known_reached());
+        self.retire();
         Ok(())
     }
 

@@ -7,7 +7,6 @@ mod stats;
 use std::time::{Duration, Instant};
 
 use pgmap_alloc::Order;
-use pgmap_ttm::Counters;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -18,13 +17,12 @@ use crate::device::{Device, DeviceInfo, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::heap::{self, Heap, PAGE};
-use crate::mover::Moved;
 use crate::report::{Baseline, HeatMap, Output, Timeline};
+use crate::views::{self, Choice, Views};
 use crate::{host, interrupt, migrate, picture, progress};
 
-use buffers::Buffers;
+use buffers::{Buffers, Closed};
 use report::Report;
-use stats::Stats;
 
 /// A buffer takes at most this part of the heap, and no more than this many bytes.
 const BUFFER_SHARE: u64 = 32;
@@ -61,6 +59,8 @@ pub(crate) fn command(options: &RunOptions) -> Result<Verdict, Failure> {
 struct Plan {
     layout: Layout,
     largest_order: Order,
+    /// Whether buffers are used through views.
+    sparse: Choice,
     /// Pages of all buffers together.
     pages: u64,
     largest_buffer: u64,
@@ -74,6 +74,8 @@ struct Plan {
 impl Plan {
     fn new(options: &RunOptions, info: &DeviceInfo) -> Result<Plan, Failure> {
         let mut layout = heap::plan(&options.device.heap, info, 0)?;
+        let sparse = views::choose(options.sparse, info)?;
+        layout.views = sparse.is_ok();
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
         let largest_buffer = (heap_pages / BUFFER_SHARE).clamp(1, LARGEST_BUFFER / PAGE);
         let possible = heap::largest_order(&layout);
@@ -86,13 +88,15 @@ impl Plan {
         layout.staging = (host_pages + largest_buffer * STAGED_BUFFERS) * PAGE;
         host::room_for(layout.staging)?;
         let (ops, seed, oversub) = (options.ops, options.seed, options.oversub);
-        Ok(Plan { layout, largest_order, pages, largest_buffer, host_pages, ops, seed, oversub })
+        Ok(Plan { layout, largest_order, sparse, pages, largest_buffer, host_pages, ops, seed, oversub })
     }
 
     /// Log-uniform, as buffers of real programs are: many small ones, most bytes in large ones.
     fn buffer_pages(&self, random: &mut impl Rng, most: u64) -> u64 {
         let scale = (self.largest_buffer as f64).ln() * random.random::<f64>();
-        (scale.exp() as u64).clamp(1, most)
+        // In whole granules, so that folios are no smaller than one because of the buffer's size.
+        let granule = self.sparse.as_ref().map_or(1, |bytes| bytes.div_ceil(PAGE));
+        (scale.exp() as u64).next_multiple_of(granule).clamp(1, most)
     }
 }
 
@@ -100,25 +104,24 @@ impl Plan {
 fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Failure> {
     let heap = Heap::new(device)?;
     let start = Instant::now();
-    let mut buffers = Buffers::new(&heap, device, plan.host_pages, plan.largest_order, plan.seed)?;
+    let views = plan.sparse.as_ref().ok().map(|granule| Views::new(*granule));
+    let mut buffers = Buffers::new(&heap, device, plan.host_pages, plan.largest_order, plan.seed, views)?;
     let mut timeline = Timeline::new(plan.ops);
     let ended = Ending::of(drive(&mut buffers, plan, quiet, |op| timeline.step(op, heap.pgmap())))?;
     let elapsed = start.elapsed();
 
     let (count, map) = (buffers.len(), HeatMap::of(heap.pgmap()));
-    let (stats, counters, moved) = buffers.close()?;
+    let closed = buffers.close()?;
     let leaked_pages = heap.pages_in_service()?;
     let folios_by_order = heap.folios_by_order();
-    let ended = Ended { ended, stats, counters, moved, buffers: count, leaked_pages, folios_by_order, elapsed, map, timeline };
+    let ended = Ended { ended, closed, buffers: count, leaked_pages, folios_by_order, elapsed, map, timeline };
     Ok(Report::new(device, plan, &ended))
 }
 
 /// What is known at the end of a run.
 struct Ended {
     ended: Ending,
-    stats: Stats,
-    counters: Counters,
-    moved: Moved,
+    closed: Closed,
     buffers: usize,
     leaked_pages: u64,
     folios_by_order: Vec<u64>,
@@ -214,10 +217,57 @@ mod tests {
     use crate::host::Host;
 
     fn plan(arguments: &[&str]) -> Plan {
+        plan_for(arguments, &host::describe())
+    }
+
+    fn plan_for(arguments: &[&str], info: &DeviceInfo) -> Plan {
         let Command::Run(options) = Cli::parse_from(["vk-demo", "run"].iter().chain(arguments)).command() else {
             unreachable!("the command was given");
         };
-        Plan::new(&options, &host::describe()).unwrap()
+        Plan::new(&options, info).unwrap()
+    }
+
+    /// On a device with views of this granule and as many addresses.
+    fn with_views(granule: u64, addresses: u64, fault: Fault, arguments: &[&str]) -> Report {
+        let info = Faulty::describe(granule, addresses);
+        let plan = plan_for(&[&["--heap", "2MiB", "--ops", "300"], arguments].concat(), &info);
+        run(&mut Faulty::with_views(info, &plan.layout, fault).unwrap(), &plan, true).unwrap()
+    }
+
+    #[test]
+    fn buffers_are_used_through_their_views_wherever_they_have_moved() {
+        let report = with_views(PAGE, u64::MAX, Fault::Nothing, &["--object", "300KiB"]);
+        let counts = report.sparse.counts;
+        assert!(report.verified && report.sparse.used && report.sparse.note.is_none());
+        assert!(counts.through_views > 300 && counts.in_pieces == 0, "{counts:?}");
+        assert!(counts.unbinds > 0 && counts.binds > counts.unbinds && counts.most_runs > 1, "{counts:?}");
+        assert!(counts.sums > 0 && counts.wrong_sums == 0, "{counts:?}");
+    }
+
+    #[test]
+    fn views_that_are_not_bound_anew_are_seen() {
+        let report = with_views(PAGE, u64::MAX, Fault::LostBinds, &[]);
+        assert!(!report.verified && report.wrong_words > 0);
+    }
+
+    #[test]
+    fn folios_smaller_than_a_granule_are_met_piece_by_piece() {
+        let large = with_views(64 << 10, u64::MAX, Fault::Nothing, &[]);
+        assert!(large.verified && large.sparse.counts.through_views > 0, "{:?}", large.sparse);
+        assert_eq!(large.sparse.counts.in_pieces, 0, "buffers are whole granules, and so are their folios");
+        let small = with_views(64 << 10, u64::MAX, Fault::Nothing, &["--order", "2", "--object", "100KiB"]);
+        assert!(small.verified && small.sparse.counts.in_pieces > 0, "{:?}", small.sparse);
+        assert!(small.sparse.note.unwrap().contains("smaller than the granule of 64 KiB"));
+    }
+
+    #[test]
+    fn without_addresses_there_are_fewer_views() {
+        let report = with_views(PAGE, 1 << 20, Fault::Nothing, &[]);
+        let counts = report.sparse.counts;
+        assert!(report.verified && counts.in_pieces > 0 && counts.through_views > 0, "{counts:?}");
+        let off = with_views(PAGE, u64::MAX, Fault::Nothing, &["--sparse", "off"]);
+        assert!(off.verified && !off.sparse.used && off.sparse.counts == Default::default());
+        assert!(off.sparse.note.unwrap().contains("--sparse off"));
     }
 
     fn on_faulty(fault: Fault) -> Result<Report, Failure> {

@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
+use super::buffers::Closed;
 use super::stats::Did;
 use super::{Ended, Plan};
 use crate::device::{Device, DeviceInfo, Work};
@@ -13,6 +14,7 @@ use crate::mover::Moved;
 use crate::picture;
 use crate::report::{self, Baseline, HeatMap, Output, Timeline};
 use crate::size::Bytes;
+use crate::views::Counts;
 
 /// The schema of the result.
 pub(super) const SCHEMA: &str = "vk-demo/run/2";
@@ -52,6 +54,7 @@ pub(super) struct Report {
     waits: u64,
     moved: Moved,
     work: Work,
+    pub(super) sparse: Sparse,
     seconds: Seconds,
     manager_percent: f64,
     /// Folios put into service, by order.
@@ -73,17 +76,62 @@ struct Seconds {
     host: f64,
 }
 
+/// Buffers used through contiguous addresses.
+#[derive(Debug, Serialize)]
+pub(super) struct Sparse {
+    pub(super) used: bool,
+    granule_bytes: Option<u64>,
+    /// Why they were not used, or not always.
+    pub(super) note: Option<String>,
+    #[serde(flatten)]
+    pub(super) counts: Counts,
+}
+
+impl Sparse {
+    fn new(plan: &Plan, counts: Option<Counts>) -> Sparse {
+        let counts = counts.unwrap_or_default();
+        let (granule_bytes, note) = match &plan.sparse {
+            Err(why) => (None, Some(format!("no sparse binding: {why}"))),
+            Ok(granule) => (Some(*granule), (counts.in_pieces > 0).then(|| in_pieces(*granule, &counts))),
+        };
+        Sparse { used: counts.through_views > 0, granule_bytes, note, counts }
+    }
+
+    fn row(&self) -> (String, String) {
+        let Counts { through_views, binds, bind_calls, most_runs, sums, .. } = self.counts;
+        match self.granule_bytes {
+            None => ("no".into(), self.note.clone().unwrap_or_default()),
+            Some(granule) => {
+                let granule = Bytes(granule);
+                let more = format!("{binds} binds in {bind_calls} calls, granule {granule}\n{most_runs} runs in one, {sums} sums");
+                (format!("{through_views} uses"), more)
+            }
+        }
+    }
+}
+
+/// Folios that are smaller than a granule, or addresses that are used up.
+fn in_pieces(granule: u64, counts: &Counts) -> String {
+    let all = counts.in_pieces + counts.through_views;
+    format!(
+        "{} of {all} uses went piece by piece: folios smaller than the granule of {}, or no addresses left",
+        counts.in_pieces,
+        Bytes(granule)
+    )
+}
+
 impl Report {
     pub(super) fn new(device: &dyn Device, plan: &Plan, ended: &Ended) -> Report {
-        let stats = &ended.stats;
+        let Closed { stats, counters, moved, views } = &ended.closed;
         let (total, manager) = (ended.elapsed.as_secs_f64(), stats.manager.as_secs_f64());
+        let wrong_sums = views.map_or(0, |views| views.wrong_sums);
         let on_device = stats.device.as_secs_f64();
         Report {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             device: device.info().clone(),
             ended: ended.ended.clone(),
-            verified: ended.ended.is_complete() && stats.wrong_words == 0 && ended.leaked_pages == 0,
+            verified: ended.ended.is_complete() && stats.wrong_words == 0 && wrong_sums == 0 && ended.leaked_pages == 0,
             validated: false,
             validation_messages: 0,
             seed: plan.seed,
@@ -98,10 +146,11 @@ impl Report {
             wrong_words: stats.wrong_words,
             leaked_pages: ended.leaked_pages,
             did: stats.did,
-            evictions: ended.counters.evicted,
-            waits: ended.counters.waits,
-            moved: ended.moved,
+            evictions: counters.evicted,
+            waits: counters.waits,
+            moved: *moved,
             work: device.work(),
+            sparse: Sparse::new(plan, *views),
             seconds: Seconds { total, manager, device: on_device, host: (total - manager - on_device).max(0.0) },
             manager_percent: 100.0 * manager / total,
             folios_by_order: ended.folios_by_order.clone(),
@@ -144,6 +193,9 @@ impl Report {
         let mut text = format!("{}\n{} ({})\n\n", report::headline(device), device.name, device.driver);
         text += &self.table().to_string();
         text += &format!("\n\n{}\n", self.heat_map.text());
+        if let (Some(_), Some(note)) = (self.sparse.granule_bytes, &self.sparse.note) {
+            text += &format!("{note}\n");
+        }
         if let Some(note) = self.ended.note() {
             text += &format!("{note}\n");
         }
@@ -158,6 +210,7 @@ impl Report {
             1 => "one memory object".to_owned(),
             many => format!("{many} memory objects"),
         };
+        let (sparse, sparse_more) = self.sparse.row();
         let rows = [
             ("heap", Bytes(self.heap_bytes).to_string(), objects),
             ("buffers", Bytes(self.buffers_bytes).to_string(), format!("{} at {}x", self.buffers, self.oversub)),
@@ -168,6 +221,7 @@ impl Report {
             ("to host", Bytes(moved.to_host_bytes).to_string(), self.rate(moved.to_host_bytes)),
             ("within", Bytes(moved.within_device_bytes).to_string(), self.rate(moved.within_device_bytes)),
             ("submits", self.work.submits.to_string(), format!("{} regions", self.work.regions)),
+            ("sparse", sparse, sparse_more),
             ("time", format!("{:.2} s", seconds.total), format!("{:.2} s device, {:.2} s host", seconds.device, seconds.host)),
             ("manager", format!("{:.2} ms", seconds.manager * 1e3), format!("{:.2} % of the time", self.manager_percent)),
             ("folios", self.folios_by_order.iter().sum::<u64>().to_string(), report::by_order(&self.folios_by_order)),
@@ -193,8 +247,8 @@ impl Report {
             }
             true => format!("verified: all {bytes} that came back are what was written, no page leaked (seed {})", self.seed),
             false => format!(
-                "NOT VERIFIED: {} wrong words in {bytes}, {} pages leaked (seed {})",
-                self.wrong_words, self.leaked_pages, self.seed
+                "NOT VERIFIED: {} wrong words in {bytes}, {} wrong sums, {} pages leaked (seed {})",
+                self.wrong_words, self.sparse.counts.wrong_sums, self.leaked_pages, self.seed
             ),
         };
         if self.validated {
@@ -228,6 +282,8 @@ struct Row<'a> {
     leaked_pages: u64,
     regions: u64,
     submits: u64,
+    sparse_uses: u64,
+    binds: u64,
     seconds: f64,
     manager_percent: f64,
 }
@@ -256,6 +312,8 @@ impl<'a> From<&'a Report> for Row<'a> {
             leaked_pages: report.leaked_pages,
             regions: report.work.regions,
             submits: report.work.submits,
+            sparse_uses: report.sparse.counts.through_views,
+            binds: report.sparse.counts.binds,
             seconds: report.seconds.total,
             manager_percent: report.manager_percent,
         }
