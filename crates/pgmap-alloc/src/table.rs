@@ -455,21 +455,6 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 }
 
-/// The same words as plain numbers: records that the pool keeps (`pool::held`).
-impl<const WORDS: usize> Table<WORDS> {
-    /// The number at `index`.
-    pub(crate) fn record(&self, index: usize) -> u64 {
-        // Acquire: pairs with `replace_record`.
-        self.word(index).load(Ordering::Acquire)
-    }
-
-    /// Writes a number if the other one stands there.
-    pub(crate) fn replace_record(&self, index: usize, from: u64, to: u64) -> bool {
-        // AcqRel: whoever finds a record sees what its writer did before. Relaxed on failure: nothing is read.
-        self.word(index).compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    }
-}
-
 /// The same words as notes about entries, written only by who owns the entry (`pool::clear`). The claim (Acquire) and the release
 /// (Release) of the entry order them, so they need no ordering of their own.
 impl<const WORDS: usize> Table<WORDS> {

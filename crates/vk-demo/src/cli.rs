@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Soak(SoakOptions),
     /// Run an access trace over a space larger than the heap, at several folio orders and with several policies
     Fault(FaultOptions),
+    /// The same workload with the heap managed by pgmap-alloc, gpu-allocator and VMA, side by side
+    Compare(CompareOptions),
     /// List devices, heaps, budgets and the features that will be used
     List(OutputOptions),
 }
@@ -41,6 +43,23 @@ impl Cli {
     pub(crate) fn command(self) -> Command {
         self.command.unwrap_or(Command::Run(self.run))
     }
+}
+
+/// What every command that runs on a device takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JobOptions {
+    #[command(flatten)]
+    pub(crate) device: DeviceOptions,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+    #[command(flatten)]
+    pub(crate) picture: PictureOptions,
+    /// A saved JSON result of the same command to compare with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
 }
 
 /// Which device, how much of it.
@@ -67,14 +86,21 @@ pub(crate) struct HeapOptions {
     pub(crate) object: Option<u64>,
 }
 
+/// How much more there is than the heap holds.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LoadOptions {
+    /// Bytes of buffers (`fault`: of the virtual space) for each byte of the heap
+    #[arg(long, value_name = "FACTOR", default_value = "1.5", value_parser = oversub, allow_negative_numbers = true)]
+    pub(crate) oversub: f64,
+}
+
 /// Options of `run`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
-    pub(crate) device: DeviceOptions,
-    /// Bytes of buffers for each byte of the heap
-    #[arg(long, value_name = "FACTOR", default_value = "1.5", value_parser = oversub, allow_negative_numbers = true)]
-    pub(crate) oversub: f64,
+    pub(crate) job: JobOptions,
+    #[command(flatten)]
+    pub(crate) load: LoadOptions,
     /// Largest folio order to place buffers with; what fits by default
     #[arg(long, value_name = "N")]
     pub(crate) order: Option<u32>,
@@ -84,16 +110,6 @@ pub(crate) struct RunOptions {
     /// Operations after the buffers have been made
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) ops: u64,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) output: OutputOptions,
-    #[command(flatten)]
-    pub(crate) picture: PictureOptions,
-    /// A saved JSON result to compare with
-    #[arg(long, value_name = "FILE")]
-    pub(crate) baseline: Option<PathBuf>,
     /// A saved JSON result of `migrate`, whose curve is drawn into the picture too
     #[arg(long, value_name = "FILE")]
     pub(crate) curve: Option<PathBuf>,
@@ -103,7 +119,7 @@ pub(crate) struct RunOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SoakOptions {
     #[command(flatten)]
-    pub(crate) device: DeviceOptions,
+    pub(crate) job: JobOptions,
     /// Operations; 100000 by default, without end where a time is given
     #[arg(long, value_name = "N")]
     pub(crate) ops: Option<u64>,
@@ -113,21 +129,15 @@ pub(crate) struct SoakOptions {
     /// Make steps of the manager fail at random: charges, allocations, copies and fences
     #[arg(long)]
     pub(crate) inject: bool,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) output: OutputOptions,
 }
 
 /// Options of `fault`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FaultOptions {
     #[command(flatten)]
-    pub(crate) device: DeviceOptions,
-    /// Bytes of the virtual space for each byte of the heap; at least a page more than the heap
-    #[arg(long, value_name = "FACTOR", default_value = "1.5", value_parser = oversub, allow_negative_numbers = true)]
-    pub(crate) oversub: f64,
+    pub(crate) job: JobOptions,
+    #[command(flatten)]
+    pub(crate) load: LoadOptions,
     /// Which pages are used
     #[arg(long, value_enum, default_value_t = Trace::Zipf)]
     pub(crate) trace: Trace,
@@ -143,34 +153,32 @@ pub(crate) struct FaultOptions {
     /// Accesses in the trace; eight times the pages of the space by default
     #[arg(long, value_name = "N")]
     pub(crate) accesses: Option<u64>,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
+}
+
+/// Options of `compare`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CompareOptions {
     #[command(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) job: JobOptions,
+    /// How full the objects that are asked for make the heap at the most, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 92, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) full: u64,
+    /// Steps of the trace, which is made before anyone is asked
+    #[arg(long, value_name = "N", default_value_t = 4000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) ops: u64,
 }
 
 /// Options of `migrate`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MigrateOptions {
     #[command(flatten)]
-    pub(crate) device: DeviceOptions,
+    pub(crate) job: JobOptions,
     /// Bytes to migrate in each row, a power of two; 64 MiB by default (8 MiB under --validate), or what the heap holds
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) bytes: Option<u64>,
     /// Only this folio order; 0 to 10 by default
     #[arg(long, value_name = "N")]
     pub(crate) order: Option<u32>,
-    /// Seed of the contents
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) output: OutputOptions,
-    #[command(flatten)]
-    pub(crate) picture: PictureOptions,
-    /// A saved JSON result to compare with
-    #[arg(long, value_name = "FILE")]
-    pub(crate) baseline: Option<PathBuf>,
 }
 
 /// Where the picture is written.

@@ -1,15 +1,23 @@
 //! A device that goes wrong on purpose, so that the tests see that the demo would notice; and one that has views, which the host
 //! device has not: a page table, looked up for each copy.
 
+use std::time::Duration;
+
+use clap::{Args, FromArgMatches};
+
 use crate::device::{Bind, Device, DeviceError, DeviceInfo, Layout, Sparse, Ticket, View, Work};
+use crate::ending::Ending;
+use crate::failure::Failure;
 use crate::host::{self, Host};
+use crate::job::Job;
+use crate::peers::{Holding, Peer, Peers};
 use crate::pieces::{Memory, Piece, push_merged};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// Nothing at all.
-    Nothing,
+    /// Nothing.
+    None,
     /// One bit of everything that comes back.
     FlippedBit,
     /// Copies go nowhere: the bytes that come back are old ones.
@@ -20,13 +28,33 @@ pub(crate) enum Fault {
     DeviceLost(u64),
 }
 
+/// Plans a job with these arguments and runs it on a host device with a fault.
+pub(crate) fn run<J: Job>(arguments: &str, fault: Fault) -> Result<(Ending, J::Outcome), Failure> {
+    run_on::<J>(&host::describe(), arguments, fault)
+}
+
+/// The same on a device of that description.
+pub(crate) fn run_on<J: Job>(info: &DeviceInfo, arguments: &str, fault: Fault) -> Result<(Ending, J::Outcome), Failure> {
+    let command = J::Options::augment_args(clap::Command::new("vk-demo").no_binary_name(true));
+    let matches = command.try_get_matches_from(arguments.split_whitespace());
+    let usage = |error: clap::Error| Failure::Usage(error.to_string());
+    let options = J::Options::from_arg_matches(&matches.map_err(usage)?).map_err(usage)?;
+    let job = J::plan(&options, info)?;
+    let mut device = Faulty::open(job.layout(), fault)?;
+    if let Sparse::Granule { granule_bytes, address_bytes } = info.sparse {
+        (device.granule, device.addresses) = (granule_bytes, address_bytes);
+    }
+    job.run(&mut device, true)
+}
+
 /// The host device with a fault.
 pub(crate) struct Faulty {
     host: Host,
     fault: Fault,
-    info: DeviceInfo,
-    views: Vec<Option<Table>>,
     granule: u64,
+    /// For all views together.
+    addresses: u64,
+    views: Vec<Option<Table>>,
 }
 
 /// What is behind each granule of a view: a memory object and a byte of it.
@@ -37,18 +65,12 @@ struct Table {
 
 impl Faulty {
     pub(crate) fn open(layout: &Layout, fault: Fault) -> Result<Faulty, DeviceError> {
-        Faulty::with_views(host::describe(), layout, fault)
+        Ok(Faulty { host: Host::open(layout)?, fault, granule: 1, addresses: 0, views: Vec::new() })
     }
 
-    /// What a host device would be that has views.
+    /// What a host device would be that has views of this granule, and so many addresses for them.
     pub(crate) fn describe(granule_bytes: u64, address_bytes: u64) -> DeviceInfo {
         DeviceInfo { sparse: Sparse::Granule { granule_bytes, address_bytes }, ..host::describe() }
-    }
-
-    /// A device of that description.
-    pub(crate) fn with_views(info: DeviceInfo, layout: &Layout, fault: Fault) -> Result<Faulty, DeviceError> {
-        let granule = info.sparse.granule().unwrap_or(1);
-        Ok(Faulty { host: Host::open(info.clone(), layout)?, fault, info, views: Vec::new(), granule })
     }
 
     /// What the pieces are of, with views looked through; refused where nothing is behind one.
@@ -73,17 +95,38 @@ impl Faulty {
         Ok(found)
     }
 
-    fn address_bytes(&self) -> u64 {
-        let Sparse::Granule { address_bytes, .. } = self.info.sparse else { return 0 };
-        address_bytes - self.views.iter().flatten().map(|table| table.bytes).sum::<u64>()
+    fn addresses_left(&self) -> u64 {
+        self.addresses - self.views.iter().flatten().map(|table| table.bytes).sum::<u64>()
+    }
+}
+
+impl Peers for Faulty {
+    fn begin(&mut self, peer: Peer, bytes: u64) -> Result<Result<(), String>, DeviceError> {
+        self.host.begin(peer, bytes)
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<Option<usize>, DeviceError> {
+        self.host.take(bytes)
+    }
+
+    fn put(&mut self, object: usize) -> Result<(), DeviceError> {
+        self.host.put(object)
+    }
+
+    fn holding(&self) -> Holding {
+        self.host.holding()
+    }
+
+    fn allocator_time(&self) -> Duration {
+        self.host.allocator_time()
+    }
+
+    fn end(&mut self) {
+        self.host.end();
     }
 }
 
 impl Device for Faulty {
-    fn info(&self) -> &DeviceInfo {
-        &self.info
-    }
-
     fn objects(&self) -> &[u64] {
         self.host.objects()
     }
@@ -116,7 +159,7 @@ impl Device for Faulty {
     }
 
     fn make_view(&mut self, bytes: u64) -> Result<Option<View>, DeviceError> {
-        if bytes > self.address_bytes() {
+        if bytes > self.addresses_left() {
             return Ok(None);
         }
         self.views.push(Some(Table { bytes, behind: vec![None; bytes.div_ceil(self.granule) as usize] }));

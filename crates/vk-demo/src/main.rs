@@ -3,8 +3,10 @@
 //! ```text
 //! cli       what was asked for         choose   which device            device   what a device is; gpu and host are the two
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
+//! job       what every command on a device has in common, from its options to its exit code
 //! mover     what moves a manager's bytes: from pgmap-ttm to a device    views    contiguous addresses for each object
 //! fault     access traces over a space larger than the heap
+//! compare   the same workload with other allocators beside the pgmap; peers says what those are to a device
 //! soak      random operations with injected failures
 //! run       the main job               migrate  the benchmark           list     what there is
 //! report    results as table, JSON or CSV; what is where in the heap    picture  the same drawn, as SVG or PNG
@@ -13,6 +15,7 @@
 mod checksum;
 mod choose;
 mod cli;
+mod compare;
 mod device;
 mod ending;
 mod failure;
@@ -23,10 +26,13 @@ mod gpu;
 mod heap;
 mod host;
 mod interrupt;
+mod job;
+mod lent;
 mod list;
 mod migrate;
 mod mover;
 mod pattern;
+mod peers;
 mod picture;
 mod pieces;
 mod progress;
@@ -45,10 +51,11 @@ use failure::NOT_VERIFIED;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command() {
-        Command::Run(options) => run::command(&options),
-        Command::Migrate(options) => migrate::command(&options),
-        Command::Soak(options) => soak::command(&options),
-        Command::Fault(options) => fault::command(&options),
+        Command::Run(options) => job::carry_out::<run::Run>(&options),
+        Command::Migrate(options) => job::carry_out::<migrate::Migrate>(&options),
+        Command::Soak(options) => job::carry_out::<soak::Soak>(&options),
+        Command::Fault(options) => job::carry_out::<fault::Fault>(&options),
+        Command::Compare(options) => job::carry_out::<compare::Compare>(&options),
         Command::List(options) => list::command(&options),
     };
     match done {

@@ -42,7 +42,7 @@ pub(crate) fn choose(wanted: Wanted, info: &DeviceInfo) -> Result<Choice, Failur
 /// What was done with views, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
-    /// Objects whose contents were written or read through their view, and those that had to be met piece by piece.
+    /// Times that an object in the heap was written, read or summed through its view, and piece by piece.
     pub(crate) through_views: u64,
     pub(crate) in_pieces: u64,
     /// Runs of folios that were bound, views that were emptied, and the calls it took.
@@ -51,9 +51,6 @@ pub(crate) struct Counts {
     pub(crate) bind_calls: u64,
     /// The most scattered view: so many runs of folios behind it.
     pub(crate) most_runs: usize,
-    /// How often the device summed a view, and how often it came to another sum than the host.
-    pub(crate) sums: u64,
-    pub(crate) wrong_sums: u64,
 }
 
 /// The views of all objects.

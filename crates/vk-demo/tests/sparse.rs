@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::io::Write;
+
 use common::{on_host, vk_demo};
 use serde_json::Value;
 
@@ -19,8 +21,7 @@ fn device() -> Option<u64> {
         let required = std::env::var_os("PGMAP_REQUIRE_SPARSE").is_some_and(|value| value == "1");
         assert!(!required, "a device with sparse binding is required, and there is none");
         // Not println: that is shown for failed tests only.
-        use std::io::Write;
-        writeln!(std::io::stderr(), "skipped: sparse binding, no Vulkan device here has it").unwrap();
+        std::io::stderr().write_all(b"skipped: sparse binding, no Vulkan device here has it\n").unwrap();
         return None;
     };
     found["index"].as_u64()
@@ -36,13 +37,13 @@ fn buffers_are_used_through_their_views_under_validation_without_a_message() {
     assert_eq!((&report["verified"], &report["validation_messages"]), (&true.into(), &0.into()));
     let sparse = &report["sparse"];
     let granule = sparse["granule_bytes"].as_u64().unwrap();
-    assert_eq!((&sparse["used"], &sparse["wrong_sums"]), (&true.into(), &0.into()));
+    assert_eq!((&sparse["used"], &report["wrong_sums"]), (&true.into(), &0.into()));
     for count in ["through_views", "binds", "unbinds"] {
         assert!(sparse[count].as_u64() > Some(0), "{count}: {sparse}");
     }
     assert!(granule > 4096 || sparse["in_pieces"] == 0, "{sparse}");
     assert!(sparse["most_runs"].as_u64() > Some(1), "no view was scattered: {sparse}");
-    let sums = sparse["sums"].as_u64().unwrap();
+    let sums = report["device_sums"].as_u64().unwrap();
     assert!(sums > 0 || report["device"]["features"]["transfer_queue"] == true, "{sparse}");
 }
 

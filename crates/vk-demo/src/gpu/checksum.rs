@@ -86,7 +86,7 @@ impl Summer {
         let mut spares = 0;
         for piece in pieces {
             let windows = match piece.memory {
-                Memory::Staging => return Err(DeviceError::OutOfBounds),
+                Memory::Staging | Memory::Lent(_) => return Err(DeviceError::OutOfBounds),
                 Memory::Object(index) => self.sets.get(index).ok_or(DeviceError::OutOfBounds)?.as_slice(),
                 Memory::View(index) => {
                     let shown = view(index).ok_or(DeviceError::OutOfBounds)?;

@@ -83,11 +83,18 @@ impl Logical {
 
     /// A buffer that copies and shaders may read and write.
     pub(super) fn buffer(&self, bytes: u64) -> Result<vk::Buffer, DeviceError> {
+        let buffer = self.loose_buffer(bytes)?;
+        self.own(Owned::Buffer(buffer));
+        Ok(buffer)
+    }
+
+    /// The same, to be destroyed by the caller before the device is.
+    pub(super) fn loose_buffer(&self, bytes: u64) -> Result<vk::Buffer, DeviceError> {
         self.new_buffer(bytes, vk::BufferCreateFlags::empty())
     }
 
-    /// The same over addresses that memory is bound to part by part; the same memory may be seen elsewhere too.
-    pub(super) fn sparse_buffer(&self, bytes: u64) -> Result<vk::Buffer, DeviceError> {
+    /// The same over addresses that memory is bound to part by part, and that may be seen elsewhere too.
+    pub(super) fn loose_sparse_buffer(&self, bytes: u64) -> Result<vk::Buffer, DeviceError> {
         use vk::BufferCreateFlags as Flags;
         self.new_buffer(bytes, Flags::SPARSE_BINDING | Flags::SPARSE_RESIDENCY | Flags::SPARSE_ALIASED)
     }
@@ -98,19 +105,7 @@ impl Logical {
         let info = vk::BufferCreateInfo::default().flags(flags).size(bytes).usage(usage).sharing_mode(vk::SharingMode::EXCLUSIVE);
         // SAFETY: the size is not zero and within the device's largest buffer, which the layout was cut to; sparse buffers are
         // made only where their features are enabled, and within the addresses there are.
-        let buffer = unsafe { self.raw.create_buffer(&info, None) }.map_err(call("making a buffer"))?;
-        self.own(Owned::Buffer(buffer));
-        Ok(buffer)
-    }
-
-    /// Destroys a buffer before the end.
-    ///
-    /// # Safety
-    /// It was made from this device and is no longer in use, by the device or anyone else.
-    pub(super) unsafe fn destroy_buffer(&self, buffer: vk::Buffer) {
-        self.owned.borrow_mut().retain(|thing| !matches!(thing, Owned::Buffer(owned) if *owned == buffer));
-        // SAFETY: by this function's contract, and once, as it is no longer in the list.
-        unsafe { self.raw.destroy_buffer(buffer, None) };
+        unsafe { self.raw.create_buffer(&info, None) }.map_err(call("making a buffer"))
     }
 
     /// Memory of one type, bound to all of `buffer`; that of the heap goes before all other where memory has priorities.
@@ -126,7 +121,8 @@ impl Logical {
         if is_heap && self.prioritised {
             info = info.push_next(&mut highest);
         }
-        // SAFETY: the chain is of an extension that is enabled where it is used; the type is one of this device's; a size beyond its limits is refused, not undefined, under the heap check.
+        // SAFETY: the type is one of this device's, the extension in the chain is enabled; a size beyond its limits is refused,
+        // not undefined, under the heap check.
         let memory = unsafe { self.raw.allocate_memory(&info, None) }.map_err(call("taking device memory"))?;
         self.own(Owned::Memory(memory));
         // SAFETY: the buffer has no memory yet; type and size are those that it asked for; offset 0 is aligned.
@@ -161,6 +157,13 @@ impl Logical {
         self.abandoned.set(true);
     }
 
+    /// Waits until the device is idle or lost; false where what it uses may not be destroyed.
+    pub(super) fn is_at_rest(&self) -> bool {
+        // SAFETY: the device lives, and only this thread uses its queue.
+        let idle = || unsafe { self.raw.device_wait_idle() };
+        !self.abandoned.get() && !idle().is_err_and(|result| error("closing the device", result) != DeviceError::Lost)
+    }
+
     /// Takes it into the list of what is destroyed with the device.
     pub(super) fn own(&self, thing: Owned) {
         self.owned.borrow_mut().push(thing);
@@ -169,12 +172,7 @@ impl Logical {
 
 impl Drop for Logical {
     fn drop(&mut self) {
-        if self.abandoned.get() {
-            return;
-        }
-        // SAFETY: the device lives, and only this thread uses its queue.
-        let idle = unsafe { self.raw.device_wait_idle() };
-        if idle.is_err_and(|result| error("closing the device", result) != DeviceError::Lost) {
+        if !self.is_at_rest() {
             return;
         }
         for thing in self.owned.take().into_iter().rev() {

@@ -5,6 +5,7 @@
 //! physical   which devices there are                                     heaps, queues, sparse   and what each of them has
 //! logical    the opened device and what is made from it                  memory     one memory object per range, and staging
 //! views      contiguous addresses over scattered folios                  checksum   the device sums its own memory
+//! peers      other allocators on the same device, for `compare`
 //! commands   a ring of command buffers and the one timeline              in_flight  what of the staging memory is in use
 //! ```
 //! [`Gpu`] puts them together as a [`Device`].
@@ -17,6 +18,7 @@ mod instance;
 mod logical;
 mod memory;
 mod messages;
+mod peers;
 mod physical;
 mod queues;
 mod sparse;
@@ -35,9 +37,10 @@ use commands::Commands;
 use in_flight::{Before, InFlight};
 use logical::Logical;
 use memory::Memories;
+use peers::Lending;
 use views::{Shown, Views};
 
-use crate::device::{Bind, Device, DeviceError, DeviceInfo, Layout, Ticket, View, Work};
+use crate::device::{Bind, Device, DeviceError, Layout, Ticket, View, Work};
 use crate::pieces::{self, Memory, Piece, Region};
 
 /// The validation layer's time grows with the square of the regions in one command.
@@ -47,7 +50,6 @@ const REGIONS: usize = 16_384;
 
 /// An open Vulkan device.
 pub(crate) struct Gpu {
-    info: DeviceInfo,
     memories: Memories,
     /// Where the queue computes.
     summer: Option<Summer>,
@@ -57,6 +59,9 @@ pub(crate) struct Gpu {
     in_flight: InFlight,
     regions_per_command: usize,
     work: Work,
+    /// Where another allocator than the pgmap is at work.
+    lending: Option<Lending>,
+    physical: Physical,
     /// Last, so that it is dropped after all that is made from it.
     device: Rc<Logical>,
 }
@@ -69,7 +74,6 @@ impl Gpu {
         let memories = Memories::new(&device, physical, layout)?;
         let summer = physical.computes().then(|| Summer::new(&device, physical, &memories)).transpose()?;
         Ok(Gpu {
-            info: physical.info.clone(),
             memories,
             summer,
             views: sparse.map(|ability| Views::new(&device, ability)),
@@ -77,6 +81,8 @@ impl Gpu {
             in_flight: InFlight::default(),
             regions_per_command: if physical.instance.validated { REGIONS_UNDER_VALIDATION } else { REGIONS },
             work: Work::default(),
+            lending: None,
+            physical: physical.clone(),
             device,
         })
     }
@@ -98,17 +104,19 @@ impl Gpu {
         match memory {
             Memory::Staging => Some(self.memories.staging.bytes),
             Memory::Object(index) => self.memories.sizes.get(index).copied(),
+            Memory::Lent(object) => self.lending.as_ref()?.size(object),
             Memory::View(index) => self.view(index).map(|view| view.bytes),
         }
     }
 
-    fn buffer(&self, memory: Memory) -> Result<vk::Buffer, DeviceError> {
-        let found = match memory {
+    /// None for an object that is not lent and a view that is not there at this moment.
+    fn buffer(&self, memory: Memory) -> Option<vk::Buffer> {
+        match memory {
             Memory::Staging => Some(self.memories.staging.buffer),
             Memory::Object(index) => self.memories.objects.get(index).map(|object| object.buffer),
+            Memory::Lent(object) => self.lending.as_ref()?.buffer(object),
             Memory::View(index) => self.view(index).map(|view| view.buffer),
-        };
-        found.ok_or(DeviceError::OutOfBounds)
+        }
     }
 
     fn view(&self, index: usize) -> Option<Shown> {
@@ -133,10 +141,6 @@ impl Gpu {
 }
 
 impl Device for Gpu {
-    fn info(&self) -> &DeviceInfo {
-        &self.info
-    }
-
     fn objects(&self) -> &[u64] {
         &self.memories.sizes
     }
@@ -162,7 +166,8 @@ impl Device for Gpu {
         self.commands.order()?;
         let same = |a: &Region, b: &Region| (a.from.memory, a.to.memory) == (b.from.memory, b.to.memory);
         for run in regions.chunk_by(same) {
-            let (source, target) = (self.buffer(run[0].from.memory)?, self.buffer(run[0].to.memory)?);
+            let buffers = self.buffer(run[0].from.memory).zip(self.buffer(run[0].to.memory));
+            let (source, target) = buffers.ok_or(DeviceError::OutOfBounds)?;
             for part in run.chunks(self.regions_per_command) {
                 let copies: Vec<vk::BufferCopy> = part.iter().map(buffer_copy).collect();
                 // SAFETY: `pieces::regions` has checked that each region lies inside both memories and does not overlap itself.

@@ -12,6 +12,7 @@ use super::sparse::{self, Ability};
 use crate::device::{DeviceInfo, Features, Kind, Sparse};
 
 /// A Vulkan device that has not been opened.
+#[derive(Clone)]
 pub(crate) struct Physical {
     pub(super) instance: Rc<Instance>,
     pub(super) raw: vk::PhysicalDevice,

@@ -32,9 +32,11 @@ pub(super) fn ability(physical: &Physical) -> Result<Ability, String> {
     let queue_family = needs(physical)?;
     let wrong = |error: DeviceError| format!("asking for the granule: {error}");
     let device = Logical::open(physical, Some(queue_family)).map_err(wrong)?;
-    let buffer = device.sparse_buffer(1).map_err(wrong)?;
+    let buffer = device.loose_sparse_buffer(1).map_err(wrong)?;
     // SAFETY: the buffer was just made from this device.
     let needs = unsafe { device.raw.get_buffer_memory_requirements(buffer) };
+    // SAFETY: as above, and nothing has used it.
+    unsafe { device.raw.destroy_buffer(buffer, None) };
     if !needs.alignment.is_power_of_two() {
         return Err(format!("the granule of {} bytes is no power of two", needs.alignment));
     }

@@ -44,7 +44,7 @@ impl Views {
         if span > self.ability.address_bytes - self.taken {
             return Ok(None);
         }
-        let shown = Shown { buffer: self.device.sparse_buffer(span)?, bytes, span };
+        let shown = Shown { buffer: self.device.loose_sparse_buffer(span)?, bytes, span };
         self.taken += span;
         let free = self.list.iter().position(Option::is_none).unwrap_or(self.list.len());
         if free == self.list.len() {
@@ -68,9 +68,10 @@ impl Views {
 
     /// Destroys what was given up and is no longer in use.
     pub(super) fn reached(&mut self, ticket: Ticket) {
-        while let Some((_, shown)) = self.dropped.pop_front_if(|(until, _)| *until <= ticket) {
+        while self.dropped.front().is_some_and(|(until, _)| *until <= ticket) {
+            let Some((_, shown)) = self.dropped.pop_front() else { return };
             // SAFETY: made from this device, in no list any more, and every submission with it has been reached.
-            unsafe { self.device.destroy_buffer(shown.buffer) };
+            unsafe { self.device.raw.destroy_buffer(shown.buffer, None) };
             self.taken -= shown.span;
         }
     }
@@ -85,6 +86,11 @@ impl Views {
             plan.push((view.buffer, binds));
         }
         Ok(plan)
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = Shown> {
+        let dropped = self.dropped.drain(..).map(|(_, shown)| shown);
+        self.list.drain(..).flatten().chain(dropped)
     }
 
     fn bind(&self, view: Shown, bind: &Bind, objects: &[Object]) -> Result<vk::SparseMemoryBind, DeviceError> {
@@ -102,6 +108,19 @@ impl Views {
             Ok(raw)
         } else {
             Err(DeviceError::OutOfBounds)
+        }
+    }
+}
+
+impl Drop for Views {
+    fn drop(&mut self) {
+        // Nothing may be destroyed under a device that may still use it: it stays for ever.
+        if self.device.is_at_rest() {
+            let device = Rc::clone(&self.device);
+            for shown in self.all() {
+                // SAFETY: made from this device, destroyed once, and the device is idle or lost.
+                unsafe { device.raw.destroy_buffer(shown.buffer, None) };
+            }
         }
     }
 }

@@ -1,18 +1,22 @@
 //! Results: where they go, and what their forms have in common.
 
 mod baseline;
+mod gaps;
 mod heat_map;
 mod output;
 mod saved;
 mod timeline;
+mod whole;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 pub(crate) use baseline::Baseline;
+pub(crate) use gaps::Gaps;
 pub(crate) use heat_map::{Cell, Cells, HeatMap, State, UNITS};
 pub(crate) use output::{OpenFile, Output};
 pub(crate) use saved::Saved;
 pub(crate) use timeline::{Moment, Timeline};
+pub(crate) use whole::{Head, Outcome, Report};
 
 use crate::device::DeviceInfo;
 
@@ -31,9 +35,46 @@ pub(crate) fn table(header: &[&str]) -> Table {
     table
 }
 
+/// A table of facts: what, how much, and what more there is to say of it.
+pub(crate) fn facts<const N: usize>(facts: [(&str, String, String); N]) -> Table {
+    let mut table = table(&["", "", ""]);
+    for (what, value, more) in facts {
+        table.add_row([what.to_owned(), value, more]);
+    }
+    align_right(&mut table, [1]);
+    table
+}
+
+/// Puts the numbers of these columns under each other.
+pub(crate) fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
 /// Counts by order, without the orders that have none.
 pub(crate) fn by_order(counts: &[u64]) -> String {
     let some: Vec<String> =
         counts.iter().enumerate().filter(|&(_, &count)| count > 0).map(|(order, count)| format!("o{order}:{count}")).collect();
     some.chunks(6).map(|line| line.join(" ")).collect::<Vec<_>>().join("\n")
+}
+
+/// The middle one of these values; no number where there are none.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        assert_eq!(median(&[5.0, 1.0, 3.0, 2.0, 4.0]), 3.0);
+        assert!(median(&[]).is_nan());
+    }
 }
