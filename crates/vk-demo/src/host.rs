@@ -229,3 +229,19 @@ pub(crate) fn zeroed(bytes: u64) -> Result<Vec<u8>, DeviceError> {
     memory.resize(bytes, 0);
     Ok(memory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_the_host_has_not_is_refused_and_no_abort() {
+        let too_much = [Layout { objects: vec![1 << 62], staging: 0 }, Layout { objects: vec![], staging: 1 << 62 }];
+        for layout in too_much {
+            assert_eq!(Host::open(&layout).err(), Some(DeviceError::OutOfHostMemory));
+        }
+        let lent = Lent::with_limit(u64::MAX).take(1 << 62);
+        assert_eq!(lent, Err(DeviceError::OutOfHostMemory));
+        assert!(matches!(room_for(u64::MAX), Err(Failure::Usage(_))));
+    }
+}
