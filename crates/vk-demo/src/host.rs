@@ -236,7 +236,10 @@ mod tests {
 
     #[test]
     fn memory_that_the_host_has_not_is_refused_and_no_abort() {
-        let too_much = [Layout { objects: vec![1 << 62], staging: 0 }, Layout { objects: vec![], staging: 1 << 62 }];
+        let too_much = [
+            Layout { objects: vec![1 << 62], staging: 0, views: false },
+            Layout { objects: vec![], staging: 1 << 62, views: false },
+        ];
         for layout in too_much {
             assert_eq!(Host::open(&layout).err(), Some(DeviceError::OutOfHostMemory));
         }
