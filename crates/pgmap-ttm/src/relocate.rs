@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use pgmap_alloc::{ChargeError, PgmapOps};
 
 use crate::ask::{Ask, Shape, Short};
-use crate::error::{CopyError, Failure};
+use crate::error::CopyError;
+use crate::failure::Failure;
 use crate::job::Shut;
 use crate::manager::{Manager, Step};
 use crate::mover::Mover;
@@ -126,9 +127,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         object.put(new);
         let owner = object.owner;
+        self.notify(key);
         match ticket {
             Some(ticket) => {
-                object.moved_at = Some(ticket);
+                self.objects[key].moved_at = Some(ticket);
                 self.leave_ghost(Ghost { home: Some(key), owner, ticket, moved: runs.to_vec(), old });
             }
             None => self.release(owner, old),
