@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn batched_is_compared_with_the_bulk_copy_of_its_own_iteration() {
         let order = Order::PMD;
-        let layout = crate::device::Layout { objects: vec![], staging: 0 };
+        let layout = crate::device::Layout { objects: vec![], staging: 0, views: false };
         let migrate = Migrate { layout, bytes: order.pages() * PAGE, bulk: order, orders: vec![order], iterations: 5, seed: 1 };
         let mut measured = Measured::new(&migrate);
         measured.orders[0].bulk = samples([10, 10, 30, 20, 10]);
