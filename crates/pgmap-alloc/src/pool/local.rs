@@ -253,6 +253,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Some(whole) = self.search(self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.set_owned(table);
+        let (above, entry) = self.shape.parent(table);
+        self.mark_split(1, above, entry);
         self.split_notes(0, table);
         self.table(0, table).fill();
         publish(table);
