@@ -5,6 +5,7 @@
 //! [`entry::Entry`] ties a peer to all works; [`check`] proves each peer's answers before anything is timed.
 
 pub mod check;
+pub mod counts;
 pub mod entry;
 pub mod machine;
 pub mod peer;

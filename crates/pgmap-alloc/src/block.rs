@@ -52,6 +52,11 @@ impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
         Block { pgmap, run }
     }
 
+    /// Its pgmap.
+    pub fn pgmap(&self) -> &'p Pgmap<'p, O, WORDS> {
+        self.pgmap
+    }
+
     /// Its first page.
     pub fn offset(&self) -> Offset {
         self.run.start()

@@ -48,7 +48,8 @@ metadata! {
     /// Only the page at the head of a folio uses its cell. It is written while the folio word is `Building` or `Freeing` and read
     /// while it is `InService` or `Freeing`, so the word's orderings cover it.
     #[derive(Debug)]
-    #[repr(C)]
+    #[cfg_attr(all(feature = "huge-pages", not(loom)), derive(bytemuck::TransparentWrapper))]
+    #[repr(transparent)]
     pub struct DataCell {
         bits: AtomicU64,
     }

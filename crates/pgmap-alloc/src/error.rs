@@ -176,8 +176,8 @@ errors! {
     ReserveError {
         /// None were asked for.
         NoRuns => "no runs were asked for",
-        /// Reservations hold as many runs as they can; room for more is asked for when the pool is built.
-        NoSlot { slots: usize } => "reservations hold all of {slots} runs that they can",
+        /// The pool was built without room for reservations.
+        NotTaken => "the pool takes no reservations",
         /// They could not be allocated.
         Refused { error: AllocError } => "{error}",
     }
@@ -266,7 +266,7 @@ errors! {
         /// A page of the run is idle already.
         DoubleFree { page: Offset } => "page {page} is idle already",
         /// A page of the run is held by a reservation, which gives it back or commits it.
-        Held { start: Offset } => "the run at {start} is held by a reservation",
+        Held { page: Offset } => "page {page} is held by a reservation",
         /// A page of the run belongs to a folio: it comes back by its last put, not by a free.
         InService { head: Offset } => "the run belongs to the folio at {head}",
         /// A page of the run has been retired, and never comes back.

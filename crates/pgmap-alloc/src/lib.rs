@@ -67,10 +67,13 @@ mod waiters;
 
 // Composition.
 mod pgmap;
+#[cfg(all(feature = "huge-pages", not(any(loom, test))))]
+mod huge_pages;
 mod references;
 mod folio;
 mod lookup;
 mod block;
+mod clearing;
 mod frozen;
 mod share;
 mod report;
@@ -80,7 +83,11 @@ mod idle;
 mod hotplug;
 mod ending;
 mod local;
+#[cfg(feature = "std")]
+mod per_thread;
 mod accounted;
+#[cfg(all(test, feature = "alloc", not(loom)))]
+mod scaling;
 
 pub use accounted::{Account, Accounted, Refusals, Urgency};
 pub use block::{Block, Blocks};
@@ -96,16 +103,20 @@ pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
 pub use frozen::{Frozen, Parts};
 pub use hotplug::{Closed, Removal};
+#[cfg(all(feature = "huge-pages", not(any(loom, test))))]
+pub use huge_pages::HugePages;
 pub use idle::UntilIdle;
 pub use local::Local;
 pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use order::{Order, OrderError};
+#[cfg(feature = "std")]
+pub use per_thread::{Handles, PerThread};
 pub use pgmap::{AfterFree, Failure, Freed, Pgmap, PgmapOps, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{
-    ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, HeldRun, LocalPool, Mode, Params, Partition, PlacedRange,
-    PoolNeeds, RangeSlot, Reservation, ScatterParams, Taken, Wish,
+    ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, LocalPool, Mode, Params, Partition, PlacedRange, PoolNeeds,
+    RangeSlot, Reservation, Reservations, ScatterParams, Taken, Wish,
 };
 pub use references::{Counts, Put};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};

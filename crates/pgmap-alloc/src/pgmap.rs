@@ -109,8 +109,11 @@ pub struct Failure<D> {
 pub enum AfterFree {
     /// What the memory type says ([`MemoryType::TABLE`]).
     ByType,
-    /// They are idle: anyone may allocate them.
+    /// They are idle: anyone may allocate them. What they hold is not known.
     Release,
+    /// The same, and all of them are zero: for a pool that tracks it ([`Params::tracking_clear`]), else as `Release`. From a per-CPU
+    /// handle too they go to the pool at once, which is where clear pages are looked for.
+    ReleaseCleared,
     /// They stay with the driver, as a block without a folio ([`Pgmap::free_block_raw`] gives them back).
     Keep,
 }
@@ -380,16 +383,17 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     #[inline]
     pub(crate) fn leave_service(&self, head: Offset, order: Order) -> Option<Run> {
         let run = Run::around(head.get(), order);
-        if self.end_folio(run) == FreeRule::Release {
-            return Some(run);
+        match self.end_folio(run) {
+            AfterFree::Release => return Some(run),
+            AfterFree::ReleaseCleared => self.release_cleared(run),
+            AfterFree::Keep | AfterFree::ByType => self.attend(run),
         }
-        self.attend(run);
         None
     }
 
-    /// Step 6 of the walk; afterwards the word is idle and the run the caller's.
+    /// Step 6 of the walk; afterwards the word is idle and the run the caller's. Says what the driver wants, never `ByType`.
     #[inline]
-    pub(crate) fn end_folio(&self, run: Run) -> FreeRule {
+    pub(crate) fn end_folio(&self, run: Run) -> AfterFree {
         let (head, order) = (run.start(), run.order());
         let data = self.folios.data(head);
         self.ops.trace(Event::FolioFree { offset: head, order });
@@ -397,9 +401,10 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.folios.set_data(head, O::Data::from_bits(0));
         self.folios.word(head).finish_free();
         match after {
-            AfterFree::Release => FreeRule::Release,
-            AfterFree::Keep => FreeRule::Keep,
-            AfterFree::ByType => self.ops.memory_type().rules().free,
+            AfterFree::ByType if self.ops.memory_type().rules().free == FreeRule::Keep => AfterFree::Keep,
+            AfterFree::ByType => AfterFree::Release,
+            AfterFree::ReleaseCleared if !self.pool.tracks_clear() => AfterFree::Release,
+            after => after,
         }
     }
 
@@ -408,6 +413,16 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub(crate) fn release(&self, run: Run) {
         // Refused only if pages were given back behind the owner's back, through the raw forms: they are idle already.
         let _ = self.pool.give_back(run);
+        if !self.is_calm_after() {
+            self.attend(run);
+        }
+    }
+
+    /// [`Pgmap::release`] of pages that are all zero.
+    #[cold]
+    pub(crate) fn release_cleared(&self, run: Run) {
+        // As in `release`.
+        let _ = self.pool.give_back_cleared(run);
         if !self.is_calm_after() {
             self.attend(run);
         }

@@ -208,7 +208,8 @@ pub(crate) enum FreezeFault {
 metadata! {
     /// The folio word of one page; callers only provide zeroed ones as storage.
     #[derive(Debug)]
-    #[repr(C)]
+    #[cfg_attr(all(feature = "huge-pages", not(loom)), derive(bytemuck::TransparentWrapper))]
+    #[repr(transparent)]
     pub struct Word {
         bits: AtomicU64,
     }

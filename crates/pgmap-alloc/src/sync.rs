@@ -1,14 +1,21 @@
-//! The only file that names core's atomics or loom: the same code runs on the machine and in the model checker.
+//! The only file that names core's atomics or loom: the same code runs on the machine and in the model checker. (`recorded` is its
+//! part for unit tests.)
 //!
 //! Two of our protocols are of the shape "write mine, then read yours" (a release against a refusal, a request against a
 //! kill). They need one total order over the four accesses, so both sides use `SeqCst` accesses, which cost nothing extra on
 //! x86 and are the plain acquire and release forms on Arm. loom treats a `SeqCst` access as acquire-release and models only
 //! the fence; [`order_after_write`] is that fence there and nothing on the machine.
 
-#[cfg(not(loom))]
+#[cfg(all(test, not(loom)))]
+pub(crate) mod recorded;
+
+#[cfg(not(any(loom, test)))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+// Unit tests count what travels between CPUs.
+#[cfg(all(test, not(loom)))]
+pub(crate) use recorded::{AtomicU32, AtomicU64, Ordering};
 
 /// A plain store by the only one who may change the value, where others may still do read-modify-writes that change nothing.
 ///
@@ -37,6 +44,8 @@ pub(crate) fn order_after_write() {
 /// Orders all that stands before it against all that follows, plain relaxed reads too: for cold paths that judge what a hot one
 /// has read.
 pub(crate) fn full_fence() {
+    #[cfg(all(test, not(loom)))]
+    recorded::note_fence();
     #[cfg(not(loom))]
     core::sync::atomic::fence(Ordering::SeqCst);
     #[cfg(loom)]
@@ -68,6 +77,8 @@ pub(crate) fn caller_slot(slots: usize) -> usize {
     {
         let here = 0u8;
         let address = core::ptr::from_ref(core::hint::black_box(&here)).addr();
+        #[cfg(test)]
+        let address = recorded::stack().unwrap_or(address);
         // Stacks are many pages apart; Fibonacci hashing spreads what is left.
         ((address >> 16) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) as usize >> (usize::BITS - 16) & (slots - 1)
     }

@@ -21,12 +21,11 @@
 //! | `word` | the runs in one word, as plain functions |
 //! | `claim` `release` | ones to zeros, and back |
 //! | `look` | what is idle |
-//! | `set` `notes` `record` | the same words put to other uses: hints, notes about entries, records |
+//! | `set` `notes` | the same words put to other uses: hints, notes about entries |
 
 mod claim;
 mod look;
 mod notes;
-mod record;
 mod release;
 mod set;
 #[cfg(all(test, not(loom)))]

@@ -3,7 +3,7 @@
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use pgmap_alloc::fit::{best_fit, first_fit};
+use pgmap_alloc::fit::{best_fit, first_fit, first_fit_align};
 use pgmap_alloc::{AllocExtentError, Extent, ExtentParams, FreeError, GenPool, Mode, Offset, Params, Phys, PhysRange};
 
 const PAGES: u64 = 4096;
@@ -21,7 +21,7 @@ fn pool() -> GenPool<'static> {
 }
 
 /// best, bottom-up and top-down, as drm_mm's insertion modes.
-const MODES: [Mode; 3] = [Mode::BottomUp(best_fit), Mode::BottomUp(first_fit), Mode::TopDown(first_fit)];
+const MODES: [Mode; 3] = [Mode::BottomUp(best_fit), Mode::BottomUp(first_fit_align), Mode::TopDown(first_fit_align)];
 
 struct Random(u64);
 
@@ -229,7 +229,7 @@ fn drm_mm_highest() {
 fn drm_mm_evict() {
     // A full pool, victims in random order: the scan names a place, exactly its victims are evicted, and the place is free.
     for (size, align) in [(1u64, 1u64), (16, 1), (16, 16), (100, 1), (64, 64), (300, 4)] {
-        for mode in [Mode::BottomUp(first_fit), Mode::TopDown(first_fit)] {
+        for mode in [Mode::BottomUp(first_fit_align), Mode::TopDown(first_fit_align)] {
             let pool = pool();
             let mut nodes: Vec<_> = (0..PAGES / 4).map(|_| pool.alloc_extent(&ExtentParams::new(4)).unwrap()).collect();
             Random(size + align).shuffle(&mut nodes);

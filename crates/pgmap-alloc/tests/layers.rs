@@ -100,6 +100,10 @@ fn only_sync_names_atomics_and_the_model_checker() {
             assert!(text.contains("core::sync::atomic") && text.contains("loom::sync::atomic"));
             continue;
         }
+        // Its part for unit tests.
+        if file == "sync/recorded.rs" {
+            continue;
+        }
         assert!(!text.contains("sync::atomic"), "{file} names atomics");
         assert!(!text.contains("loom::"), "{file} names the model checker");
         assert!(!text.replace("unsafe_code", "").contains("unsafe"), "{file} names unsafe");

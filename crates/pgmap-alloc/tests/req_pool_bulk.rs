@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use pgmap_alloc::{
-    AllocError, Extent, FreeError, FreeManyError, GenPool, HeldRun, Mode, Offset, Order, Params, Phys, PhysRange, ReserveError,
+    AllocError, Extent, FreeError, FreeManyError, GenPool, Mode, Offset, Order, Params, Phys, PhysRange, PoolNeeds, ReserveError,
     Run, ScatterError, ScatterParams, fit,
 };
 
@@ -144,10 +144,14 @@ fn req_43_a_list_with_a_bad_free_says_how_far_it_came() {
     assert_eq!(pool.avail(), 1000);
 }
 
+fn reserving(pages: u64) -> GenPool<'static> {
+    GenPool::new(&Params::new(&[range(0, pages)]).taking_reservations()).unwrap()
+}
+
 #[test]
 fn req_45_what_is_reserved_can_be_committed_without_failing() {
-    let pool = pool(1024);
-    let mut room = [HeldRun::new(); 5];
+    let pool = reserving(1024);
+    let mut room = [at(0); 5];
     let mut reserved = pool.reserve(order(7), &mut room).unwrap();
     assert_eq!((reserved.left(), pool.avail()), (5, 1024 - 5 * 128));
     let first = reserved.commit_one().unwrap();
@@ -157,44 +161,110 @@ fn req_45_what_is_reserved_can_be_committed_without_failing() {
     let held = reserved.commit();
     assert_eq!(held.len(), 4);
     pool.free(first, order(7)).unwrap();
-    held.iter().for_each(|run| pool.free(run.start(), order(7)).unwrap());
+    held.iter().for_each(|start| pool.free(*start, order(7)).unwrap());
     pool.free_many(order(0), &rest).unwrap();
     assert_eq!(pool.alloc(order(10)), Ok(at(0)));
 }
 
 #[test]
 fn req_45_a_reservation_that_is_dropped_or_refused_leaves_nothing() {
-    let pool = GenPool::new(&Params { held_runs: 8, ..Params::new(&[range(0, 1024)]) }).unwrap();
-    let mut room = [HeldRun::new(); 8];
+    let pool = reserving(1024);
+    let mut room = [at(0); 8];
     drop(pool.reserve(order(3), &mut room).unwrap());
     assert_eq!(pool.avail(), 1024);
     let refused = ReserveError::Refused { error: AllocError::NoSpace { cached: 0 } };
     assert_eq!(pool.reserve(order(8), &mut room).unwrap_err(), refused, "there are only four of these");
     assert_eq!(pool.reserve(order(30), &mut room).unwrap_err(), ReserveError::Refused { error: AllocError::TooLarge });
     assert_eq!(pool.reserve(order(0), &mut []).unwrap_err(), ReserveError::NoRuns);
-    let mut many = [HeldRun::new(); 9];
-    assert_eq!(pool.reserve(order(0), &mut many).unwrap_err(), ReserveError::NoSlot { slots: 8 });
     assert_eq!(pool.avail(), 1024);
-    // All eight records are free again.
     let mut reserved = pool.reserve(order(0), &mut room).unwrap();
     assert!(reserved.commit_one().is_some());
     drop(reserved);
     assert_eq!(pool.avail(), 1023, "what was committed stays");
+    // Nothing is held any more: the one page is an ordinary one.
+    let page = (0..1024).map(at).find(|page| !pool.is_idle(*page)).unwrap();
+    pool.free(page, order(0)).unwrap();
+}
+
+#[test]
+fn req_45_every_run_of_a_pool_can_be_reserved() {
+    let pages = 1 << 15;
+    let pool = reserving(pages);
+    let mut room = vec![at(0); pages as usize];
+    let reserved = pool.reserve(order(0), &mut room).unwrap();
+    assert_eq!(pool.avail(), 0);
+    for page in (0..pages).map(at) {
+        assert_eq!(pool.free(page, order(0)), Err(FreeError::Held { page }));
+    }
+    drop(reserved);
+    assert_eq!(pool.alloc(order(15)), Ok(at(0)));
+    pool.free(at(0), order(15)).unwrap();
+}
+
+#[test]
+fn req_45_a_pool_takes_reservations_if_it_was_built_for_them_and_pays_nothing_else() {
+    let silent = pool(1024);
+    assert_eq!(silent.reserve(order(0), &mut [at(0)]).unwrap_err(), ReserveError::NotTaken);
+    assert_eq!(silent.avail(), 1024);
+    let ranges = [range(0, 1 << 20)];
+    let needs = |params: Params<'_>| PoolNeeds::of::<8>(&params).unwrap().tables;
+    let (without, with) = (needs(Params::new(&ranges)), needs(Params::new(&ranges).taking_reservations()));
+    // One bit per page, and two for each entry above.
+    assert_eq!(with - without, 2048 + 2 * 4 + 2);
 }
 
 #[test]
 fn req_45_what_a_reservation_holds_cannot_be_freed() {
-    let pool = pool(1024);
-    let mut room = [HeldRun::new(); 1];
+    let pool = reserving(1024);
+    let mut room = [at(0); 1];
     let reserved = pool.reserve(order(4), &mut room).unwrap();
     let start = (0..1024).map(at).find(|page| !pool.is_idle(*page)).unwrap();
-    let held = FreeError::Held { start };
-    assert_eq!(pool.free(start, order(4)), Err(held));
-    assert_eq!(pool.free(at(start.get() + 3), order(0)), Err(held), "nor a part");
-    assert_eq!(pool.free_extent(Extent::new(start, 5).unwrap()), Err(held));
-    assert_eq!(pool.free_many(order(0), &[start]), Err(FreeManyError::Refused { index: 0, error: held }));
+    let held = |page: u64| FreeError::Held { page: at(start.get() + page) };
+    assert_eq!(pool.free(start, order(4)), Err(held(0)));
+    assert_eq!(pool.free(at(start.get() + 3), order(0)), Err(held(3)), "nor a part");
+    assert_eq!(pool.free_extent(Extent::new(start, 5).unwrap()), Err(held(0)));
+    assert_eq!(pool.free_many(order(0), &[start]), Err(FreeManyError::Refused { index: 0, error: held(0) }));
     assert_eq!(pool.avail(), 1008);
     reserved.commit();
     pool.free(start, order(4)).unwrap();
     assert_eq!(pool.free(start, order(4)), Err(FreeError::DoubleFree { page: start }));
+}
+
+#[test]
+fn req_45_a_free_of_more_or_less_than_what_is_held_is_refused_at_every_order() {
+    let pages = 1u64 << 20;
+    let pool = reserving(pages);
+    let whole = pool.largest_order();
+    for held in [0, 3, 6, 7, 8, 9, 12, 16, 17, 18, 19] {
+        let mut room = [at(0); 2];
+        let reserved = pool.reserve(order(held), &mut room).unwrap();
+        // Everything else is taken as well, so that nothing but the marks can refuse.
+        let mut out = [Run::new(at(0), order(0)).unwrap(); 64];
+        let rest =
+            pool.alloc_scattered(&ScatterParams::new(pool.avail().max(1)), &mut out).map(<[Run]>::to_vec).unwrap_or_default();
+        assert_eq!(pool.avail(), 0);
+        let is_rest = |page: Offset| rest.iter().any(|run| run.contains(page));
+        let first = (0..pages).map(at).find(|page| !is_rest(*page)).unwrap();
+        for freed in 0..=whole.get() {
+            let start = first.align_down(order(freed));
+            let Err(FreeError::Held { page }) = pool.free(start, order(freed)) else { panic!("order {freed} over {held}") };
+            assert!(!is_rest(page) && page >= start);
+        }
+        let starts = reserved.commit().to_vec();
+        // Now the same free goes through, hints that are left behind or not.
+        rest.iter().for_each(|run| pool.free(run.start(), run.order()).unwrap());
+        starts.iter().for_each(|start| pool.free(*start, order(held)).unwrap());
+        assert_eq!(pool.avail(), pages);
+        let all = pool.alloc(whole).unwrap();
+        let mut none = [at(0)];
+        assert!(pool.reserve(order(0), &mut none).is_err());
+        pool.free(all, whole).unwrap();
+    }
+    // While a reservation lives, frees of what others have go through at every order.
+    let mut room = [at(0); 1];
+    let _reserved = pool.reserve(order(0), &mut room).unwrap();
+    for order in (0..whole.get()).map(order) {
+        let run = pool.alloc(order).unwrap();
+        pool.free(run, order).unwrap();
+    }
 }

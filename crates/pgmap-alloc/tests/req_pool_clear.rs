@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use pgmap_alloc::{
-    AllocError, Contents, Extent, ExtentParams, GenPool, Offset, Order, Params, Phys, PhysRange, PoolNeeds, RangeSlot, Table, Wish,
+    AfterFree, AllocError, Contents, Extent, ExtentParams, Freed, GenPool, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange,
+    PoolNeeds, RangeSlot, Retirement, Table, Wish,
 };
 use proptest::prelude::*;
 
@@ -147,6 +148,8 @@ fn compare<const WORDS: usize>(pages: u64, ops: &[Op]) {
                             wish != Wish::PreferCleared || cleared || !all(&|page| *page == Some(true)),
                             "there was a cleared one"
                         );
+                        let wasted = model[slice(extent)].contains(&Some(true));
+                        assert!(wish != Wish::DontCare || !wasted || !all(&|page| *page == Some(false)), "there was a dirty one");
                         assert!(model[slice(extent)].iter().all(Option::is_some));
                         model[slice(extent)].fill(None);
                         held.push(extent);
@@ -223,4 +226,93 @@ fn req_46_a_handle_leaves_nothing_that_only_looks_cleared() {
     runs.into_iter().for_each(|run| handle.free(run).unwrap());
     drop(handle);
     assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (2048, 0));
+}
+
+#[test]
+fn req_46_who_does_not_care_leaves_what_is_cleared_to_those_who_do() {
+    let pool = pool(1024);
+    pool.alloc(order(10)).unwrap();
+    (0..1024).for_each(|page| {
+        let free = if page % 128 < 64 { GenPool::free_cleared } else { GenPool::free };
+        free(&pool, at(page), order(0)).unwrap();
+    });
+    for _ in 0..512 / 16 {
+        assert_eq!(pool.alloc_wishing(order(4), Wish::DontCare).unwrap().1, Contents::Dirty);
+    }
+    assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (512, 512), "not one cleared page was wasted");
+    // Then he takes those: a wish is no reason to refuse him.
+    assert_eq!(pool.alloc_wishing(order(4), Wish::DontCare).unwrap().1, Contents::Cleared);
+    // What comes back dirty is what he gets next.
+    let dirty = (0..1024).map(at).find(|page| !pool.is_idle(*page) && page.get() % 128 >= 64).unwrap();
+    pool.free(dirty, order(0)).unwrap();
+    assert_eq!(pool.alloc_wishing(order(0), Wish::DontCare), Ok((dirty, Contents::Dirty)));
+}
+
+/// A driver that clears a folio before it lets it go if its data says so.
+struct Clearing;
+
+impl PgmapOps for Clearing {
+    type Data = u32;
+
+    fn folio_free(&self, folio: Freed<u32>) -> AfterFree {
+        if folio.data == 1 { AfterFree::ReleaseCleared } else { AfterFree::ByType }
+    }
+}
+
+fn pgmap(pages: u64) -> Pgmap<'static, Clearing> {
+    Pgmap::new(&Params::new(&[range(0, pages)]).tracking_clear(), Clearing).unwrap()
+}
+
+#[test]
+fn req_46_folio_free_says_what_it_leaves() {
+    let pgmap = pgmap(2048);
+    let (folio, contents) = pgmap.alloc_folio_wishing(order(9), Wish::PreferCleared, 1).unwrap();
+    assert_eq!(contents, Contents::Dirty);
+    let head = folio.offset();
+    drop(folio);
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 512);
+    let (folio, contents) = pgmap.alloc_folio_wishing(order(9), Wish::Cleared, 0).unwrap();
+    assert_eq!((folio.offset(), contents), (head, Contents::Cleared));
+    assert_eq!(pgmap.alloc_folio_wishing(order(0), Wish::Cleared, 0).unwrap_err(), AllocError::NoneCleared);
+    drop(folio);
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 0, "left dirty");
+    // The background clearer has its pages as blocks; one that he drops stays dirty.
+    let mut blocks = pgmap.dirty_blocks(Extent::ALL, order(8));
+    drop(blocks.next().unwrap());
+    blocks.next().unwrap().release_cleared();
+    drop(blocks);
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 256);
+    pgmap.forget_clear(Extent::ALL);
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 0);
+    assert_eq!(pgmap.validate().unwrap().idle, 2048);
+    // A page that goes bad while the clearer has it is retired when he gives it back.
+    let block = pgmap.dirty_blocks(Extent::ALL, order(8)).next().unwrap();
+    assert_eq!(pgmap.retire(block.offset()), Ok(Retirement::Pending));
+    block.release_cleared();
+    assert_eq!((pgmap.retired().count(), pgmap.avail_cleared(Extent::ALL)), (1, 255));
+    assert_eq!(pgmap.validate().unwrap().idle, 2047);
+    pgmap.kill();
+    assert!(pgmap.dirty_blocks(Extent::ALL, order(8)).next().is_none());
+    assert_eq!(pgmap.alloc_folio_wishing(order(0), Wish::DontCare, 0).unwrap_err(), AllocError::Dying);
+}
+
+#[test]
+fn req_46_folios_that_a_handle_puts_keep_what_folio_free_said() {
+    let pgmap = pgmap(2048);
+    let mut handle = pgmap.local().unwrap();
+    let cleared = handle.alloc_folio_with(order(3), 1).unwrap();
+    let dirty = handle.alloc_folio_with(order(3), 0).unwrap();
+    let head = cleared.offset();
+    handle.put(cleared).unwrap();
+    handle.put(dirty).unwrap();
+    drop(handle);
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 8);
+    assert_eq!(pgmap.alloc_folio_wishing(order(3), Wish::Cleared, 0).unwrap().0.offset(), head);
+    // The same with a handle on the bare pool: the run leaves the type, and says what it holds.
+    let pool = pool(2048);
+    let mut handle = pool.local().unwrap();
+    let run = handle.alloc(order(2)).unwrap().into_raw();
+    pool.free_cleared(run.start(), run.order()).unwrap();
+    drop(handle);
+    assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (2048, 4));
 }

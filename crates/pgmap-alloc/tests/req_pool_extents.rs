@@ -65,7 +65,9 @@ impl Model {
     /// All the places that would do, and how large a gap each is in.
     fn places(&self, params: &ExtentParams) -> Vec<(Extent, u64)> {
         let fits = |gap: &Extent| {
-            let first = gap.start().get().next_multiple_of(params.align);
+            let base = params.base.get() % params.align;
+            let first = (gap.start().get() + params.align - base).next_multiple_of(params.align) - params.align + base;
+            let first = if first < gap.start().get() { first + params.align } else { first };
             let (gap, pages) = (*gap, params.pages);
             let starts = (first..gap.end().get()).step_by(params.align as usize);
             starts.take_while(move |at| at + pages <= gap.end().get()).map(move |at| (at, gap.pages()))
@@ -76,7 +78,7 @@ impl Model {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Alloc { pages: u64, align: u32, window: Option<(u64, u64)>, mode: u8 },
+    Alloc { pages: u64, align: u32, base: u64, window: Option<(u64, u64)>, mode: u8 },
     Order(u32),
     Free(usize),
 }
@@ -85,8 +87,8 @@ fn op() -> impl Strategy<Value = Op> {
     let pages = prop_oneof![1..8u64, 1..100u64, 1..1500u64];
     let window = prop::option::of((0..5000u64, 1..3000u64));
     prop_oneof![
-        4 => (pages, prop_oneof![Just(0), 0..11u32], window, 0..5u8)
-            .prop_map(|(pages, align, window, mode)| Op::Alloc { pages, align, window, mode }),
+        4 => (pages, prop_oneof![Just(0), 0..11u32], prop_oneof![3 => Just(0), 1 => 0..3000u64], window, 0..7u8)
+            .prop_map(|(pages, align, base, window, mode)| Op::Alloc { pages, align, base, window, mode }),
         2 => (0..9u32).prop_map(Op::Order),
         5 => any::<usize>().prop_map(Op::Free),
     ]
@@ -102,16 +104,19 @@ fn compare<const WORDS: usize>(ranges: &[PhysRange], ops: &[Op]) {
     let mut held: Vec<Extent> = vec![];
     for op in ops {
         match *op {
-            Op::Alloc { pages, align, window, mode } => {
+            Op::Alloc { pages, align, base, window, mode } => {
                 let window = window.map_or(Extent::ALL, |(start, pages)| extent(start, start + pages));
                 let modes = [
                     Mode::Simple,
-                    Mode::BottomUp(fit::first_fit),
-                    Mode::TopDown(fit::first_fit),
+                    Mode::BottomUp(fit::first_fit_align),
+                    Mode::TopDown(fit::first_fit_align),
                     Mode::BottomUp(fit::best_fit),
                     Mode::TopDown(fit::order_align),
+                    Mode::BottomUp(fit::first_fit),
+                    Mode::TopDown(fit::first_fit),
                 ];
-                let (asked, mode) = (ExtentParams::new(pages).aligned(1 << align).within(window), usize::from(mode));
+                let asked = ExtentParams::new(pages).aligned_from(1 << align, Offset::new(base)).within(window);
+                let mode = usize::from(mode);
                 let strict = if mode == 4 { asked.aligned(asked.align.max(pages.next_power_of_two())) } else { asked };
                 let places = model.places(&strict);
                 match pool.alloc_extent(&asked.by(modes[mode])) {
@@ -121,10 +126,21 @@ fn compare<const WORDS: usize>(ranges: &[PhysRange], ops: &[Op]) {
                             1 => assert_eq!(at, places.first().unwrap(), "first from the bottom"),
                             2 | 4 => assert_eq!(at, places.last().unwrap(), "first from the top"),
                             3 => assert!(places.iter().all(|(_, gap)| *gap >= at.1), "best"),
+                            5 | 6 => {
+                                let anywhere = model.places(&ExtentParams { align: 1, ..asked });
+                                let outermost = if mode == 5 { anywhere.first() } else { anywhere.last() };
+                                assert_eq!(Some(at), outermost, "first, wherever it is");
+                            }
                             _ => {}
                         }
                         model.set(got, false);
                         held.push(got);
+                    }
+                    Err(AllocExtentError::BadFit { start }) => {
+                        assert!(mode > 4, "only this fit does not know alignments");
+                        let (first, _) = model.places(&ExtentParams { align: 1, ..asked })[..].first().copied().unwrap();
+                        assert!(mode == 6 || start == first.start(), "the first place is {first}, not {start}");
+                        assert_ne!((start.get().wrapping_sub(base)) % (1 << align), 0);
                     }
                     Err(error) => {
                         assert!(places.is_empty(), "refused {asked:?} by {error} though {:?} was idle", places[0]);
@@ -213,6 +229,25 @@ fn req_41_bad_parameters_are_refused_by_name_and_change_nothing() {
     assert_eq!(pool.free_extent(extent(1000, 1001)), Err(FreeError::OutOfRange));
     assert_eq!(pool.free_extent(extent(0, 2)), Err(FreeError::DoubleFree { page: Offset::new(1) }));
     assert_eq!(pool.avail(), 999);
+}
+
+#[test]
+fn req_40_first_fit_knows_no_alignment_and_first_fit_align_counts_it_from_a_base() {
+    let pool = GenPool::new(&Params::new(&[range(0, 1000)])).unwrap();
+    pool.alloc_at(Offset::new(0), order(0)).unwrap();
+    let ask = |params: ExtentParams, fit: Fit| pool.alloc_extent(&params.by(Mode::BottomUp(fit)));
+    let bad = AllocExtentError::BadFit { start: Offset::new(1) };
+    assert_eq!(ask(ExtentParams::new(10).aligned(8), fit::first_fit), Err(bad), "refused, not given unaligned");
+    assert_eq!(pool.avail(), 999);
+    assert_eq!(ask(ExtentParams::new(10), fit::first_fit), Ok(extent(1, 11)));
+    assert_eq!(ask(ExtentParams::new(10).aligned(8), fit::first_fit_align), Ok(extent(16, 26)));
+    // 100, 164, 228 ... are the multiples of 64 from page 100; those below it count too.
+    let from = |base| ExtentParams::new(10).aligned_from(64, Offset::new(base));
+    assert_eq!(ask(from(100), fit::first_fit_align), Ok(extent(36, 46)));
+    assert_eq!(ask(from(100), fit::best_fit), Ok(extent(100, 110)));
+    assert_eq!(pool.alloc_extent(&from(100).by(Mode::TopDown(fit::first_fit_align))), Ok(extent(932, 942)));
+    assert_eq!(pool.alloc_extent(&from(u64::MAX)).map(|got| got.start().get() % 64), Ok(63));
+    assert_eq!(pool.alloc_extent(&from(100).within(extent(101, 170))), Err(AllocExtentError::Fragmented { cached: 0 }));
 }
 
 #[test]

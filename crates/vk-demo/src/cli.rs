@@ -42,6 +42,23 @@ impl Cli {
     }
 }
 
+/// What every command that runs on a device takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JobOptions {
+    #[command(flatten)]
+    pub(crate) device: DeviceOptions,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+    #[command(flatten)]
+    pub(crate) picture: PictureOptions,
+    /// A saved JSON result of the same command to compare with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
+}
+
 /// Which device, how much of it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DeviceOptions {
@@ -66,30 +83,27 @@ pub(crate) struct HeapOptions {
     pub(crate) object: Option<u64>,
 }
 
+/// How much more there is than the heap holds.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LoadOptions {
+    /// Bytes of buffers (`fault`: of the virtual space) for each byte of the heap
+    #[arg(long, value_name = "FACTOR", default_value = "1.5", value_parser = oversub, allow_negative_numbers = true)]
+    pub(crate) oversub: f64,
+}
+
 /// Options of `run`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
-    pub(crate) device: DeviceOptions,
-    /// Bytes of buffers for each byte of the heap
-    #[arg(long, value_name = "FACTOR", default_value = "1.5", value_parser = oversub, allow_negative_numbers = true)]
-    pub(crate) oversub: f64,
+    pub(crate) job: JobOptions,
+    #[command(flatten)]
+    pub(crate) load: LoadOptions,
     /// Largest folio order to place buffers with; what fits by default
     #[arg(long, value_name = "N")]
     pub(crate) order: Option<u32>,
     /// Operations after the buffers have been made
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) ops: u64,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) output: OutputOptions,
-    #[command(flatten)]
-    pub(crate) picture: PictureOptions,
-    /// A saved JSON result to compare with
-    #[arg(long, value_name = "FILE")]
-    pub(crate) baseline: Option<PathBuf>,
     /// A saved JSON result of `migrate`, whose curve is drawn into the picture too
     #[arg(long, value_name = "FILE")]
     pub(crate) curve: Option<PathBuf>,
@@ -99,7 +113,7 @@ pub(crate) struct RunOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SoakOptions {
     #[command(flatten)]
-    pub(crate) device: DeviceOptions,
+    pub(crate) job: JobOptions,
     /// Operations; 100000 by default, without end where a time is given
     #[arg(long, value_name = "N")]
     pub(crate) ops: Option<u64>,
@@ -109,21 +123,15 @@ pub(crate) struct SoakOptions {
     /// Make steps of the manager fail at random: charges, allocations, copies and fences
     #[arg(long)]
     pub(crate) inject: bool,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) output: OutputOptions,
 }
 
 /// Options of `fault`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FaultOptions {
     #[command(flatten)]
-    pub(crate) device: DeviceOptions,
-    /// Bytes of the virtual space for each byte of the heap; at least a page more than the heap
-    #[arg(long, value_name = "FACTOR", default_value = "1.5", value_parser = oversub, allow_negative_numbers = true)]
-    pub(crate) oversub: f64,
+    pub(crate) job: JobOptions,
+    #[command(flatten)]
+    pub(crate) load: LoadOptions,
     /// Which pages are used
     #[arg(long, value_enum, default_value_t = Trace::Zipf)]
     pub(crate) trace: Trace,
@@ -139,34 +147,19 @@ pub(crate) struct FaultOptions {
     /// Accesses in the trace; eight times the pages of the space by default
     #[arg(long, value_name = "N")]
     pub(crate) accesses: Option<u64>,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) output: OutputOptions,
 }
 
 /// Options of `migrate`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MigrateOptions {
     #[command(flatten)]
-    pub(crate) device: DeviceOptions,
+    pub(crate) job: JobOptions,
     /// Bytes to migrate in each row, a power of two; 64 MiB by default (8 MiB under --validate), or what the heap holds
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) bytes: Option<u64>,
     /// Only this folio order; 0 to 10 by default
     #[arg(long, value_name = "N")]
     pub(crate) order: Option<u32>,
-    /// Seed of the contents
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) output: OutputOptions,
-    #[command(flatten)]
-    pub(crate) picture: PictureOptions,
-    /// A saved JSON result to compare with
-    #[arg(long, value_name = "FILE")]
-    pub(crate) baseline: Option<PathBuf>,
 }
 
 /// Where the picture is written.

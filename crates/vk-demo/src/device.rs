@@ -12,9 +12,6 @@ use crate::pieces::Piece;
 /// Copies are recorded, sent by `submit`, and take effect in the order of the calls. A ticket is reached when everything
 /// submitted up to it is done; an error of the device ends the run and is never waited for without limit.
 pub(crate) trait Device {
-    /// What it is.
-    fn info(&self) -> &DeviceInfo;
-
     /// Bytes of each memory object, in the order of the pgmap's ranges.
     fn objects(&self) -> &[u64];
 

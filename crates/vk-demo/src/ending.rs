@@ -17,10 +17,11 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// A device that gave up leaves a report; anything else that goes wrong does not.
+    /// A device that gave up and Ctrl-C leave a report; anything else that goes wrong does not.
     pub(crate) fn of(done: Result<Ending, Failure>) -> Result<Ending, Failure> {
         match done {
             Err(Failure::Device(error)) => Ok(Ending::Device(error)),
+            Err(Failure::Interrupted) => Ok(Ending::Interrupted),
             other => other,
         }
     }

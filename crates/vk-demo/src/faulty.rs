@@ -1,18 +1,35 @@
 //! A device that goes wrong on purpose, so that the tests see that the demo would notice.
 
-use crate::device::{Device, DeviceError, DeviceInfo, Layout, Ticket, Work};
+use clap::{Args, FromArgMatches};
+
+use crate::device::{Device, DeviceError, Layout, Ticket, Work};
+use crate::ending::Ending;
+use crate::failure::Failure;
 use crate::host::{self, Host};
+use crate::job::Job;
 use crate::pieces::Piece;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
+    /// Nothing.
+    None,
     /// One bit of everything that comes back.
     FlippedBit,
     /// Copies go nowhere: the bytes that come back are old ones.
     LostCopies,
     /// The device is lost at this submission.
     DeviceLost(u64),
+}
+
+/// Plans a job with these arguments and runs it on a host device with a fault.
+pub(crate) fn run<J: Job>(arguments: &str, fault: Fault) -> Result<(Ending, J::Outcome), Failure> {
+    let command = J::Options::augment_args(clap::Command::new("vk-demo").no_binary_name(true));
+    let matches = command.try_get_matches_from(arguments.split_whitespace());
+    let usage = |error: clap::Error| Failure::Usage(error.to_string());
+    let options = J::Options::from_arg_matches(&matches.map_err(usage)?).map_err(usage)?;
+    let job = J::plan(&options, &host::describe())?;
+    job.run(&mut Faulty::open(job.layout(), fault)?, true)
 }
 
 /// The host device with a fault.
@@ -23,15 +40,11 @@ pub(crate) struct Faulty {
 
 impl Faulty {
     pub(crate) fn open(layout: &Layout, fault: Fault) -> Result<Faulty, DeviceError> {
-        Ok(Faulty { host: Host::open(host::describe(), layout)?, fault })
+        Ok(Faulty { host: Host::open(layout)?, fault })
     }
 }
 
 impl Device for Faulty {
-    fn info(&self) -> &DeviceInfo {
-        self.host.info()
-    }
-
     fn objects(&self) -> &[u64] {
         self.host.objects()
     }

@@ -170,9 +170,8 @@ mod tests {
 
     #[test]
     fn every_folio_lies_inside_one_object_and_no_two_share_a_byte() {
-        let info = host::describe();
         let layout = Layout { objects: vec![3 * PAGE, 8 * PAGE, PAGE], staging: PAGE };
-        let device = Host::open(info, &layout).unwrap();
+        let device = Host::open(&layout).unwrap();
         let heap = Heap::new(&device).unwrap();
         let mut folios = Vec::new();
         for order in [2, 1, 0, 0, 0, 0, 0, 0, 0, 0] {

@@ -52,7 +52,6 @@ fn host_memory() -> (u64, u64) {
 
 /// The open host device.
 pub(crate) struct Host {
-    info: DeviceInfo,
     sizes: Vec<u64>,
     objects: Vec<Vec<u8>>,
     staging: Vec<u8>,
@@ -63,10 +62,9 @@ pub(crate) struct Host {
 
 impl Host {
     /// Takes the memory.
-    pub(crate) fn open(info: DeviceInfo, layout: &Layout) -> Result<Host, DeviceError> {
+    pub(crate) fn open(layout: &Layout) -> Result<Host, DeviceError> {
         let objects = layout.objects.iter().map(|&bytes| zeroed(bytes)).collect::<Result<_, _>>()?;
         Ok(Host {
-            info,
             sizes: layout.objects.clone(),
             objects,
             staging: zeroed(layout.staging)?,
@@ -96,10 +94,6 @@ impl Host {
 }
 
 impl Device for Host {
-    fn info(&self) -> &DeviceInfo {
-        &self.info
-    }
-
     fn objects(&self) -> &[u64] {
         &self.sizes
     }

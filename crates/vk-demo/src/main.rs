@@ -3,6 +3,7 @@
 //! ```text
 //! cli       what was asked for         choose   which device            device   what a device is; gpu and host are the two
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
+//! job       what every command on a device has in common, from its options to its exit code
 //! mover     what moves a manager's bytes: from pgmap-ttm to a device
 //! fault     access traces over a space larger than the heap
 //! soak      random operations with injected failures
@@ -23,6 +24,7 @@ mod gpu;
 mod heap;
 mod host;
 mod interrupt;
+mod job;
 mod list;
 mod migrate;
 mod mover;
@@ -44,10 +46,10 @@ use failure::NOT_VERIFIED;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command() {
-        Command::Run(options) => run::command(&options),
-        Command::Migrate(options) => migrate::command(&options),
-        Command::Soak(options) => soak::command(&options),
-        Command::Fault(options) => fault::command(&options),
+        Command::Run(options) => job::carry_out::<run::Run>(&options),
+        Command::Migrate(options) => job::carry_out::<migrate::Migrate>(&options),
+        Command::Soak(options) => job::carry_out::<soak::Soak>(&options),
+        Command::Fault(options) => job::carry_out::<fault::Fault>(&options),
         Command::List(options) => list::command(&options),
     };
     match done {

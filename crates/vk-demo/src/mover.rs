@@ -110,6 +110,12 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
         Ok(())
     }
 
+    /// What the device makes of pages of the heap, as [`Device::checksum`] says.
+    pub(crate) fn checksum(&mut self, pages: &[Pages]) -> Result<Option<u32>, DeviceError> {
+        let pieces = self.pieces(pages)?;
+        self.timed(|device| device.checksum(&pieces))
+    }
+
     /// Where the bytes of a manager's pieces are; neighbours become one.
     fn pieces(&self, pages: &[Pages]) -> Result<Vec<Piece>, DeviceError> {
         let mut pieces = Vec::new();

@@ -14,7 +14,7 @@ fn files(names: [&str; 2]) -> (TempDir, [String; 2]) {
 }
 
 #[test]
-fn both_commands_draw_what_they_report() {
+fn every_command_draws_what_it_reports() {
     let (_directory, [svg, png]) = files(["p.svg", "p.png"]);
     for (of, shown) in [
         (
@@ -22,6 +22,8 @@ fn both_commands_draw_what_they_report() {
             &["Device memory in folios", "Fragmentation over time", "Each tile is 2 MiB", "order 0: "][..],
         ),
         ("migrate --heap 64KiB", &["Migration, host to device", "Migration, device to host", "bulk copy"]),
+        ("soak --ops 3000 --inject", &["Device memory at the end of a soak", "Use over time", "steps made to fail"]),
+        ("fault --heap 1MiB --order 3 --accesses 400", &["Time of the trace", "Faults", "lru", "fifo", "random"]),
     ] {
         let report = on_host(&format!("{of} --format json --svg {svg} --png {png}")).json();
         assert_eq!(report["verified"], true, "the result is written as before");
@@ -54,7 +56,7 @@ fn a_timeline_comes_with_the_result() {
 #[test]
 fn a_baseline_says_what_has_changed() {
     let (_directory, [then, now]) = files(["then.json", "now"]);
-    for of in ["run --heap 2MiB --ops 50", "migrate --heap 16KiB"] {
+    for of in ["run --heap 2MiB --ops 50", "migrate --heap 16KiB", "soak --ops 99", "fault --heap 64KiB --accesses 99"] {
         assert_eq!(on_host(&format!("{of} --format json -o {then}")).code, Some(0));
         let ran = on_host(&format!("{of} --seed 2 --baseline {then} -o {now}"));
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -74,6 +76,8 @@ fn a_baseline_or_curve_of_another_schema_is_refused_before_the_work() {
     assert_eq!(on_host(&format!("migrate --heap 16KiB --format json -o {migrate}")).code, Some(0));
     let cases = [
         (format!("run --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/run/"),
+        (format!("soak --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/soak/1\""),
+        (format!("fault --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/fault/1\""),
         ("run --baseline /nonexistent".into(), "/nonexistent cannot be read"),
         ("migrate --baseline /dev/null".into(), "is no result of vk-demo"),
         ("run --curve /dev/null".into(), "is no result of vk-demo"),

@@ -84,6 +84,9 @@ fn vulkan_is_chosen_before_the_host_device() {
     let report = vk_demo("run --heap 4MiB --ops 100 --format json").json();
     assert_ne!(report["device"]["kind"], "host");
     assert_eq!(report["verified"], true);
+    let sums = report["device_sums"].as_u64() > Some(0);
+    assert!(sums || report["device"]["features"]["transfer_queue"] == true, "a queue that computes sums what is in the heap");
+    assert_eq!(report["wrong_sums"], 0);
     assert!(report["device"]["api"].as_str().unwrap().starts_with("1."));
 }
 

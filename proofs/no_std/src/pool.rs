@@ -2,9 +2,9 @@
 
 use core::hint::black_box;
 
-use pgmap_alloc::fit::{best_fit, first_fit, order_align};
+use pgmap_alloc::fit::{best_fit, first_fit_align, order_align};
 use pgmap_alloc::{
-    Accounted, Extent, ExtentParams, GenPool, HeldRun, Limits, Mode, Offset, Order, Owner, Owners, Params, Phys, PhysRange,
+    Accounted, Extent, ExtentParams, GenPool, Limits, Mode, Offset, Order, Owner, Owners, Params, Phys, PhysRange,
     RangeSlot, Run, ScatterParams, Table, Urgency, Wish,
 };
 
@@ -12,7 +12,7 @@ const RANGES: [PhysRange; 1] = [PhysRange { start: Phys(0x1_0000_0000), pages: 3
 
 /// The order, the offsets and the numbers are unknown to the compiler.
 pub fn walk(tables: &mut [Table], ranges: &mut [RangeSlot]) -> Option<u64> {
-    let params = Params::new(black_box(&RANGES)).with_room(1, 8192).tracking_clear();
+    let params = Params::new(black_box(&RANGES)).with_room(1, 8192).tracking_clear().taking_reservations();
     let pool = GenPool::with_storage(&params, tables, ranges).ok()?;
     let order = Order::new(black_box(3)).ok()?;
 
@@ -20,7 +20,7 @@ pub fn walk(tables: &mut [Table], ranges: &mut [RangeSlot]) -> Option<u64> {
     pool.remove_range(added.first).ok()?;
 
     let window = Extent::between(Offset::new(black_box(100)), Offset::new(black_box(2000))).ok()?;
-    for mode in [Mode::Simple, Mode::BottomUp(first_fit), Mode::TopDown(best_fit), Mode::BottomUp(order_align)] {
+    for mode in [Mode::Simple, Mode::BottomUp(first_fit_align), Mode::TopDown(best_fit), Mode::BottomUp(order_align)] {
         let asked = ExtentParams::new(black_box(77)).aligned(black_box(4)).within(window).by(mode);
         black_box(pool.scan_eviction(&asked, &[window]));
         pool.free_extent(pool.alloc_extent(&asked).ok()?).ok()?;
@@ -42,10 +42,10 @@ pub fn walk(tables: &mut [Table], ranges: &mut [RangeSlot]) -> Option<u64> {
     pool.dirty_runs(window, order).take(2).for_each(|dirty| dirty.cleared());
     pool.forget_clear(window);
 
-    let mut room = [HeldRun::new(); 4];
+    let mut room = [Offset::new(0); 4];
     let reserved = pool.reserve(order, &mut room).ok()?;
     let held = reserved.commit();
-    held.iter().for_each(|run| _ = black_box(pool.free(run.start(), order)));
+    held.iter().for_each(|start| _ = black_box(pool.free(*start, order)));
 
     let partition = pool.partition(window)?;
     let page = partition.alloc(Order::ZERO).ok()?;

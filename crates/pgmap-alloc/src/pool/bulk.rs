@@ -177,7 +177,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         let found = self.until_proved(self.shape.top, || {
             for order in (params.min_block.get()..=order.get()).rev().map(Order::clamped) {
-                match self.choose_place(&params.extent(order)) {
+                match self.choose_place(&params.extent(order), |gap| whole_runs(gap, order)) {
                     Ok(None) => {}
                     Ok(Some(extent)) if self.claim_extent(extent) => {
                         return Try::Got(Ok(Run::around(extent.start().get(), order)));
@@ -205,6 +205,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
         }
     }
+}
+
+/// The part of a gap that runs of `order` cut without remainder: so fits that know no alignment place runs too.
+fn whole_runs(gap: Extent, order: Order) -> Option<Extent> {
+    let start = gap.start().get().checked_add(order.pages() - 1)?;
+    Extent::between(Offset::new(start).align_down(order), gap.end().align_down(order)).ok()
 }
 
 /// Why a scattered allocation did not get its next run.

@@ -13,13 +13,13 @@ use crate::extent::Extent;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
 
-/// How many stretches of cleared pages a caller who only prefers them looks at.
+/// How many stretches of pages a caller who only prefers them looks at.
 const LOOKS: u32 = 64;
 
 /// What an allocation wants its pages to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Anything.
+    /// Anything. Dirty pages if such are found soon, so that cleared ones are left for those who want them.
     DontCare,
     /// Cleared if such pages are found soon, anything otherwise.
     PreferCleared,
@@ -31,27 +31,50 @@ pub enum Wish {
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order`, and says what it holds. [`GenPool::free_cleared`] says what a run holds that comes back.
     ///
-    /// Costs what [`GenPool::alloc`] costs, and for cleared pages a look at the notes of the tables that have idle runs as large,
-    /// from where such pages were found last.
+    /// Costs what [`GenPool::alloc`] costs. Whoever wants cleared pages, or does not care and would have got some, pays for a look at
+    /// the notes of the tables that have idle runs as large, from where such pages were found last.
     pub fn alloc_wishing(&self, order: Order, wish: Wish) -> Result<(Offset, Contents), AllocError> {
-        let run = match wish {
-            Wish::DontCare => self.take(order)?,
-            Wish::PreferCleared => match self.prefer_cleared(order) {
-                Some(run) => run,
-                None => self.take(order)?,
-            },
-            Wish::Cleared => {
-                if order > self.largest_order() {
-                    return Err(AllocError::TooLarge);
-                }
-                let found = self.until_proved(self.shape.top, || self.take_cleared(order, u32::MAX));
-                found.map_err(|unproved| match unproved {
-                    Unproved::Nothing => AllocError::NoneCleared,
-                    Unproved::Contended => AllocError::Contended,
-                })?
-            }
-        };
+        let run = self.take_wishing(order, wish)?;
         Ok((run.start(), self.contents(run)))
+    }
+
+    pub(crate) fn take_wishing(&self, order: Order, wish: Wish) -> Result<Run, AllocError> {
+        let preferred = match wish {
+            Wish::DontCare => self.spare_cleared(order),
+            Wish::PreferCleared => self.prefer(order, Contents::Cleared),
+            Wish::Cleared => return self.take_cleared(order),
+        };
+        preferred.map_or_else(|| self.take(order), Ok)
+    }
+
+    fn take_cleared(&self, order: Order) -> Result<Run, AllocError> {
+        if order > self.largest_order() {
+            return Err(AllocError::TooLarge);
+        }
+        let found = self.until_proved(self.shape.top, || self.take_holding(order, Contents::Cleared, u32::MAX));
+        found.map_err(|unproved| match unproved {
+            Unproved::Nothing => AllocError::NoneCleared,
+            Unproved::Contended => AllocError::Contended,
+        })
+    }
+
+    /// The run that packs best if it is dirty, else another that is.
+    fn spare_cleared(&self, order: Order) -> Option<Run> {
+        if !self.clear.is_tracked() {
+            return None;
+        }
+        // The first run is hidden for a while though it may come back.
+        let _moving = self.motion.begin();
+        let run = self.attempt(order)?;
+        if self.is_all(run, Contents::Dirty) {
+            return Some(run);
+        }
+        let dirty = self.prefer(order, Contents::Dirty);
+        if dirty.is_some() {
+            // Ours, and never used.
+            let _ = self.put_back(run);
+        }
+        dirty.or(Some(run))
     }
 
     /// [`GenPool::free`] of a run that is all zero.
@@ -62,34 +85,44 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if let Some(page) = self.idle_page_in(run) {
             return Err(FreeError::DoubleFree { page });
         }
+        self.give_back_cleared(run)
+    }
+
+    /// Makes an owned run idle that is all zero.
+    pub(crate) fn give_back_cleared(&self, run: Run) -> Result<(), FreeError> {
         self.mark(run, Contents::Cleared);
         self.put_back(run)
     }
 
-    fn prefer_cleared(&self, order: Order) -> Option<Run> {
-        if !self.clear.is_tracked() || self.clear.is_barren(order) {
+    /// Whether it remembers which idle pages are cleared.
+    pub(crate) fn tracks_clear(&self) -> bool {
+        self.clear.is_tracked()
+    }
+
+    fn prefer(&self, order: Order, contents: Contents) -> Option<Run> {
+        if !self.clear.is_tracked() || self.clear.is_barren(contents, order) {
             return None;
         }
-        if let Try::Got(run) = self.take_cleared(order, LOOKS) {
+        if let Try::Got(run) = self.take_holding(order, contents, LOOKS) {
             return Some(run);
         }
         // As in every search: runs of this order may stand in tables that have not been merged yet.
         let level = order.get() / Self::RADIX;
         self.merge_spares(level);
-        match self.take_cleared(order, LOOKS) {
+        match self.take_holding(order, contents, LOOKS) {
             Try::Got(run) => Some(run),
             Try::Lost => None,
             Try::Nothing => {
-                self.clear.set_barren(Some(order));
+                self.clear.set_barren(contents, Some(order));
                 None
             }
         }
     }
 
-    fn take_cleared(&self, order: Order, looks: u32) -> Try<Run> {
-        let last = Offset::new(self.clear.last()).align_down(order).get();
+    fn take_holding(&self, order: Order, contents: Contents, looks: u32) -> Try<Run> {
+        let last = Offset::new(self.clear.last(contents)).align_down(order).get();
         let from = |start: u64, end: u64| match Extent::between(Offset::new(start), Offset::new(end)) {
-            Ok(window) => self.take_cleared_in(window, order, looks),
+            Ok(window) => self.take_holding_in(window, order, contents, looks),
             Err(_) => Try::Nothing,
         };
         let found = match from(last, u64::MAX) {
@@ -97,14 +130,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             found => found,
         };
         if let Try::Got(run) = &found {
-            self.clear.remember(*run);
+            self.clear.remember(contents, *run);
         }
         found
     }
 
-    fn take_cleared_in(&self, window: Extent, order: Order, mut looks: u32) -> Try<Run> {
+    fn take_holding_in(&self, window: Extent, order: Order, contents: Contents, mut looks: u32) -> Try<Run> {
         let mut found = None;
-        let _ = self.stretches(window, order, Contents::Cleared, &mut |stretch| {
+        let _ = self.stretches(window, order, contents, &mut |stretch| {
             found = first_run(stretch, order).filter(|run| self.check_inside(*run).is_ok());
             looks = looks.saturating_sub(1);
             if found.is_some() || looks == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -113,10 +146,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if !self.claim_run(run) {
             return Try::Lost;
         }
-        if self.contents(run) == Contents::Cleared {
+        if self.is_all(run, contents) {
             return Try::Got(run);
         }
-        // Somebody had it meanwhile and left it dirty.
+        // Somebody had it meanwhile and left it otherwise.
         let _ = self.put_back(run);
         Try::Lost
     }
@@ -289,6 +322,13 @@ impl<const WORDS: usize> DirtyRun<'_, WORDS> {
     /// Gives it back: it is all zero now.
     pub fn cleared(self) {
         self.pool.mark(self.run, Contents::Cleared);
+    }
+
+    /// Gives up the type and keeps the pages.
+    pub(crate) fn into_run(self) -> Run {
+        let run = self.run;
+        core::mem::forget(self);
+        run
     }
 }
 

@@ -21,8 +21,10 @@ const LOOKS: u32 = 64;
 pub struct ExtentParams {
     /// How many pages; need not be a power of two.
     pub pages: u64,
-    /// A multiple of how many pages the first one must be, a power of two; may be larger than `pages`.
+    /// A multiple of how many pages the first one must be from `base`, a power of two; may be larger than `pages`.
     pub align: u64,
+    /// The page from which alignment counts: 0 is that of the addresses themselves, as far as the ranges are aligned to it.
+    pub base: Offset,
     /// The offsets to look in.
     pub window: Extent,
     /// How the place is chosen.
@@ -32,13 +34,19 @@ pub struct ExtentParams {
 impl ExtentParams {
     /// So many pages, anywhere.
     pub const fn new(pages: u64) -> ExtentParams {
-        ExtentParams { pages, align: 1, window: Extent::ALL, mode: Mode::Simple }
+        ExtentParams { pages, align: 1, base: Offset::new(0), window: Extent::ALL, mode: Mode::Simple }
     }
 
     /// At a multiple of `align` pages.
     #[must_use]
     pub const fn aligned(self, align: u64) -> ExtentParams {
         ExtentParams { align, ..self }
+    }
+
+    /// At a multiple of `align` pages from page `base`.
+    #[must_use]
+    pub const fn aligned_from(self, align: u64, base: Offset) -> ExtentParams {
+        ExtentParams { align, base, ..self }
     }
 
     /// Only in these offsets.
@@ -51,6 +59,17 @@ impl ExtentParams {
     #[must_use]
     pub const fn by(self, mode: Mode) -> ExtentParams {
         ExtentParams { mode, ..self }
+    }
+}
+
+impl ExtentParams {
+    pub(super) fn want(&self) -> Want {
+        Want { pages: self.pages, align: self.align, base: self.base, from: self.mode.from() }
+    }
+
+    /// How far the base is from the last multiple of the alignment.
+    fn base_within_align(&self) -> u64 {
+        self.base.get() & (self.align - 1)
     }
 }
 
@@ -85,7 +104,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return Ok(extent);
         }
         let mut bad = None;
-        let found = self.until_proved(self.shape.top, || match self.choose_place(params) {
+        let found = self.until_proved(self.shape.top, || match self.choose_place(params, Some) {
             Ok(Some(extent)) => {
                 if self.claim_extent(extent) {
                     Try::Got(Some(extent))
@@ -143,6 +162,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The quick way: a run of the next power of two, of which the end is given back.
     fn take_and_trim(&self, params: &ExtentParams) -> Option<Extent> {
+        if params.base_within_align() != 0 {
+            return None;
+        }
         let order = Order::covering(params.pages.max(params.align))?;
         let extent = |start| Extent::new(start, params.pages).ok();
         if order.pages() == params.pages {
@@ -162,9 +184,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         Some(extent)
     }
 
-    /// The place that the mode chooses; `Err` when a fit offered one that is not in its gap.
-    pub(super) fn choose_place(&self, params: &ExtentParams) -> Result<Option<Extent>, Offset> {
-        let want = Want { pages: params.pages, align: params.align, from: params.mode.from() };
+    /// The place that the mode chooses; `Err` when a fit offered one that is not in its gap. The fit is shown what `trim` leaves of
+    /// each gap.
+    pub(super) fn choose_place(
+        &self,
+        params: &ExtentParams,
+        trim: impl Fn(Extent) -> Option<Extent>,
+    ) -> Result<Option<Extent>, Offset> {
+        let want = params.want();
         let trail = Trail { window: params.window, order: order_inside(params), from: want.from };
         let (fit, mut looks) = match params.mode {
             Mode::Simple => (best_fit as Fit, LOOKS),
@@ -172,9 +199,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         };
         let (mut best, mut bad) = (None, None);
         let _ = self.gaps(&trail, &mut |gap| {
+            let Some(gap) = trim(gap) else { return ControlFlow::Continue(()) };
             let Some(offer) = fit(gap, &want) else { return ControlFlow::Continue(()) };
             let placed = Extent::new(offer.start, want.pages).ok().filter(|extent| gap.common(*extent) == Some(*extent));
-            let Some(extent) = placed.filter(|extent| extent.start().get() & (want.align - 1) == 0) else {
+            let aligned = |extent: &Extent| extent.start().get().wrapping_sub(want.base.get()) & (want.align - 1) == 0;
+            let Some(extent) = placed.filter(aligned) else {
                 bad = Some(offer.start);
                 return ControlFlow::Break(());
             };
@@ -255,6 +284,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 /// An aligned run of this order lies in every extent that is asked for, wherever it is.
 fn order_inside(params: &ExtentParams) -> Order {
     let anywhere = Order::fitting(params.pages.saturating_add(1)).map_or(0, |order| order.get().saturating_sub(1));
-    let aligned = Order::fitting(params.pages.min(params.align)).map_or(0, Order::get);
+    // Counted from a crooked base, a place is aligned only as the base is.
+    let align = match params.base_within_align() {
+        0 => params.align,
+        crooked => 1 << crooked.trailing_zeros(),
+    };
+    let aligned = Order::fitting(params.pages.min(align)).map_or(0, Order::get);
     Order::clamped(anywhere.max(aligned))
 }

@@ -20,20 +20,30 @@ pub enum Side {
 pub struct Want {
     /// How many pages.
     pub pages: u64,
-    /// A multiple of how many pages it must start at; a power of two.
+    /// Its distance from `base` must be a multiple of so many pages; a power of two.
     pub align: u64,
+    /// The page from which alignment counts.
+    pub base: Offset,
     /// From which end to fill a gap.
     pub from: Side,
 }
 
 impl Want {
-    /// The outermost place in `gap`, aligned to `align` pages.
-    pub fn place(&self, gap: Extent, align: u64) -> Option<Offset> {
-        let (low, high) = (gap.start().get(), gap.end().get());
+    /// The outermost place in `gap`.
+    pub fn place(&self, gap: Extent) -> Option<Offset> {
+        self.place_aligned(gap, 1)
+    }
+
+    /// The outermost place in `gap` at a multiple of `align` pages, a power of two, from the base.
+    pub fn place_aligned(&self, gap: Extent, align: u64) -> Option<Offset> {
+        let (low, high, base) = (gap.start().get(), gap.end().get(), self.base.get());
         let mask = align.checked_sub(1)?;
         let start = match self.from {
-            Side::Bottom => low.checked_add(mask)? & !mask,
-            Side::Top => high.checked_sub(self.pages)? & !mask,
+            Side::Bottom => low.checked_add(base.wrapping_sub(low) & mask)?,
+            Side::Top => {
+                let last = high.checked_sub(self.pages)?;
+                last.checked_sub(last.wrapping_sub(base) & mask)?
+            }
         };
         let end = start.checked_add(self.pages)?;
         (low <= start && end <= high).then_some(Offset::new(start))
@@ -54,18 +64,31 @@ pub struct Offer {
 /// Called while the pool searches: must not call the pool, and should be quick.
 pub type Fit = fn(gap: Extent, want: &Want) -> Option<Offer>;
 
-/// The first gap that will do, the alignment that is wanted taken into account (gen_pool's `first_fit` and `first_fit_align`).
+/// The first gap that is long enough, at its very end (gen_pool's `first_fit`).
+///
+/// Knows of no alignment. Where the caller asked for one, the pool refuses an offer that misses it:
+/// [`AllocExtentError::BadFit`](crate::AllocExtentError::BadFit); that is what [`first_fit_align`] is for.
 pub fn first_fit(gap: Extent, want: &Want) -> Option<Offer> {
-    Some(Offer { start: want.place(gap, want.align)?, cost: 0 })
+    Some(Offer { start: want.place(gap)?, cost: 0 })
 }
 
-/// The first gap that will do at a multiple of the length, rounded up to a power of two.
+/// The first gap with a place at the alignment, counted from the base (gen_pool's `first_fit_align`, whose start address is the
+/// base).
+pub fn first_fit_align(gap: Extent, want: &Want) -> Option<Offer> {
+    Some(Offer { start: want.place_aligned(gap, want.align)?, cost: 0 })
+}
+
+/// The first gap with a place at a multiple of the length, rounded up to a power of two (gen_pool's `first_fit_order_align`).
 pub fn order_align(gap: Extent, want: &Want) -> Option<Offer> {
     let align = want.pages.checked_next_power_of_two()?.max(want.align);
-    Some(Offer { start: want.place(gap, align)?, cost: 0 })
+    Some(Offer { start: want.place_aligned(gap, align)?, cost: 0 })
 }
 
-/// The smallest gap that will do. Looks at every gap that could, unless one fits exactly.
+/// The smallest gap with a place at the alignment.
+///
+/// Exact, and so it looks at every gap that could do, unless one fits without remainder: linear in the gaps that hold an aligned
+/// run of about a quarter of the length or more, whatever the size of the pool. [`Mode::Simple`](crate::Mode::Simple) compares
+/// the first 64 of them.
 pub fn best_fit(gap: Extent, want: &Want) -> Option<Offer> {
-    Some(Offer { start: want.place(gap, want.align)?, cost: gap.pages() - want.pages })
+    Some(Offer { start: want.place_aligned(gap, want.align)?, cost: gap.pages() - want.pages })
 }

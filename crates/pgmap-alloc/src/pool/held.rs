@@ -1,86 +1,124 @@
 //! Which runs reservations hold, so that a free of one of them is refused.
 //!
-//! A record per run, found by its place in the list. Records say nothing about idle or not: the tables do.
+//! # Protocol
+//!
+//! Beside each table of a pool that takes reservations stand marks about its entries. They say nothing about idle or not: the
+//! tables do. What they say is whose a taken entry is, for the sake of a mistaken free.
+//!
+//! | marks | |
+//! |---|---|
+//! | held | the entry is part of a run that a reservation holds |
+//! | below (above the lowest level) | there may be held runs below this entry |
+//!
+//! 1. Only a reservation writes the held marks of a run, and only while it owns the run in the tables. They stand at the run's own
+//!    level, so that holding and committing cost the same for every order.
+//! 2. `below` is a hint, never too low: it is raised after the held marks. It stays when they go; a free that is misled by it
+//!    takes it away, looks again, and raises it anew if there is something after all. Taking it away and then looking stands
+//!    against marking and then raising it: one of the two sees the other.
+//! 3. While no reservation lives, frees read one line that nobody writes, and no marks.
 
 use super::GenPool;
-use crate::extent::Extent;
+use super::plane::Plane;
+use super::shape::Place;
 use crate::offset::{Offset, Run};
-use crate::order::Order;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, full_fence};
 
-/// Where the records stand, and how many there are.
+/// Where the marks stand, if there are any.
 pub(super) struct Held {
-    base: usize,
-    tables: usize,
-    /// Records in use: frees need not look while it is 0.
+    marks: Option<Plane>,
+    /// Reservations that live.
     count: AtomicU32,
 }
 
 impl Held {
-    pub(super) fn new((base, tables): (usize, usize)) -> Held {
-        Held { base, tables, count: AtomicU32::new(0) }
+    pub(super) fn new(marks: Option<Plane>) -> Held {
+        Held { marks, count: AtomicU32::new(0) }
     }
-}
 
-/// A record: the start and the order, plus one; 0 = none.
-fn record(run: Run) -> u64 {
-    (run.start().get() << 6 | u64::from(run.order().get())) + 1
-}
+    /// Counts a reservation; `false` if the pool takes none.
+    pub(super) fn enter(&self) -> bool {
+        if self.marks.is_some() {
+            // SeqCst: raised before the first mark, so that nobody who could find it does not look (rule 3).
+            self.count.fetch_add(1, Ordering::SeqCst);
+        }
+        self.marks.is_some()
+    }
 
-fn run_of(record: u64) -> Option<Run> {
-    let bits = record.checked_sub(1)?;
-    Run::new(Offset::new(bits >> 6), Order::clamped(bits as u32 & 63)).ok()
+    pub(super) fn leave(&self) {
+        // SeqCst: as in `enter`; the marks are gone.
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// How many runs can be held.
-    pub(super) fn held_slots(&self) -> usize {
-        self.held.tables * WORDS
-    }
-
-    /// Records a run that the caller owns; `None` when all records are in use. O(number of records).
-    pub(super) fn hold(&self, run: Run) -> Option<u32> {
-        // SeqCst: raised before the record is there, so that nobody who could find it does not look.
-        self.held.count.fetch_add(1, Ordering::SeqCst);
-        for slot in 0..self.held_slots() {
-            let table = self.metadata(self.held.base + slot / WORDS.max(1));
-            if table.record(slot % WORDS.max(1)) == 0 && table.replace_record(slot % WORDS.max(1), 0, record(run)) {
-                return Some(slot as u32);
+    /// Marks a run that the caller owns and has counted a reservation for. O(levels).
+    pub(super) fn hold(&self, run: Run) {
+        let Some(marks) = &self.held.marks else { return };
+        let Place { level, table, entry, order } = self.shape.place(run);
+        if let Some((held, _)) = self.beside(marks, level, table) {
+            held.set_notes(entry, order, true);
+        }
+        // Mark, then raise the hints: the write half of rule 2.
+        full_fence();
+        for above in level + 1..=self.shape.top {
+            let (table, entry) = self.shape.entry(run.start(), above);
+            if let Some((_, Some(below))) = self.beside(marks, above, table)
+                && !below.contains(entry)
+            {
+                below.insert(entry);
             }
         }
-        // SeqCst: as above.
-        self.held.count.fetch_sub(1, Ordering::SeqCst);
-        None
     }
 
-    /// Forgets a record. O(1).
-    pub(super) fn unhold(&self, slot: u32, run: Run) {
-        let slot = slot as usize;
-        let table = self.metadata(self.held.base + slot / WORDS.max(1));
-        if table.replace_record(slot % WORDS.max(1), record(run), 0) {
-            // SeqCst: pairs with `held_in`.
-            self.held.count.fetch_sub(1, Ordering::SeqCst);
+    /// Takes the marks of a held run away. O(1).
+    pub(super) fn unhold(&self, run: Run) {
+        let Some(marks) = &self.held.marks else { return };
+        let Place { level, table, entry, order } = self.shape.place(run);
+        if let Some((held, _)) = self.beside(marks, level, table) {
+            held.set_notes(entry, order, false);
         }
     }
 
-    /// Whether reservations hold any run.
+    /// Whether a reservation lives.
     pub(super) fn any_held(&self) -> bool {
-        // SeqCst: as in `held_in`.
+        // SeqCst: pairs with `Held::enter`. Whoever frees a run that is being reserved at this moment frees what was not his.
         self.held.count.load(Ordering::SeqCst) != 0
     }
 
-    /// The start of a held run that has a page in common with `run`. One load while nothing is held.
+    /// A page of `run` that a reservation holds. One load while none lives, else O(levels), and a look at each stale hint that it
+    /// meets and puts right.
     #[inline]
     pub(super) fn held_in(&self, run: Run) -> Option<Offset> {
-        // SeqCst: pairs with `hold`. Whoever frees a run that is being reserved at this moment frees what was not his.
         if self.any_held() { self.find_held(run) } else { None }
     }
 
     #[cold]
     fn find_held(&self, run: Run) -> Option<Offset> {
-        (0..self.held_slots()).find_map(|slot| {
-            let held = run_of(self.metadata(self.held.base + slot / WORDS.max(1)).record(slot % WORDS.max(1)))?;
-            Extent::from(held).common(run.into()).map(|_| held.start())
+        let marks = self.held.marks.as_ref()?;
+        let place = self.shape.place(run);
+        let above = (place.level + 1..=self.shape.top).any(|level| {
+            let (table, entry) = self.shape.entry(run.start(), level);
+            self.beside(marks, level, table).is_some_and(|(held, _)| held.contains(entry))
+        });
+        if above { Some(run.start()) } else { self.held_among(marks, place) }
+    }
+
+    /// The first page that is held in or below a run of entries.
+    fn held_among(&self, marks: &Plane, place: Place) -> Option<Offset> {
+        let (held, below) = self.beside(marks, place.level, place.table)?;
+        if let Some(entry) = held.members(place.entry, place.order).next() {
+            return Some(self.shape.run(Place { entry, order: 0, ..place }).start());
+        }
+        let below = below?;
+        below.members(place.entry, place.order).find_map(|entry| {
+            let (level, table) = (place.level.checked_sub(1)?, self.shape.child(place.table, entry));
+            let look = || self.held_among(marks, Place { level, table, entry: 0, order: Self::RADIX });
+            look().or_else(|| {
+                below.remove(entry);
+                // Take it away, then look again: the read half of rule 2.
+                full_fence();
+                look().inspect(|_| _ = below.insert(entry))
+            })
         })
     }
 }

@@ -21,6 +21,7 @@
 //! | when a refusal is true | `motion`, `prove` |
 //! | contiguous pages of any number, by any fit | `extents`, `fit` |
 //! | many runs in one call | `bulk` |
+//! | bits beside the tables | `plane` |
 //! | two phases: reserve, commit | `reserve`, `held` |
 //! | which idle pages are cleared | `notes`, `clear` |
 //! | idle pages in order of offset | `walk` |
@@ -39,6 +40,7 @@
 mod shape;
 mod tables;
 mod ranges;
+mod plane;
 mod params;
 pub mod fit;
 mod motion;
@@ -84,11 +86,11 @@ use motion::Motion;
 use notes::Clear;
 pub use notes::Contents;
 use params::Layout;
-pub use params::{ClearState, Params, PoolNeeds};
+pub use params::{ClearState, Params, PoolNeeds, Reservations};
 pub use partition::Partition;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
-pub use reserve::{HeldRun, Reservation};
+pub use reserve::Reservation;
 use search::Hints;
 use shape::{Place, Shape};
 
@@ -232,8 +234,8 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     /// Refuses a run of which a page is idle at another level than its own, or held by a reservation.
     #[inline(always)]
     fn check_taken(&self, run: Run) -> Result<(), FreeError> {
-        if let Some(start) = self.held_in(run) {
-            return Err(FreeError::Held { start });
+        if let Some(page) = self.held_in(run) {
+            return Err(FreeError::Held { page });
         }
         match self.idle_page_around(run) {
             Some(page) => Err(FreeError::DoubleFree { page }),

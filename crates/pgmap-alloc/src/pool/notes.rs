@@ -18,7 +18,8 @@
 //! Every step costs one table's notes at most, whatever the order.
 
 use super::GenPool;
-use super::shape::{LEVELS, Place};
+use super::plane::Plane;
+use super::shape::Place;
 use crate::extent::Extent;
 use crate::offset::Run;
 use crate::order::Order;
@@ -27,45 +28,61 @@ use crate::table::{Notes, Table};
 
 /// Where the notes of each level stand, if there are any.
 pub(super) struct Clear {
-    bases: Option<[usize; LEVELS]>,
-    /// Where cleared pages were found last. Only a hint: the next search starts here, and then once more from the bottom.
+    notes: Option<Plane>,
+    cleared: Hint,
+    dirty: Hint,
+}
+
+/// Where to look, and where not, for idle pages that hold one or the other. Both may be wrong, which costs a look or a wish.
+struct Hint {
+    /// Where such pages were found last: the next search starts here, and then once more from the bottom.
     last: AtomicU64,
-    /// No cleared run of this order or more was found, and none has come back cleared since. A hint for those who only prefer
-    /// cleared pages: wrong for a moment while somebody frees, and where pages come back unused.
+    /// No such run of this order or more was found, and none has come back since. For those who only prefer such pages: wrong for
+    /// a moment while somebody frees, and where pages come back unused.
     barren: AtomicU64,
 }
 
+impl Hint {
+    fn new() -> Hint {
+        Hint { last: AtomicU64::new(0), barren: AtomicU64::new(u64::MAX) }
+    }
+}
+
 impl Clear {
-    pub(super) fn new(bases: Option<[usize; LEVELS]>) -> Clear {
-        Clear { bases, last: AtomicU64::new(0), barren: AtomicU64::new(u64::MAX) }
+    pub(super) fn new(notes: Option<Plane>) -> Clear {
+        Clear { notes, cleared: Hint::new(), dirty: Hint::new() }
     }
 
     #[inline]
     pub(super) fn is_tracked(&self) -> bool {
-        self.bases.is_some()
+        self.notes.is_some()
     }
 
-    pub(super) fn last(&self) -> u64 {
+    fn hint(&self, contents: Contents) -> &Hint {
+        if contents == Contents::Cleared { &self.cleared } else { &self.dirty }
+    }
+
+    pub(super) fn last(&self, contents: Contents) -> u64 {
         // Relaxed: a hint.
-        self.last.load(Ordering::Relaxed)
+        self.hint(contents).last.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_barren(&self, order: Order) -> bool {
+    pub(super) fn is_barren(&self, contents: Contents, order: Order) -> bool {
         // Relaxed: a hint.
-        u64::from(order.get()) >= self.barren.load(Ordering::Relaxed)
+        u64::from(order.get()) >= self.hint(contents).barren.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_barren(&self, order: Option<Order>) {
-        let order = order.map_or(u64::MAX, |order| u64::from(order.get()));
+    pub(super) fn set_barren(&self, contents: Contents, order: Option<Order>) {
+        let (hint, order) = (self.hint(contents), order.map_or(u64::MAX, |order| u64::from(order.get())));
         // Relaxed: as in `is_barren`. Looked at first, because the line is everybody's.
-        if self.barren.load(Ordering::Relaxed) != order {
-            self.barren.store(order, Ordering::Relaxed);
+        if hint.barren.load(Ordering::Relaxed) != order {
+            hint.barren.store(order, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn remember(&self, run: Run) {
+    pub(super) fn remember(&self, contents: Contents, run: Run) {
         // Relaxed: as in `last`.
-        self.last.store(run.start().get(), Ordering::Relaxed);
+        self.hint(contents).last.store(run.start().get(), Ordering::Relaxed);
     }
 }
 
@@ -82,11 +99,7 @@ pub enum Contents {
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// The notes of a table: cleared, and (above the lowest level) mixed.
     pub(super) fn notes(&self, level: u32, table: usize) -> Option<(&Table<WORDS>, Option<&Table<WORDS>>)> {
-        let base = *self.clear.bases.as_ref()?.get(level as usize)?;
-        if level == 0 {
-            return Some((self.metadata(base + table), None));
-        }
-        Some((self.metadata(base + 2 * table), Some(self.metadata(base + 2 * table + 1))))
+        self.beside(self.clear.notes.as_ref()?, level, table)
     }
 
     /// Writes the notes of an owned run (rule 2).
@@ -94,9 +107,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn mark(&self, run: Run, contents: Contents) {
         if self.clear.is_tracked() {
             self.write_notes(self.shape.place(run), contents);
-            if contents == Contents::Cleared {
-                self.clear.set_barren(None);
-            }
+            self.clear.set_barren(contents, None);
         }
     }
 
@@ -108,12 +119,20 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// What the notes of an owned run say.
-    pub(super) fn contents(&self, run: Run) -> Contents {
+    /// What the notes of an owned run say; dirty if not all of it is cleared.
+    pub(crate) fn contents(&self, run: Run) -> Contents {
+        if self.is_all(run, Contents::Cleared) { Contents::Cleared } else { Contents::Dirty }
+    }
+
+    /// Whether the notes of an owned run say that every page of it holds this.
+    pub(super) fn is_all(&self, run: Run, contents: Contents) -> bool {
         let Place { level, table, entry, order } = self.shape.place(run);
-        match self.notes(level, table).map(|(clear, _)| clear.notes(entry, order)) {
-            Some(Notes::All) => Contents::Cleared,
-            _ => Contents::Dirty,
+        let Some((clear, mixed)) = self.notes(level, table) else { return contents == Contents::Dirty };
+        match contents {
+            Contents::Cleared => clear.notes(entry, order) == Notes::All,
+            Contents::Dirty => {
+                clear.notes(entry, order) == Notes::None && mixed.is_none_or(|mixed| mixed.notes(entry, order) == Notes::None)
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! What a pool is made of, and how much metadata that takes.
 
+use super::plane::Plane;
 use super::ranges::place_all;
-use super::shape::{LEVELS, Shape};
+use super::shape::Shape;
 use crate::error::BuildError;
 use crate::offset::PhysRange;
 use crate::order::Order;
@@ -18,8 +19,8 @@ pub struct Params<'a> {
     /// Offsets below this one can be given to ranges, those added at run time included; less than what `ranges` need counts as
     /// that. Costs metadata that is touched only where it is used.
     pub offsets: u64,
-    /// How many runs reservations can hold at a time.
-    pub held_runs: usize,
+    /// Whether runs can be reserved ([`GenPool::reserve`](crate::GenPool::reserve)): one more bit per page.
+    pub reservations: Reservations,
     /// Whether the pool remembers which idle pages are cleared: one more bit per page, and one more step in each free.
     pub clear: ClearState,
 }
@@ -33,10 +34,19 @@ pub enum ClearState {
     Tracked,
 }
 
+/// Whether a pool takes reservations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reservations {
+    /// It takes none, and pays nothing for it.
+    None,
+    /// As many as there are runs. The metadata for it is touched only where runs are held.
+    Any,
+}
+
 impl<'a> Params<'a> {
-    /// These ranges, with pages of 4 KiB, no room for more, room for 64 held runs, and clear state unknown.
+    /// These ranges, with pages of 4 KiB, no room for more, no reservations, and clear state unknown.
     pub const fn new(ranges: &'a [PhysRange]) -> Self {
-        Params { ranges, page_shift: 12, spare_ranges: 0, offsets: 0, held_runs: 64, clear: ClearState::Unknown }
+        Params { ranges, page_shift: 12, spare_ranges: 0, offsets: 0, reservations: Reservations::None, clear: ClearState::Unknown }
     }
 
     /// With room for `ranges` more, below offset `offsets`.
@@ -49,6 +59,12 @@ impl<'a> Params<'a> {
     #[must_use]
     pub const fn tracking_clear(self) -> Self {
         Params { clear: ClearState::Tracked, ..self }
+    }
+
+    /// With reservations.
+    #[must_use]
+    pub const fn taking_reservations(self) -> Self {
+        Params { reservations: Reservations::Any, ..self }
     }
 
     /// The number of offsets, once everything has been checked.
@@ -90,10 +106,10 @@ impl PoolNeeds {
 /// What the array of tables holds, one after another: the tables and their lists, the held runs, the clear state.
 pub(super) struct Layout<const WORDS: usize> {
     pub(super) shape: Shape<WORDS>,
-    /// Where the held runs stand, and how many tables they take.
-    pub(super) held: (usize, usize),
-    /// Where the clear state of each level stands, if it is tracked.
-    pub(super) clear: Option<[usize; LEVELS]>,
+    /// The marks of held runs, if any can be.
+    pub(super) held: Option<Plane>,
+    /// The clear state, if it is tracked.
+    pub(super) clear: Option<Plane>,
     /// How many tables that is.
     tables: usize,
 }
@@ -103,22 +119,10 @@ impl<const WORDS: usize> Layout<WORDS> {
         let pages = params.check()?;
         let too_large = BuildError::TooLarge { index: params.ranges.len().saturating_sub(1) };
         let shape = Shape::<WORDS>::new(pages).ok_or(too_large)?;
-        let held = (shape.storage, params.held_runs.div_ceil(WORDS.max(1)));
-        let mut tables = held.0.checked_add(held.1).ok_or(too_large)?;
-        let clear = match params.clear {
-            ClearState::Unknown => None,
-            ClearState::Tracked => {
-                let mut bases = [0; LEVELS];
-                for (base, level) in bases.iter_mut().zip(0..=shape.top) {
-                    *base = tables;
-                    // Above the lowest level an entry is clear, mixed or neither: two bits.
-                    let each = if level == 0 { 1 } else { 2 };
-                    let more = shape.tables(level).and_then(|count| count.checked_mul(each)).ok_or(too_large)?;
-                    tables = tables.checked_add(more).ok_or(too_large)?;
-                }
-                Some(bases)
-            }
-        };
+        let mut tables = shape.storage;
+        let mut plane = |wanted: bool| wanted.then(|| Plane::append(&shape, &mut tables).ok_or(too_large)).transpose();
+        let held = plane(params.reservations == Reservations::Any)?;
+        let clear = plane(params.clear == ClearState::Tracked)?;
         Ok(Layout { shape, held, clear, tables })
     }
 }

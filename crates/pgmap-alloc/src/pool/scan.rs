@@ -5,7 +5,6 @@
 
 use super::GenPool;
 use super::extents::ExtentParams;
-use super::fit::Want;
 use crate::extent::Extent;
 use crate::offset::Offset;
 
@@ -16,11 +15,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes the lowest place that the last candidate opens, or the highest for a search from the top. O(candidates squared).
     /// The pool is not changed: what is idle may be gone when the eviction is done.
     pub fn scan_eviction(&self, params: &ExtentParams, candidates: &[Extent]) -> Option<(Extent, usize)> {
-        let want = Want { pages: params.pages, align: params.align, from: params.mode.from() };
+        let want = params.want();
         candidates.iter().enumerate().find_map(|(index, opened)| {
             let named = candidates.get(..=index)?;
             let gap = self.gap_with(*opened, params.window, named)?;
-            let place = Extent::new(want.place(gap, params.align)?, params.pages).ok()?;
+            let place = Extent::new(want.place_aligned(gap, params.align)?, params.pages).ok()?;
             Some((place, index + 1))
         })
     }

@@ -13,21 +13,20 @@ use std::time::Instant;
 
 use pgmap_alloc::Order;
 
-use crate::Verdict;
-use crate::choose::Devices;
-use crate::cli::FaultOptions;
+use crate::cli::{FaultOptions, JobOptions};
 use crate::device::{Device, DeviceInfo, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::heap::{self, Heap, PAGE};
-use crate::report::{Moment, Output};
+use crate::job::Job;
+use crate::report::Moment;
 use crate::{host, interrupt, progress};
 
 pub(crate) use pager::Policy;
 pub(crate) use trace::Trace;
 
 use pager::Pager;
-use report::{Report, Row};
+use report::{Faulted, Row};
 
 /// Bytes of the heap by default: a trace says the same over a small one, sooner.
 const HEAP: u64 = 8 << 20;
@@ -40,26 +39,8 @@ const PASSES: u64 = 8;
 /// Accesses between two looks at whether to stop.
 const STEP: usize = 256;
 
-/// Runs the command.
-pub(crate) fn command(options: &FaultOptions) -> Result<Verdict, Failure> {
-    let devices = Devices::find(options.device.validate)?;
-    let candidate = devices.choose(options.device.device.as_deref())?;
-    let plan = Plan::new(options, candidate.info())?;
-    let mut output = Output::open(&options.output)?;
-
-    let mut device = candidate.open(&plan.layout)?;
-    interrupt::watch();
-    let mut report = run(device.as_mut(), &plan, options.output.quiet)?;
-    // What the validation layer says while the device is closed counts too.
-    drop(device);
-    report.count_messages(devices.messages.as_ref());
-    report.write(&mut output)?;
-    report.ended.clone().into_result()?;
-    Ok(Verdict::of(report.verified, report.validation_messages))
-}
-
-/// A scenario, checked against the device before anything is done.
-struct Plan {
+/// The scenario.
+pub(crate) struct Fault {
     layout: Layout,
     /// Pages of the virtual space: whole folios of every order.
     pages: u64,
@@ -73,9 +54,16 @@ struct Plan {
     seed: u64,
 }
 
-impl Plan {
-    fn new(options: &FaultOptions, info: &DeviceInfo) -> Result<Plan, Failure> {
-        let mut wanted = options.device.heap.clone();
+impl Job for Fault {
+    type Options = FaultOptions;
+    type Outcome = Faulted;
+
+    fn common(options: &FaultOptions) -> &JobOptions {
+        &options.job
+    }
+
+    fn plan(options: &FaultOptions, info: &DeviceInfo) -> Result<Fault, Failure> {
+        let mut wanted = options.job.device.heap.clone();
         wanted.heap = wanted.heap.or(Some(HEAP));
         let mut layout = heap::plan(&wanted, info, 0)?;
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
@@ -95,48 +83,48 @@ impl Plan {
         let largest = orders.iter().max().copied().unwrap_or(Order::ZERO);
         let floor = options.floor.map(|floor| heap::order_within(floor, largest)).transpose()?;
         // Whole folios, and at least one more than the heap holds.
-        let pages = ((heap_pages as f64 * options.oversub) as u64).max(heap_pages + 1).next_multiple_of(largest.pages());
+        let pages = ((heap_pages as f64 * options.load.oversub) as u64).max(heap_pages + 1).next_multiple_of(largest.pages());
         // Beside the space itself, room for copies that are still under way.
         let host_pages = pages + heap_pages / 4 + 4 * largest.pages();
         layout.staging = (host_pages + 2 * largest.pages()) * PAGE;
         host::room_for(layout.staging)?;
         let policies = options.policy.map_or(vec![Policy::Lru, Policy::Fifo, Policy::Random], |policy| vec![policy]);
         let accesses = options.accesses.unwrap_or(PASSES.saturating_mul(pages));
-        let (trace, seed) = (options.trace, options.seed);
-        Ok(Plan { layout, pages, host_pages, orders, floor, policies, trace, accesses, seed })
+        let (trace, seed) = (options.trace, options.job.seed);
+        Ok(Fault { layout, pages, host_pages, orders, floor, policies, trace, accesses, seed })
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Faulted), Failure> {
+        let mut rows = Vec::new();
+        let ended = Ending::of(every_case(device, self, quiet, &mut rows))?;
+        Ok((ended, Faulted::new(self, rows)))
     }
 }
 
-/// Runs the plan on an open device. A device that gives up in the middle, or Ctrl-C, leaves a report of what was done.
-fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Failure> {
+/// A row for each policy and order, or as many as there is time for.
+fn every_case(device: &mut dyn Device, fault: &Fault, quiet: bool, rows: &mut Vec<Row>) -> Result<Ending, Failure> {
     let cases: Vec<(Policy, Order)> =
-        plan.policies.iter().flat_map(|policy| plan.orders.iter().map(|order| (*policy, *order))).collect();
+        fault.policies.iter().flat_map(|policy| fault.orders.iter().map(|order| (*policy, *order))).collect();
     let bar = progress::bar("fault", cases.len() as u64, quiet);
-    let mut rows = Vec::new();
-    let mut ended = Ending::Complete;
     for (policy, order) in cases {
-        match case(device, plan, policy, order) {
-            Ok(row) => rows.push(row),
-            Err(Failure::Interrupted) => ended = Ending::Interrupted,
-            Err(Failure::Device(error)) => ended = Ending::Device(error),
-            Err(other) => return Err(other),
-        }
-        if !ended.is_complete() {
-            break;
-        }
+        rows.push(case(device, fault, policy, order)?);
         bar.inc(1);
     }
     bar.finish();
-    Ok(Report::new(device, plan, ended, rows))
+    Ok(Ending::Complete)
 }
 
 /// The whole trace at one order with one policy.
-fn case(device: &mut dyn Device, plan: &Plan, policy: Policy, order: Order) -> Result<Row, Failure> {
+fn case(device: &mut dyn Device, fault: &Fault, policy: Policy, order: Order) -> Result<Row, Failure> {
     let heap = Heap::new(device)?;
-    let floor = plan.floor.map_or(order, |floor| floor.min(order));
-    let mut pager = Pager::new(&heap, device, (plan.pages, plan.host_pages), (order, floor), policy, plan.seed)?;
+    let floor = fault.floor.map_or(order, |floor| floor.min(order));
+    let mut pager = Pager::new(&heap, device, (fault.pages, fault.host_pages), (order, floor), policy, fault.seed)?;
     let start = Instant::now();
-    for (at, page) in plan.trace.pages(plan.pages, plan.accesses, plan.seed).enumerate() {
+    for (at, page) in fault.trace.pages(fault.pages, fault.accesses, fault.seed).enumerate() {
         if at.is_multiple_of(STEP) && interrupt::wanted() {
             return Err(Failure::Interrupted);
         }
@@ -154,9 +142,9 @@ fn case(device: &mut dyn Device, plan: &Plan, policy: Policy, order: Order) -> R
         policy,
         order: order.get(),
         floor: floor.get(),
-        accesses: plan.accesses,
+        accesses: fault.accesses,
         faults,
-        hit_percent: 100.0 * hits as f64 / (plan.accesses as f64).max(1.0),
+        hit_percent: 100.0 * hits as f64 / (fault.accesses as f64).max(1.0),
         evictions: counters.evicted,
         moved_bytes: moved.total(),
         fragmentation_percent: moment.fragmentation_percent,
@@ -172,33 +160,21 @@ fn case(device: &mut dyn Device, plan: &Plan, policy: Policy, order: Order) -> R
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use clap::Parser;
-
     use super::*;
-    use crate::cli::{Cli, Command};
     use crate::device::DeviceError;
-    use crate::faulty::{Fault, Faulty};
-    use crate::host::Host;
+    use crate::faulty::{self, Fault as Wrong};
+    use crate::report::Outcome;
 
-    fn plan(arguments: &str) -> Plan {
-        let arguments = format!("vk-demo fault {arguments}");
-        let Command::Fault(options) = Cli::parse_from(arguments.split_whitespace()).command() else {
-            unreachable!("the command was given");
-        };
-        Plan::new(&options, &host::describe()).unwrap()
-    }
-
-    fn on_host(arguments: &str) -> Report {
-        let plan = plan(arguments);
-        run(&mut Host::open(host::describe(), &plan.layout).unwrap(), &plan, true).unwrap()
+    fn on_host(arguments: &str) -> Faulted {
+        faulty::run::<Fault>(arguments, Wrong::None).unwrap().1
     }
 
     #[test]
     fn every_trace_policy_and_shape_of_heap_is_verified() {
         for trace in ["stream", "random", "zipf", "two-phase"] {
             for shape in ["--heap 256KiB", "--heap 256KiB --order 3 --floor 0", "--heap 4KiB", "--heap 100KiB --object 36KiB"] {
-                let report = on_host(&format!("--trace {trace} {shape} --accesses 500"));
-                assert!(report.verified, "{trace} {shape}: {:?}", report.rows);
+                let faulted = on_host(&format!("--trace {trace} {shape} --accesses 500"));
+                assert!(faulted.is_good(), "{trace} {shape}: {:?}", faulted.rows);
             }
         }
     }
@@ -206,8 +182,8 @@ mod tests {
     #[test]
     fn policies_differ_as_their_names_say() {
         let faults = |trace: &str, policy: &str| {
-            let report = on_host(&format!("--heap 256KiB --order 0 --accesses 4000 --trace {trace} --policy {policy}"));
-            report.rows[0].faults
+            let faulted = on_host(&format!("--heap 256KiB --order 0 --accesses 4000 --trace {trace} --policy {policy}"));
+            faulted.rows[0].faults
         };
         assert_eq!(faults("stream", "lru"), 4000, "a stream never finds what it left");
         assert!(faults("stream", "random") < 3500, "unless chance kept it");
@@ -216,19 +192,17 @@ mod tests {
 
     #[test]
     fn a_larger_order_takes_fewer_faults_where_neighbours_are_used() {
-        let report = on_host("--heap 1MiB --trace stream --policy lru --order 4");
-        assert_eq!(report.rows[0].faults, 16 * report.rows[1].faults);
+        let faulted = on_host("--heap 1MiB --trace stream --policy lru --order 4");
+        assert_eq!(faulted.rows[0].faults, 16 * faulted.rows[1].faults);
     }
 
     #[test]
     fn a_wrong_bit_is_seen_and_a_lost_device_leaves_a_report() {
-        let plan = plan("--heap 64KiB --accesses 200 --order 1");
-        let on_faulty = |fault| run(&mut Faulty::open(&plan.layout, fault).unwrap(), &plan, true).unwrap();
-        assert!(!on_faulty(Fault::FlippedBit).verified);
-        assert!(!on_faulty(Fault::LostCopies).verified);
+        let on_faulty = |wrong| faulty::run::<Fault>("--heap 64KiB --accesses 200 --order 1", wrong).unwrap();
+        assert!(!on_faulty(Wrong::FlippedBit).1.is_good());
+        assert!(!on_faulty(Wrong::LostCopies).1.is_good());
         for submit in 0..50 {
-            let report = on_faulty(Fault::DeviceLost(submit));
-            assert_eq!((report.ended, report.verified), (Ending::Device(DeviceError::Lost), false), "at submit {submit}");
+            assert_eq!(on_faulty(Wrong::DeviceLost(submit)).0, Ending::Device(DeviceError::Lost), "at submit {submit}");
         }
     }
 }

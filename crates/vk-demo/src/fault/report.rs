@@ -1,41 +1,24 @@
 //! What each order and policy cost.
 
-use comfy_table::CellAlignment;
 use serde::Serialize;
 
-use super::{Plan, Policy, Trace};
-use crate::cli::Format;
-use crate::device::{Device, DeviceInfo};
-use crate::ending::Ending;
-use crate::failure::Failure;
-use crate::gpu::Messages;
+use super::{Fault, Policy, Trace};
 use crate::heap::PAGE;
-use crate::report::{self, Output};
+use crate::picture::{Axis, Chart, Line, Picture, Stroke};
+use crate::report::{self, Head, Outcome};
 use crate::size::Bytes;
 
-/// The result of `fault`.
+/// What came of the scenario.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
-    schema: &'static str,
-    version: &'static str,
-    device: DeviceInfo,
-    /// "complete", "interrupted", or what the device said when it gave up.
-    pub(super) ended: Ending,
-    /// All was done, every byte of the space was what had been written, and no page was lost.
-    pub(super) verified: bool,
-    /// Whether the validation layer listened.
-    validated: bool,
-    pub(super) validation_messages: u64,
-    seed: u64,
+pub(crate) struct Faulted {
     trace: Trace,
-    heap_bytes: u64,
     space_bytes: u64,
     pub(super) rows: Vec<Row>,
 }
 
 /// One order, one policy.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub(super) policy: Policy,
     pub(super) order: u32,
     pub(super) floor: u32,
@@ -54,48 +37,59 @@ pub(super) struct Row {
     pub(super) leaked_pages: u64,
 }
 
-impl Report {
-    pub(super) fn new(device: &dyn Device, plan: &Plan, ended: Ending, mut rows: Vec<Row>) -> Report {
+impl Faulted {
+    pub(super) fn new(fault: &Fault, mut rows: Vec<Row>) -> Faulted {
         let base: Vec<(Policy, f64)> = rows.iter().filter(|row| row.order == 0).map(|row| (row.policy, row.ms)).collect();
         for row in &mut rows {
             row.times_order_0 = base.iter().find(|(policy, _)| *policy == row.policy).map_or(0.0, |(_, ms)| ms / row.ms);
         }
-        Report {
-            schema: "vk-demo/fault/1",
-            version: env!("CARGO_PKG_VERSION"),
-            device: device.info().clone(),
-            verified: ended.is_complete() && rows.iter().all(|row| row.wrong_words == 0 && row.leaked_pages == 0),
-            ended,
-            validated: false,
-            validation_messages: 0,
-            seed: plan.seed,
-            trace: plan.trace,
-            heap_bytes: device.objects().iter().sum(),
-            space_bytes: plan.pages * PAGE,
-            rows,
+        Faulted { trace: fault.trace, space_bytes: fault.pages * PAGE, rows }
+    }
+
+    /// One line for each policy, over the order.
+    fn chart(&self, title: &str, unit: &str, value: fn(&Row) -> f64) -> Chart {
+        let policies = [(Policy::Lru, Stroke::Solid), (Policy::Fifo, Stroke::Dashed), (Policy::Random, Stroke::Dotted)];
+        let line = |(policy, stroke)| {
+            let rows = self.rows.iter().filter(|row| row.policy == policy);
+            Line { name: policy_name(policy), stroke, points: rows.map(|row| (f64::from(row.order), value(row))).collect() }
+        };
+        Chart {
+            title: title.into(),
+            x: Axis::orders(self.rows.iter().map(|row| row.order)),
+            y: Axis::decades(unit, self.rows.iter().map(value)),
+            lines: policies.map(line).into_iter().filter(|line| !line.points.is_empty()).collect(),
         }
     }
+}
 
-    /// Takes over what the validation layer has said.
-    pub(super) fn count_messages(&mut self, messages: Option<&Messages>) {
-        self.validated = messages.is_some();
-        self.validation_messages = messages.map_or(0, Messages::count);
+fn policy_name(policy: Policy) -> String {
+    format!("{policy:?}").to_lowercase()
+}
+
+impl Outcome for Faulted {
+    const SCHEMA: &'static str = "vk-demo/fault/1";
+    const RESULTS: &'static [&'static str] =
+        &["faults", "hit_percent", "evictions", "moved_bytes", "ms", "wrong_words", "leaked_pages"];
+    const SETTINGS: &'static [&'static str] = &["trace", "space_bytes"];
+    type Line = Row;
+
+    fn is_good(&self) -> bool {
+        self.rows.iter().all(|row| row.wrong_words == 0 && row.leaked_pages == 0)
     }
 
-    pub(super) fn write(&self, output: &mut Output) -> Result<(), Failure> {
-        match output.format() {
-            Format::Table => output.text(&self.text()),
-            Format::Json => output.json(self),
-            Format::Csv => output.csv(&self.rows),
-        }
+    fn verdict(&self) -> String {
+        let wrong: u64 = self.rows.iter().map(|row| row.wrong_words).sum();
+        let leaked: u64 = self.rows.iter().map(|row| row.leaked_pages).sum();
+        let space = Bytes(self.space_bytes);
+        format!("after each of {} rows all {space} compared, {wrong} wrong words, {leaked} leaked pages", self.rows.len())
     }
 
-    fn text(&self) -> String {
+    fn text(&self, head: &Head) -> String {
         let header = ["policy", "order", "floor", "faults", "hits", "moved", "fragmented", "time", "per fault", "order 0"];
         let mut table = report::table(&header);
         for row in &self.rows {
             table.add_row([
-                format!("{:?}", row.policy).to_lowercase(),
+                policy_name(row.policy),
                 row.order.to_string(),
                 row.floor.to_string(),
                 row.faults.to_string(),
@@ -107,28 +101,19 @@ impl Report {
                 format!("{:.2}x", row.times_order_0),
             ]);
         }
-        for column in 1..header.len() {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        let device = &self.device;
-        let mut text = format!("{}\n{} ({})\n\n", report::headline(device), device.name, device.driver);
-        let (heap, space) = (Bytes(self.heap_bytes), Bytes(self.space_bytes));
-        text += &format!("{:?} trace over {space}, a heap of {heap}\n{table}\n\n", self.trace);
-        if let Some(note) = self.ended.note() {
-            text += &format!("{note}\n");
-        }
-        let wrong: u64 = self.rows.iter().map(|row| row.wrong_words).sum();
-        let leaked: u64 = self.rows.iter().map(|row| row.leaked_pages).sum();
-        let word = if self.verified { "verified" } else { "NOT VERIFIED" };
-        text += &format!(
-            "{word}: after each row all {space} compared, {wrong} wrong words, {leaked} leaked pages (seed {})",
-            self.seed
-        );
-        if self.validated {
-            text += &format!("\nvalidation layer: {} messages", self.validation_messages);
-        }
-        text
+        report::align_right(&mut table, 1..header.len());
+        let (heap, space) = (Bytes(head.heap_bytes), Bytes(self.space_bytes));
+        format!("{:?} trace over {space}, a heap of {heap}\n{table}", self.trace)
+    }
+
+    fn lines(&self) -> Vec<Row> {
+        self.rows.clone()
+    }
+
+    fn picture(&self, head: &Head) -> Picture<'_> {
+        let (heap, space) = (Bytes(head.heap_bytes), Bytes(self.space_bytes));
+        let charts = vec![self.chart("Time of the trace", "ms", |row| row.ms), self.chart("Faults", "", |row| row.faults as f64)];
+        let subtitle = format!("{:?} trace over {space}, a heap of {heap}", self.trace);
+        Picture { title: "What folio order and policy do for a space larger than the heap".into(), subtitle, map: None, charts }
     }
 }

@@ -32,7 +32,7 @@ use in_flight::{Before, InFlight};
 use logical::Logical;
 use memory::Memories;
 
-use crate::device::{Device, DeviceError, DeviceInfo, Layout, Ticket, Work};
+use crate::device::{Device, DeviceError, Layout, Ticket, Work};
 use crate::pieces::{self, Memory, Piece, Region};
 
 /// The validation layer's time grows with the square of the regions in one command.
@@ -42,7 +42,6 @@ const REGIONS: usize = 16_384;
 
 /// An open Vulkan device.
 pub(crate) struct Gpu {
-    info: DeviceInfo,
     memories: Memories,
     /// Where the queue computes.
     summer: Option<Summer>,
@@ -61,7 +60,6 @@ impl Gpu {
         let memories = Memories::new(&device, physical, layout)?;
         let summer = physical.computes().then(|| Summer::new(&device, physical, &memories)).transpose()?;
         Ok(Gpu {
-            info: physical.info.clone(),
             memories,
             summer,
             commands: Commands::new(&device, physical.queue_family)?,
@@ -101,10 +99,6 @@ impl Gpu {
 }
 
 impl Device for Gpu {
-    fn info(&self) -> &DeviceInfo {
-        &self.info
-    }
-
     fn objects(&self) -> &[u64] {
         &self.memories.sizes
     }

@@ -4,13 +4,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::report::{Row, SCHEMA};
+use super::report::{Migrated, Row};
 use super::{Direction, Mode};
 use crate::failure::Failure;
-use crate::heap::PAGE;
 use crate::picture::{Axis, Chart, Line, Stroke};
-use crate::report::Saved;
-use crate::size::Bytes;
+use crate::report::{Outcome, Saved};
 
 /// The charts of a saved result.
 pub(crate) fn saved_charts(path: &Path) -> Result<Vec<Chart>, Failure> {
@@ -18,7 +16,7 @@ pub(crate) fn saved_charts(path: &Path) -> Result<Vec<Chart>, Failure> {
     struct Rows {
         rows: Vec<Row>,
     }
-    let saved: Rows = Saved::read(path, SCHEMA)?.parse()?;
+    let saved: Rows = Saved::read(path, Migrated::SCHEMA)?.parse()?;
     Ok(charts(&saved.rows))
 }
 
@@ -31,8 +29,7 @@ pub(super) fn charts(rows: &[Row]) -> Vec<Chart> {
 fn chart(rows: &[Row], direction: Direction, title: &str) -> Chart {
     // One scale for both directions, so that the charts can be compared.
     let y = Axis::decades("GB/s", rows.iter().map(|row| row.gb_per_s));
-    let orders = rows.iter().filter(|row| row.mode != Mode::Bulk).map(|row| row.order);
-    let (first, last) = (orders.clone().min().unwrap_or(0), orders.max().unwrap_or(0));
+    let x = Axis::orders(rows.iter().filter(|row| row.mode != Mode::Bulk).map(|row| row.order));
     let rows = || rows.iter().filter(|row| row.direction == direction);
     let curve = |name: &str, mode, stroke| {
         let mine = rows().filter(|row| row.mode == mode);
@@ -40,20 +37,8 @@ fn chart(rows: &[Row], direction: Direction, title: &str) -> Chart {
     };
     let mut lines = vec![curve("batched", Mode::Batched, Stroke::Dashed), curve("one by one", Mode::PerFolio, Stroke::Solid)];
     if let Some(bulk) = rows().find(|row| row.mode == Mode::Bulk) {
-        let points = [first, last.max(first + 1)].map(|order| (f64::from(order), bulk.gb_per_s)).to_vec();
+        let points = [x.from, x.to].map(|order| (order, bulk.gb_per_s)).to_vec();
         lines.push(Line { name: "bulk copy".into(), stroke: Stroke::Dotted, points });
     }
-    let tick = |order: u32| (f64::from(order), order.to_string());
-    Chart {
-        title: title.into(),
-        x: Axis {
-            label: format!("folio order (0 is {}, 9 is {})", Bytes(PAGE), Bytes(PAGE << 9)),
-            from: f64::from(first),
-            to: f64::from(last.max(first + 1)),
-            logarithmic: false,
-            ticks: (first..=last).map(tick).collect(),
-        },
-        y,
-        lines,
-    }
+    Chart { title: title.into(), x, y, lines }
 }

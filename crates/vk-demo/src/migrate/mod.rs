@@ -11,25 +11,24 @@ mod report;
 
 use std::time::{Duration, Instant};
 
+use cpu_time::ProcessTime;
 use pgmap_alloc::Order;
 use serde::{Deserialize, Serialize};
 
-use crate::Verdict;
 use crate::checksum;
-use crate::choose::Devices;
-use crate::cli::MigrateOptions;
+use crate::cli::{JobOptions, MigrateOptions};
 use crate::device::{Device, DeviceInfo, Layout, Work};
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::heap::{self, Heap, HeapFolio, PAGE};
+use crate::job::Job;
 use crate::pattern::Pattern;
-use crate::picture;
 use crate::pieces::{Piece, push_merged};
-use crate::progress;
-use crate::report::{Baseline, Output};
 use crate::size::Bytes;
+use crate::{interrupt, progress};
 
 pub(crate) use curve::saved_charts;
-use report::Report;
+use report::Migrated;
 
 /// Timed repetitions, after one that is not.
 const ITERATIONS: usize = 5;
@@ -41,38 +40,28 @@ const LAST_ORDER: u32 = 10;
 /// Contents are written and compared in steps of this many bytes.
 const STEP: u64 = 1 << 20;
 
-/// Runs the command.
-pub(crate) fn command(options: &MigrateOptions) -> Result<Verdict, Failure> {
-    let devices = Devices::find(options.device.validate)?;
-    let candidate = devices.choose(options.device.device.as_deref())?;
-    let plan = Plan::new(options, candidate.info())?;
-    let mut output = Output::open(&options.output)?;
-    let mut picture = picture::Files::open(&options.picture)?;
-    let baseline = options.baseline.as_deref().map(|path| Baseline::read(path, report::SCHEMA)).transpose()?;
-
-    let mut device = candidate.open(&plan.layout)?;
-    let mut report = run(device.as_mut(), &plan, options.output.quiet)?;
-    // What the validation layer says while the device is closed counts too.
-    drop(device);
-    report.count_messages(devices.messages.as_ref());
-    report.write(&mut output, baseline.as_ref())?;
-    picture.write(|| report.picture())?;
-    Ok(Verdict::of(report.verified, report.validation_messages))
-}
-
-/// A benchmark, checked against the device before anything is done.
-struct Plan {
+/// The benchmark.
+pub(crate) struct Migrate {
     layout: Layout,
     bytes: u64,
-    cases: Vec<Case>,
+    /// Of the folio that holds all of the bytes.
+    bulk: Order,
+    orders: Vec<Order>,
     seed: u64,
 }
 
-impl Plan {
-    fn new(options: &MigrateOptions, info: &DeviceInfo) -> Result<Plan, Failure> {
-        let mut layout = heap::plan(&options.device.heap, info, 0)?;
+impl Job for Migrate {
+    type Options = MigrateOptions;
+    type Outcome = Migrated;
+
+    fn common(options: &MigrateOptions) -> &JobOptions {
+        &options.job
+    }
+
+    fn plan(options: &MigrateOptions, info: &DeviceInfo) -> Result<Migrate, Failure> {
+        let mut layout = heap::plan(&options.job.device.heap, info, 0)?;
         let possible = heap::largest_order(&layout).pages() * PAGE;
-        let by_default = if options.device.validate { BYTES_UNDER_VALIDATION } else { BYTES };
+        let by_default = if options.job.device.validate { BYTES_UNDER_VALIDATION } else { BYTES };
         let bytes = options.bytes.unwrap_or(by_default.min(possible));
         if !bytes.is_power_of_two() || !(PAGE..=possible).contains(&bytes) {
             let (bytes, most) = (Bytes(bytes), Bytes(possible));
@@ -81,21 +70,24 @@ impl Plan {
         layout.staging = 2 * bytes;
         crate::host::room_for(layout.staging)?;
         let bulk = Order::fitting(bytes / PAGE).unwrap_or(Order::ZERO);
-        let orders: Vec<Order> = match options.order {
+        let orders = match options.order {
             Some(order) => vec![heap::order_within(order, bulk)?],
             None => bulk.up_to().filter(|order| order.get() <= LAST_ORDER).collect(),
         };
-        let folios = orders.into_iter().flat_map(|order| [Mode::PerFolio, Mode::Batched].map(|mode| Case { order, mode }));
-        let cases = std::iter::once(Case { order: bulk, mode: Mode::Bulk }).chain(folios).collect();
-        Ok(Plan { layout, bytes, cases, seed: options.seed })
+        Ok(Migrate { layout, bytes, bulk, orders, seed: options.job.seed })
     }
-}
 
-/// One row up and one row down.
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    order: Order,
-    mode: Mode,
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Migrated), Failure> {
+        let heap = Heap::new(device)?;
+        let mut measured = Measured::new(self);
+        let ended = Ending::of(measure(&heap, device, self, &mut measured, quiet))?;
+        let leaked_pages = heap.pages_in_service()?;
+        Ok((ended, Migrated::new(self, &measured, leaked_pages)))
+    }
 }
 
 /// How the folios of a case are sent.
@@ -123,51 +115,87 @@ enum Direction {
 struct Sample {
     time: Duration,
     allocator: Duration,
+    /// Processor time of the whole program.
+    cpu: Duration,
     work: Work,
 }
 
-/// The five timed iterations of a case, both ways, and the words that were wrong in any of them.
+/// What was measured, and what was wrong in any of it.
 struct Measured {
-    case: Case,
-    up: Vec<Sample>,
-    down: Vec<Sample>,
+    orders: Vec<Samples>,
     wrong_words: u64,
     /// How often the device summed what it held, and how often that was not the sum of what had been sent.
     sums: u64,
     wrong_sums: u64,
 }
 
+/// The timed iterations of one order and of the bulk copies beside it: up and down.
+struct Samples {
+    order: Order,
+    bulk: Vec<[Sample; 2]>,
+    per_folio: Vec<[Sample; 2]>,
+    batched: Vec<[Sample; 2]>,
+}
+
 impl Measured {
-    fn new(case: Case) -> Measured {
-        Measured { case, up: Vec::new(), down: Vec::new(), wrong_words: 0, sums: 0, wrong_sums: 0 }
+    fn new(migrate: &Migrate) -> Measured {
+        let samples = |&order| Samples { order, bulk: Vec::new(), per_folio: Vec::new(), batched: Vec::new() };
+        Measured { orders: migrate.orders.iter().map(samples).collect(), wrong_words: 0, sums: 0, wrong_sums: 0 }
     }
 }
 
-fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Failure> {
-    let heap = Heap::new(device)?;
-    let rounds = ITERATIONS + 1;
-    let bar = progress::bar("migrate", (rounds * plan.cases.len()) as u64, quiet);
-    let mut measured: Vec<Measured> = plan.cases.iter().map(|&case| Measured::new(case)).collect();
+impl Samples {
+    fn of(&mut self, mode: Mode) -> &mut Vec<[Sample; 2]> {
+        match mode {
+            Mode::Bulk => &mut self.bulk,
+            Mode::PerFolio => &mut self.per_folio,
+            Mode::Batched => &mut self.batched,
+        }
+    }
+}
+
+/// Round by round, so that a moment at which the machine is slow does not fall on one order alone. Each order has a bulk copy
+/// of its own in each round, next to its batched one and in turn before and behind it: the two are compared pair by pair.
+fn measure(
+    heap: &Heap,
+    device: &mut dyn Device,
+    migrate: &Migrate,
+    measured: &mut Measured,
+    quiet: bool,
+) -> Result<Ending, Failure> {
+    const TURNS: [[Mode; 3]; 2] = [[Mode::PerFolio, Mode::Bulk, Mode::Batched], [Mode::Batched, Mode::Bulk, Mode::PerFolio]];
+    let (rounds, cases) = (ITERATIONS + 1, migrate.orders.len() * TURNS[0].len());
+    let bar = progress::bar("migrate", (rounds * cases) as u64, quiet);
     for round in 0..rounds {
-        // Round by round, so that a moment at which the machine is slow does not fall on one row alone.
-        for (index, measured) in measured.iter_mut().enumerate() {
+        for index in 0..cases {
+            if interrupt::wanted() {
+                return Ok(Ending::Interrupted);
+            }
+            let samples = &mut measured.orders[index / TURNS[0].len()];
+            let mode = TURNS[round % TURNS.len()][index % TURNS[0].len()];
+            let order = if mode == Mode::Bulk { migrate.bulk } else { samples.order };
             // Fresh contents each time, so that bytes left over from before are seen.
-            let pattern = Pattern::new(plan.seed, index as u64, round as u64);
-            let mut bench = Bench { heap: &heap, device, bytes: plan.bytes, case: measured.case };
-            let (up, down, sum_is_right) = bench.there_and_back(pattern)?;
+            let pattern = Pattern::new(migrate.seed, index as u64, round as u64);
+            let mut bench = Bench { heap, device, bytes: migrate.bytes, case: Case { order, mode } };
+            let (sample, sum_is_right) = bench.there_and_back(pattern)?;
+            if round > 0 {
+                samples.of(mode).push(sample);
+            }
             measured.sums += u64::from(sum_is_right.is_some());
             measured.wrong_sums += u64::from(sum_is_right == Some(false));
             measured.wrong_words += bench.wrong_words(pattern)?;
-            if round > 0 {
-                measured.up.push(up);
-                measured.down.push(down);
-            }
             bar.inc(1);
         }
     }
     bar.finish();
-    let leaked_pages = heap.pages_in_service()?;
-    Ok(Report::new(device, plan, &measured, leaked_pages))
+    Ok(Ending::Complete)
+}
+
+/// How many bytes go there and back at a time.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    order: Order,
+    mode: Mode,
 }
 
 /// One case at work. The lower half of the staging memory is what is sent, the upper half what comes back.
@@ -180,12 +208,12 @@ struct Bench<'h, 'd> {
 
 impl<'h> Bench<'h, '_> {
     /// Both ways, and whether the device's own checksum was right, where it can compute one.
-    fn there_and_back(&mut self, pattern: Pattern) -> Result<(Sample, Sample, Option<bool>), Failure> {
+    fn there_and_back(&mut self, pattern: Pattern) -> Result<([Sample; 2], Option<bool>), Failure> {
         let sent = self.write(pattern)?;
         let (folios, up) = self.up()?;
         let held = self.device.checksum(&self.merged(&folios)?)?;
         let down = self.down(folios)?;
-        Ok((up, down, held.map(|held| held == sent)))
+        Ok(([up, down], held.map(|held| held == sent)))
     }
 
     /// Host to device: takes the folios and copies into them.
@@ -193,7 +221,7 @@ impl<'h> Bench<'h, '_> {
         let (bytes, count) = (self.folio_bytes(), self.folios());
         let mut folios = Vec::with_capacity(count as usize);
         let mut sample = Sample::default();
-        let (work, start) = (self.device.work(), Instant::now());
+        let (work, cpu, start) = (self.device.work(), cpu_time(), Instant::now());
         if self.case.mode == Mode::PerFolio {
             for index in 0..count {
                 let taking = Instant::now();
@@ -211,6 +239,7 @@ impl<'h> Bench<'h, '_> {
             self.send(&[Piece::staging(0, self.bytes)], &to)?;
         }
         sample.time = start.elapsed();
+        sample.cpu = cpu_time().saturating_sub(cpu);
         sample.work = self.device.work().since(work);
         Ok((folios, sample))
     }
@@ -219,7 +248,7 @@ impl<'h> Bench<'h, '_> {
     fn down(&mut self, folios: Vec<HeapFolio<'h>>) -> Result<Sample, Failure> {
         let bytes = self.folio_bytes();
         let mut sample = Sample::default();
-        let (work, start) = (self.device.work(), Instant::now());
+        let (work, cpu, start) = (self.device.work(), cpu_time(), Instant::now());
         if self.case.mode == Mode::PerFolio {
             for (index, folio) in (0..).zip(folios) {
                 self.send(&[self.heap.piece(&folio)?], &[Piece::staging(self.bytes + index * bytes, bytes)])?;
@@ -235,6 +264,7 @@ impl<'h> Bench<'h, '_> {
             sample.allocator = putting.elapsed();
         }
         sample.time = start.elapsed();
+        sample.cpu = cpu_time().saturating_sub(cpu);
         sample.work = self.device.work().since(work);
         Ok(sample)
     }
@@ -294,40 +324,40 @@ impl<'h> Bench<'h, '_> {
     }
 }
 
+/// Processor time of this program so far; none where the system does not say.
+fn cpu_time() -> Duration {
+    ProcessTime::try_now().map_or(Duration::ZERO, |now| now.as_duration())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use clap::Parser;
-
     use super::*;
-    use crate::cli::{Cli, Command};
     use crate::device::DeviceError;
-    use crate::faulty::{Fault, Faulty};
-    use crate::host;
+    use crate::faulty::{self, Fault};
+    use crate::report::Outcome;
 
-    fn on_faulty(fault: Fault) -> Result<Report, Failure> {
-        let arguments = ["vk-demo", "migrate", "--heap", "64KiB"];
-        let Command::Migrate(options) = Cli::parse_from(arguments).command() else {
-            unreachable!("the command was given");
-        };
-        let plan = Plan::new(&options, &host::describe()).unwrap();
-        run(&mut Faulty::open(&plan.layout, fault).unwrap(), &plan, true)
+    fn on_faulty(fault: Fault) -> (Ending, Migrated) {
+        faulty::run::<Migrate>("--heap 64KiB", fault).unwrap()
     }
 
     #[test]
     fn a_wrong_bit_and_stale_bytes_are_seen() {
-        assert!(!on_faulty(Fault::FlippedBit).unwrap().verified);
-        assert!(!on_faulty(Fault::LostCopies).unwrap().verified);
-        assert_eq!(on_faulty(Fault::FlippedBit).unwrap().wrong_sums, 0, "the device held what was sent");
-        let lost = on_faulty(Fault::LostCopies).unwrap();
-        assert!(lost.wrong_sums == lost.device_sums && lost.device_sums > 0, "the device never held it");
+        let (_, flipped) = on_faulty(Fault::FlippedBit);
+        assert!(!flipped.is_good() && flipped.wrong_sums == 0, "the device held what was sent");
+        let (_, lost) = on_faulty(Fault::LostCopies);
+        assert!(!lost.is_good() && lost.wrong_sums == lost.device_sums && lost.device_sums > 0, "the device never held it");
     }
 
     #[test]
-    fn a_device_that_is_lost_ends_the_benchmark() {
-        for submit in 0..40 {
-            assert!(matches!(on_faulty(Fault::DeviceLost(submit)), Err(Failure::Device(DeviceError::Lost))));
+    fn a_device_that_is_lost_leaves_the_rows_that_there_are() {
+        for submit in 0..200 {
+            let (ended, migrated) = on_faulty(Fault::DeviceLost(submit));
+            assert_eq!(ended, Ending::Device(DeviceError::Lost), "at submit {submit}");
+            assert!(migrated.is_good(), "what was done until then was good");
+            // The warm-up is 82 submissions; after it come order 0's batched copy, both ways, and the bulk copy.
+            assert_eq!(migrated.rows.is_empty(), submit < 86, "at submit {submit}: {:?}", migrated.rows);
         }
     }
 }

@@ -1,40 +1,22 @@
 //! The migration table.
 
-use comfy_table::CellAlignment;
+use std::time::Duration;
+
+use pgmap_alloc::Order;
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, ITERATIONS, Measured, Mode, Plan, Sample, curve};
-use crate::device::{Device, DeviceInfo};
-use crate::failure::Failure;
-use crate::gpu::Messages;
+use super::{Direction, ITERATIONS, Measured, Migrate, Mode, Sample, curve};
 use crate::heap::PAGE;
-use crate::picture;
-use crate::report::{self, Baseline, Output};
+use crate::picture::Picture;
+use crate::report::{self, Head, Outcome};
 use crate::size::Bytes;
 
 /// Characters of the longest bar in the table.
-const BAR: f64 = 24.0;
+const BAR: f64 = 20.0;
 
-/// The schema of the result.
-pub(super) const SCHEMA: &str = "vk-demo/migrate/1";
-
-/// Its numbers that say how good it was, and those that say of what.
-const RESULTS: [&str; 1] = ["gb_per_s"];
-const SETTINGS: [&str; 6] = ["version", "device.name", "device.driver", "seed", "heap_bytes", "bytes"];
-
-/// The result of `migrate`.
+/// What came of the benchmark.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
-    schema: &'static str,
-    version: &'static str,
-    device: DeviceInfo,
-    /// Every byte that came back was what had been sent, and no page was lost.
-    pub(super) verified: bool,
-    /// Whether the validation layer listened.
-    validated: bool,
-    pub(super) validation_messages: u64,
-    seed: u64,
-    heap_bytes: u64,
+pub(crate) struct Migrated {
     /// Bytes migrated in each iteration of each row.
     bytes: u64,
     warm_ups: usize,
@@ -44,12 +26,12 @@ pub(super) struct Report {
     pub(super) device_sums: u64,
     pub(super) wrong_sums: u64,
     leaked_pages: u64,
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
 }
 
 /// One order, one mode, one direction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub(super) order: u32,
     pub(super) folio_bytes: u64,
     pub(super) direction: Direction,
@@ -59,8 +41,19 @@ pub(super) struct Row {
     pub(super) gb_per_s: f64,
     /// Coefficient of variation over the iterations.
     pub(super) cv_percent: f64,
-    /// Throughput beside the bulk copy of the same bytes in the same direction.
+    /// Processor time of the whole program in an iteration: threads of a software device count too.
+    #[serde(default)]
+    pub(super) cpu_ms: f64,
+    /// Throughput beside the bulk copy of the same bytes that was made just before or after, in the same direction: the median
+    /// over the iterations, and the least and the most.
     pub(super) of_bulk_percent: f64,
+    #[serde(default)]
+    pub(super) of_bulk_low_percent: f64,
+    #[serde(default)]
+    pub(super) of_bulk_high_percent: f64,
+    /// Page faults that it stands for: one for each folio that is waited for.
+    #[serde(default)]
+    pub(super) faults: u64,
     pub(super) folios: u64,
     pub(super) regions: u64,
     pub(super) submits: u64,
@@ -72,42 +65,57 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn new(measured: &Measured, direction: Direction, samples: &[Sample], bytes: u64) -> Row {
-        let seconds: Vec<f64> = samples.iter().map(|sample| sample.time.as_secs_f64()).collect();
-        let allocator: Vec<f64> = samples.iter().map(|sample| sample.allocator.as_secs_f64()).collect();
-        let (time, in_allocator) = (median(&seconds), median(&allocator));
-        let work = samples.first().map(|sample| sample.work).unwrap_or_default();
-        let folio_bytes = measured.case.order.pages() * PAGE;
-        let folios = bytes / folio_bytes;
-        Row {
-            order: measured.case.order.get(),
+    /// None where there are no samples.
+    fn new(migrate: &Migrate, (mode, order): (Mode, Order), direction: Direction, samples: &[Pair]) -> Option<Row> {
+        let first = samples.first()?;
+        let column = |value: fn(&Sample) -> Duration| -> Vec<f64> {
+            samples.iter().map(|(sample, _)| value(sample).as_secs_f64()).collect()
+        };
+        let (seconds, in_allocator) = (column(|sample| sample.time), median(&column(|sample| sample.allocator)));
+        let of_bulk: Vec<f64> =
+            samples.iter().map(|(sample, bulk)| 100.0 * bulk.time.as_secs_f64() / sample.time.as_secs_f64()).collect();
+        let time = median(&seconds);
+        let folio_bytes = order.pages() * PAGE;
+        let folios = migrate.bytes / folio_bytes;
+        Some(Row {
+            order: order.get(),
             folio_bytes,
             direction,
-            mode: measured.case.mode,
+            mode,
             ms: time * 1e3,
-            gb_per_s: bytes as f64 / time / 1e9,
+            gb_per_s: migrate.bytes as f64 / time / 1e9,
             cv_percent: variation(&seconds) * 100.0,
-            of_bulk_percent: 0.0,
+            cpu_ms: median(&column(|sample| sample.cpu)) * 1e3,
+            of_bulk_percent: median(&of_bulk),
+            of_bulk_low_percent: of_bulk.iter().copied().fold(f64::INFINITY, f64::min),
+            of_bulk_high_percent: of_bulk.iter().copied().fold(0.0, f64::max),
+            faults: if mode == Mode::PerFolio { folios } else { 0 },
             folios,
-            regions: work.regions,
-            submits: work.submits,
+            regions: first.0.work.regions,
+            submits: first.0.work.submits,
             us_per_folio: time * 1e6 / folios as f64,
             allocator_percent: 100.0 * in_allocator / time,
             allocator_ns_per_folio: in_allocator * 1e9 / folios as f64,
-        }
+        })
     }
 }
 
-/// Both directions of every case, each beside the bulk copy.
-fn rows(measured: &[Measured], bytes: u64) -> Vec<Row> {
-    let up = |case: &Measured| Row::new(case, Direction::HostToDevice, &case.up, bytes);
-    let down = |case: &Measured| Row::new(case, Direction::DeviceToHost, &case.down, bytes);
-    let mut rows: Vec<Row> = measured.iter().map(up).chain(measured.iter().map(down)).collect();
-    for direction in [Direction::HostToDevice, Direction::DeviceToHost] {
-        let ours = |row: &&mut Row| row.direction == direction;
-        let bulk = rows.iter().find(|row| row.direction == direction && row.mode == Mode::Bulk).map(|row| row.ms);
-        for row in rows.iter_mut().filter(ours) {
-            row.of_bulk_percent = bulk.map_or(0.0, |bulk| 100.0 * bulk / row.ms);
+/// A sample, and the bulk copy beside it.
+type Pair = (Sample, Sample);
+
+/// Both directions of every mode and order, each beside its bulk copies; those of all orders make one row.
+fn rows(migrate: &Migrate, measured: &Measured) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (direction, way) in [(Direction::HostToDevice, 0), (Direction::DeviceToHost, 1)] {
+        let pairs = |samples: &[[Sample; 2]], bulk: &[[Sample; 2]]| -> Vec<Pair> {
+            samples.iter().zip(bulk).map(|(sample, bulk)| (sample[way], bulk[way])).collect()
+        };
+        let all: Vec<Pair> = measured.orders.iter().flat_map(|order| pairs(&order.bulk, &order.bulk)).collect();
+        rows.extend(Row::new(migrate, (Mode::Bulk, migrate.bulk), direction, &all));
+        for samples in &measured.orders {
+            for (mode, mine) in [(Mode::PerFolio, &samples.per_folio), (Mode::Batched, &samples.batched)] {
+                rows.extend(Row::new(migrate, (mode, samples.order), direction, &pairs(mine, &samples.bulk)));
+            }
         }
     }
     rows
@@ -127,84 +135,36 @@ fn variation(values: &[f64]) -> f64 {
     (squares / (count - 1.0)).sqrt() / mean
 }
 
-impl Report {
-    pub(super) fn new(device: &dyn Device, plan: &Plan, measured: &[Measured], leaked_pages: u64) -> Report {
-        let wrong_words: u64 = measured.iter().map(|case| case.wrong_words).sum();
-        let wrong_sums: u64 = measured.iter().map(|case| case.wrong_sums).sum();
-        Report {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION"),
-            device: device.info().clone(),
-            verified: wrong_words == 0 && wrong_sums == 0 && leaked_pages == 0,
-            validated: false,
-            validation_messages: 0,
-            seed: plan.seed,
-            heap_bytes: device.objects().iter().sum(),
-            bytes: plan.bytes,
+impl Migrated {
+    pub(super) fn new(migrate: &Migrate, measured: &Measured, leaked_pages: u64) -> Migrated {
+        Migrated {
+            bytes: migrate.bytes,
             warm_ups: 1,
             iterations: ITERATIONS,
-            wrong_words,
-            device_sums: measured.iter().map(|case| case.sums).sum(),
-            wrong_sums,
+            wrong_words: measured.wrong_words,
+            device_sums: measured.sums,
+            wrong_sums: measured.wrong_sums,
             leaked_pages,
-            rows: rows(measured, plan.bytes),
+            rows: rows(migrate, measured),
         }
-    }
-
-    /// Takes over what the validation layer has said.
-    pub(super) fn count_messages(&mut self, messages: Option<&Messages>) {
-        self.validated = messages.is_some();
-        self.validation_messages = messages.map_or(0, Messages::count);
-    }
-
-    pub(super) fn write(&self, output: &mut Output, baseline: Option<&Baseline>) -> Result<(), Failure> {
-        let changes = baseline.map(|baseline| baseline.changes(self, &RESULTS, &SETTINGS)).transpose()?;
-        output.result(changes.as_deref(), || self.text(), self, &self.lines())
-    }
-
-    /// The curve of both directions.
-    pub(super) fn picture(&self) -> String {
-        let device = &self.device;
-        let verified = if self.verified { "every byte verified" } else { "NOT VERIFIED" };
-        let subtitle = format!(
-            "{} on {} ({}), median of {}, {verified}, seed {}",
-            Bytes(self.bytes),
-            device.name,
-            device.kind.words(),
-            self.iterations,
-            self.seed
-        );
-        let title = "What folio order buys for migration".into();
-        picture::Picture { title, subtitle, map: None, charts: curve::charts(&self.rows) }.svg()
-    }
-
-    fn text(&self) -> String {
-        let device = &self.device;
-        let mut text = format!("{}\n{} ({})\n", report::headline(device), device.name, device.driver);
-        let (bytes, runs) = (Bytes(self.bytes), self.iterations);
-        text += &format!("{bytes} in each row, median of {runs} after a warm-up, seed {}\n", self.seed);
-        for (direction, name) in [(Direction::HostToDevice, "Host -> device"), (Direction::DeviceToHost, "Device -> host")] {
-            text += &format!("\n{name}\n{}\n", self.table(direction));
-        }
-        text += match self.verified {
-            true => "\nverified: every byte came back as it was sent, no page leaked",
-            false => "\nNOT VERIFIED: ",
-        };
-        if !self.verified {
-            text +=
-                &format!("{} wrong words, {} wrong sums, {} pages leaked", self.wrong_words, self.wrong_sums, self.leaked_pages);
-        }
-        if self.device_sums > 0 {
-            text += &format!("\nchecksums by the device itself: {}, {} of them wrong", self.device_sums, self.wrong_sums);
-        }
-        if self.validated {
-            text += &format!("\nvalidation layer: {} messages", self.validation_messages);
-        }
-        text
     }
 
     fn table(&self, direction: Direction) -> comfy_table::Table {
-        let header = ["order", "folio", "mode", "ms", "cv %", "GB/s", "", "us/folio", "regions", "submits", "allocator"];
+        let header = [
+            "order",
+            "folio",
+            "mode",
+            "ms",
+            "cv %",
+            "GB/s",
+            "",
+            "of bulk, %",
+            "us/folio",
+            "CPU ms",
+            "regions",
+            "submits",
+            "allocator",
+        ];
         let mut table = report::table(&header);
         let rows = || self.rows.iter().filter(|row| row.direction == direction);
         let most = rows().map(|row| row.gb_per_s).fold(0.0, f64::max);
@@ -222,72 +182,54 @@ impl Report {
                 format!("{:.1}", row.cv_percent),
                 format!("{:.2}", row.gb_per_s),
                 "\u{2588}".repeat((row.gb_per_s / most * BAR).round() as usize),
+                format!("{:.0} ({:.0} to {:.0})", row.of_bulk_percent, row.of_bulk_low_percent, row.of_bulk_high_percent),
                 format!("{:.2}", row.us_per_folio),
+                format!("{:.2}", row.cpu_ms),
                 row.regions.to_string(),
                 row.submits.to_string(),
                 format!("{:.1} %", row.allocator_percent),
             ]);
         }
-        for number in [0, 1, 3, 4, 5, 7, 8, 9, 10] {
-            if let Some(column) = table.column_mut(number) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
+        report::align_right(&mut table, [0, 1, 3, 4, 5, 7, 8, 9, 10, 11, 12]);
         table
-    }
-
-    fn lines(&self) -> Vec<Line<'_>> {
-        let line = |row: &Row| Line {
-            device: &self.device.name,
-            driver: &self.device.driver,
-            kind: self.device.kind,
-            verified: self.verified,
-            validation_messages: self.validation_messages,
-            seed: self.seed,
-            bytes: self.bytes,
-            order: row.order,
-            folio_bytes: row.folio_bytes,
-            direction: row.direction,
-            mode: row.mode,
-            ms: row.ms,
-            gb_per_s: row.gb_per_s,
-            cv_percent: row.cv_percent,
-            of_bulk_percent: row.of_bulk_percent,
-            folios: row.folios,
-            regions: row.regions,
-            submits: row.submits,
-            us_per_folio: row.us_per_folio,
-            allocator_percent: row.allocator_percent,
-            allocator_ns_per_folio: row.allocator_ns_per_folio,
-        };
-        self.rows.iter().map(line).collect()
     }
 }
 
-/// One line for a spreadsheet.
-#[derive(Serialize)]
-struct Line<'a> {
-    device: &'a str,
-    driver: &'a str,
-    kind: crate::device::Kind,
-    verified: bool,
-    validation_messages: u64,
-    seed: u64,
-    bytes: u64,
-    order: u32,
-    folio_bytes: u64,
-    direction: Direction,
-    mode: Mode,
-    ms: f64,
-    gb_per_s: f64,
-    cv_percent: f64,
-    of_bulk_percent: f64,
-    folios: u64,
-    regions: u64,
-    submits: u64,
-    us_per_folio: f64,
-    allocator_percent: f64,
-    allocator_ns_per_folio: f64,
+impl Outcome for Migrated {
+    const SCHEMA: &'static str = "vk-demo/migrate/1";
+    const RESULTS: &'static [&'static str] = &["gb_per_s", "of_bulk_percent"];
+    const SETTINGS: &'static [&'static str] = &["bytes"];
+    type Line = Row;
+
+    fn is_good(&self) -> bool {
+        self.wrong_words == 0 && self.wrong_sums == 0 && self.leaked_pages == 0
+    }
+
+    fn verdict(&self) -> String {
+        let mut text = format!("every byte compared, {} wrong words, ", self.wrong_words);
+        if self.device_sums > 0 {
+            text += &format!("{} sums by the device, {} wrong, ", self.device_sums, self.wrong_sums);
+        }
+        text + &format!("{} leaked pages", self.leaked_pages)
+    }
+
+    fn text(&self, _: &Head) -> String {
+        let mut text = format!("{} in each row, median of {} after a warm-up\n", Bytes(self.bytes), self.iterations);
+        for (direction, name) in [(Direction::HostToDevice, "Host -> device"), (Direction::DeviceToHost, "Device -> host")] {
+            text += &format!("\n{name}\n{}\n", self.table(direction));
+        }
+        text
+    }
+
+    fn lines(&self) -> Vec<Row> {
+        self.rows.clone()
+    }
+
+    /// The curve of both directions.
+    fn picture(&self, _: &Head) -> Picture<'_> {
+        let subtitle = format!("{}, median of {}", Bytes(self.bytes), self.iterations);
+        Picture { title: "What folio order buys for migration".into(), subtitle, map: None, charts: curve::charts(&self.rows) }
+    }
 }
 
 #[cfg(test)]

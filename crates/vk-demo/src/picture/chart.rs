@@ -5,6 +5,8 @@ use std::fmt::Write;
 use svg::node::element::{Circle, Group, Path, Rectangle};
 
 use super::{ink, right};
+use crate::heap::PAGE;
+use crate::size::Bytes;
 
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 20.0;
@@ -12,6 +14,7 @@ const TOP: f64 = 52.0;
 const BOTTOM: f64 = 46.0;
 
 /// A frame with lines in it.
+#[derive(Clone, Debug)]
 pub(crate) struct Chart {
     /// What it shows.
     pub(crate) title: String,
@@ -24,6 +27,7 @@ pub(crate) struct Chart {
 }
 
 /// One side of a frame.
+#[derive(Clone, Debug)]
 pub(crate) struct Axis {
     /// What is counted, and in what.
     pub(crate) label: String,
@@ -38,6 +42,7 @@ pub(crate) struct Axis {
 }
 
 /// One line.
+#[derive(Clone, Debug)]
 pub(crate) struct Line {
     /// What it is.
     pub(crate) name: String,
@@ -66,6 +71,18 @@ impl Axis {
     pub(crate) fn percent(label: &str) -> Axis {
         let ticks = [0, 25, 50, 75, 100].map(|value| (f64::from(value), value.to_string())).to_vec();
         Axis { label: label.into(), from: 0.0, to: 100.0, logarithmic: false, ticks }
+    }
+
+    /// Folio orders, from the least of these to the largest.
+    pub(crate) fn orders(orders: impl Iterator<Item = u32> + Clone) -> Axis {
+        let (first, last) = (orders.clone().min().unwrap_or(0), orders.max().unwrap_or(0));
+        Axis {
+            label: format!("folio order (0 is {}, 9 is {})", Bytes(PAGE), Bytes(PAGE << 9)),
+            from: f64::from(first),
+            to: f64::from(last.max(first + 1)),
+            logarithmic: false,
+            ticks: (first..=last).map(|order| (f64::from(order), order.to_string())).collect(),
+        }
     }
 
     /// Whole powers of ten around these values, with 1, 2 and 5 written.

@@ -10,14 +10,19 @@ pub(crate) fn over_time(timeline: &Timeline, steps: u64) -> Chart {
         stroke,
         points: timeline.moments().iter().map(|moment| (moment.step as f64, value(moment))).collect(),
     };
+    let taken = line("taken", Stroke::Dashed, |moment| moment.taken_percent);
+    let scattered = line("idle, but too scattered for 2 MiB", Stroke::Solid, |moment| moment.fragmentation_percent);
+    // A heap that never had 2 MiB in one piece, a small one above all, has nothing to show there.
+    let (title, lines) = if scattered.points.iter().any(|(_, percent)| *percent < 100.0) {
+        ("Fragmentation over time", vec![taken, scattered])
+    } else {
+        ("Use over time", vec![taken])
+    };
     let ticks = (0..=4).map(|quarter| steps * quarter / 4).map(|step| (step as f64, step.to_string())).collect();
     Chart {
-        title: "Fragmentation over time".into(),
+        title: title.into(),
         x: Axis { label: "operations".into(), from: 0.0, to: steps.max(1) as f64, logarithmic: false, ticks },
         y: Axis::percent("%"),
-        lines: vec![
-            line("taken", Stroke::Dashed, |moment| moment.taken_percent),
-            line("idle, but too scattered for 2 MiB", Stroke::Solid, |moment| moment.fragmentation_percent),
-        ],
+        lines,
     }
 }

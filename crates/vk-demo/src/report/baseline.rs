@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use comfy_table::CellAlignment;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Saved, table};
+use super::{Saved, align_right, table};
 use crate::failure::Failure;
 
 /// A saved result to compare with.
@@ -43,11 +42,7 @@ impl Baseline {
                 changes.add_row([name.clone(), number(then), number(now), change(then, now)]);
             }
         }
-        for column in 1..=3 {
-            if let Some(column) = changes.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
+        align_right(&mut changes, 1..=3);
         Ok(text + &changes.to_string())
     }
 }

@@ -5,14 +5,16 @@ mod heat_map;
 mod output;
 mod saved;
 mod timeline;
+mod whole;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 pub(crate) use baseline::Baseline;
 pub(crate) use heat_map::{Cell, Cells, HeatMap, State, UNITS};
 pub(crate) use output::{OpenFile, Output};
 pub(crate) use saved::Saved;
 pub(crate) use timeline::{Moment, Timeline};
+pub(crate) use whole::{Head, Outcome, Report};
 
 use crate::device::DeviceInfo;
 
@@ -29,6 +31,25 @@ pub(crate) fn table(header: &[&str]) -> Table {
         table.set_header(header);
     }
     table
+}
+
+/// A table of facts: what, how much, and what more there is to say of it.
+pub(crate) fn facts<const N: usize>(facts: [(&str, String, String); N]) -> Table {
+    let mut table = table(&["", "", ""]);
+    for (what, value, more) in facts {
+        table.add_row([what.to_owned(), value, more]);
+    }
+    align_right(&mut table, [1]);
+    table
+}
+
+/// Puts the numbers of these columns under each other.
+pub(crate) fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
 }
 
 /// Counts by order, without the orders that have none.

@@ -3,7 +3,7 @@
 use pgmap_alloc::{Order, Pgmap, PgmapOps, RunState};
 use serde::Serialize;
 
-/// Moments that are kept of one run.
+/// Moments that are kept of one run; up to twice as many where nobody knows how long it will take.
 const MOMENTS: u64 = 120;
 
 /// Samples of a heap, evenly over the steps of a run.
@@ -32,8 +32,17 @@ impl Timeline {
         Timeline { every: steps.div_ceil(MOMENTS).max(1), moments: Vec::new() }
     }
 
+    /// For a run of which nobody knows how long it will take: when there are too many moments, every second one goes.
+    pub(crate) fn growing() -> Timeline {
+        Timeline { every: 1, moments: Vec::new() }
+    }
+
     /// To be called after each step; looks at the heap now and then.
     pub(crate) fn step<O: PgmapOps>(&mut self, step: u64, pgmap: &Pgmap<'_, O>) {
+        if self.moments.len() as u64 == 2 * MOMENTS {
+            self.every *= 2;
+            self.moments.retain(|moment| moment.step.is_multiple_of(self.every));
+        }
         if step.is_multiple_of(self.every) {
             self.moments.push(Moment::of(step, pgmap));
         }
@@ -92,5 +101,11 @@ mod tests {
         let mut timeline = Timeline::new(20_000);
         (0..20_000).for_each(|step| timeline.step(step, &pgmap));
         assert_eq!((timeline.moments().len(), timeline.moments()[1].step), (120, 167));
+
+        let mut timeline = Timeline::growing();
+        (0..10_000).for_each(|step| timeline.step(step, &pgmap));
+        let (count, steps) = (timeline.moments().len(), timeline.moments().windows(2));
+        assert!((120..=240).contains(&count), "{count}");
+        assert!(steps.into_iter().all(|pair| pair[1].step - pair[0].step == 64));
     }
 }

@@ -11,6 +11,7 @@ use pgmap_ttm::{
 };
 
 use super::stats::Stats;
+use crate::checksum;
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::heap::{Heap, PAGE};
@@ -139,6 +140,21 @@ impl<'h, 'd> Buffers<'h, 'd> {
         self.bytes = bytes;
         self.stats.did.reads += 1;
         Ok(read?)
+    }
+
+    /// Has the device sum a buffer where it stands, if that is in the heap and the device can.
+    pub(super) fn sum(&mut self, buffer: usize) -> Result<(), Failure> {
+        if !self.is_in_heap(buffer)? {
+            return Ok(());
+        }
+        let pieces = self.pieces(buffer)?;
+        let Some(sum) = self.manager.mover_mut().checksum(&pieces)? else { return Ok(()) };
+        self.bytes.resize((self.list[buffer].pages * PAGE) as usize, 0);
+        let pattern = self.pattern(buffer);
+        pattern.fill(0, &mut self.bytes);
+        self.stats.device_sums += 1;
+        self.stats.wrong_sums += u64::from(sum != checksum::add(0, 0, &self.bytes));
+        Ok(())
     }
 
     /// Moves a buffer to other folios: into the next of as many parts of the heap.

@@ -11,19 +11,18 @@ use pgmap_ttm::Counters;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::Verdict;
-use crate::choose::Devices;
-use crate::cli::RunOptions;
+use crate::cli::{JobOptions, RunOptions};
 use crate::device::{Device, DeviceInfo, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::heap::{self, Heap, PAGE};
+use crate::job::Job;
 use crate::mover::Moved;
-use crate::report::{Baseline, HeatMap, Output, Timeline};
+use crate::report::{HeatMap, Timeline};
 use crate::{host, interrupt, migrate, picture, progress};
 
 use buffers::Buffers;
-use report::Report;
+use report::Ran;
 use stats::Stats;
 
 /// A buffer takes at most this part of the heap, and no more than this many bytes.
@@ -35,30 +34,8 @@ const STAGED_BUFFERS: u64 = 4;
 /// that are still under way.
 const UNDER_WAY: u64 = 4;
 
-/// Runs the command.
-pub(crate) fn command(options: &RunOptions) -> Result<Verdict, Failure> {
-    let devices = Devices::find(options.device.validate)?;
-    let candidate = devices.choose(options.device.device.as_deref())?;
-    let plan = Plan::new(options, candidate.info())?;
-    let mut output = Output::open(&options.output)?;
-    let mut picture = picture::Files::open(&options.picture)?;
-    let curve = options.curve.as_deref().map(migrate::saved_charts).transpose()?;
-    let baseline = options.baseline.as_deref().map(|path| Baseline::read(path, report::SCHEMA)).transpose()?;
-
-    let mut device = candidate.open(&plan.layout)?;
-    interrupt::watch();
-    let mut report = run(device.as_mut(), &plan, options.output.quiet)?;
-    // What the validation layer says while the device is closed counts too.
-    drop(device);
-    report.count_messages(devices.messages.as_ref());
-    report.write(&mut output, baseline.as_ref())?;
-    picture.write(|| report.picture(curve.unwrap_or_default()))?;
-    report.ended.clone().into_result()?;
-    Ok(Verdict::of(report.verified, report.validation_messages))
-}
-
-/// A run, checked against the device before anything is done.
-struct Plan {
+/// The main job.
+pub(crate) struct Run {
     layout: Layout,
     largest_order: Order,
     /// Pages of all buffers together.
@@ -69,11 +46,20 @@ struct Plan {
     ops: u64,
     seed: u64,
     oversub: f64,
+    /// Charts of a saved `migrate`.
+    curve: Vec<picture::Chart>,
 }
 
-impl Plan {
-    fn new(options: &RunOptions, info: &DeviceInfo) -> Result<Plan, Failure> {
-        let mut layout = heap::plan(&options.device.heap, info, 0)?;
+impl Job for Run {
+    type Options = RunOptions;
+    type Outcome = Ran;
+
+    fn common(options: &RunOptions) -> &JobOptions {
+        &options.job
+    }
+
+    fn plan(options: &RunOptions, info: &DeviceInfo) -> Result<Run, Failure> {
+        let mut layout = heap::plan(&options.job.device.heap, info, 0)?;
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
         let largest_buffer = (heap_pages / BUFFER_SHARE).clamp(1, LARGEST_BUFFER / PAGE);
         let possible = heap::largest_order(&layout);
@@ -81,14 +67,38 @@ impl Plan {
             None => possible,
             Some(order) => heap::order_within(order, possible)?,
         };
-        let pages = ((heap_pages as f64 * options.oversub) as u64).max(1);
+        let oversub = options.load.oversub;
+        let pages = ((heap_pages as f64 * oversub) as u64).max(1);
         let host_pages = pages.saturating_sub(heap_pages) + heap_pages / UNDER_WAY + largest_buffer * STAGED_BUFFERS;
         layout.staging = (host_pages + largest_buffer * STAGED_BUFFERS) * PAGE;
         host::room_for(layout.staging)?;
-        let (ops, seed, oversub) = (options.ops, options.seed, options.oversub);
-        Ok(Plan { layout, largest_order, pages, largest_buffer, host_pages, ops, seed, oversub })
+        let curve = options.curve.as_deref().map(migrate::saved_charts).transpose()?.unwrap_or_default();
+        let (ops, seed) = (options.ops, options.job.seed);
+        Ok(Run { layout, largest_order, pages, largest_buffer, host_pages, ops, seed, oversub, curve })
     }
 
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Ran), Failure> {
+        let heap = Heap::new(device)?;
+        let start = Instant::now();
+        let mut buffers = Buffers::new(&heap, device, self.host_pages, self.largest_order, self.seed)?;
+        let mut timeline = Timeline::new(self.ops);
+        let ending = Ending::of(drive(&mut buffers, self, quiet, |op| timeline.step(op, heap.pgmap())))?;
+        let elapsed = start.elapsed();
+
+        let (count, map) = (buffers.len(), HeatMap::of(heap.pgmap()));
+        let (stats, counters, moved) = buffers.close()?;
+        let leaked_pages = heap.pages_in_service()?;
+        let folios_by_order = heap.folios_by_order();
+        let ended = Ended { stats, counters, moved, buffers: count, leaked_pages, folios_by_order, elapsed, map, timeline };
+        Ok((ending, Ran::new(device, self, ended)))
+    }
+}
+
+impl Run {
     /// Log-uniform, as buffers of real programs are: many small ones, most bytes in large ones.
     fn buffer_pages(&self, random: &mut impl Rng, most: u64) -> u64 {
         let scale = (self.largest_buffer as f64).ln() * random.random::<f64>();
@@ -96,26 +106,8 @@ impl Plan {
     }
 }
 
-/// Runs the plan on an open device. A device that gives up in the middle, or Ctrl-C, leaves a report of what was done.
-fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Failure> {
-    let heap = Heap::new(device)?;
-    let start = Instant::now();
-    let mut buffers = Buffers::new(&heap, device, plan.host_pages, plan.largest_order, plan.seed)?;
-    let mut timeline = Timeline::new(plan.ops);
-    let ended = Ending::of(drive(&mut buffers, plan, quiet, |op| timeline.step(op, heap.pgmap())))?;
-    let elapsed = start.elapsed();
-
-    let (count, map) = (buffers.len(), HeatMap::of(heap.pgmap()));
-    let (stats, counters, moved) = buffers.close()?;
-    let leaked_pages = heap.pages_in_service()?;
-    let folios_by_order = heap.folios_by_order();
-    let ended = Ended { ended, stats, counters, moved, buffers: count, leaked_pages, folios_by_order, elapsed, map, timeline };
-    Ok(Report::new(device, plan, &ended))
-}
-
 /// What is known at the end of a run.
 struct Ended {
-    ended: Ending,
     stats: Stats,
     counters: Counters,
     moved: Moved,
@@ -128,20 +120,20 @@ struct Ended {
 }
 
 /// All phases, or as many as there is time for.
-fn drive(buffers: &mut Buffers<'_, '_>, plan: &Plan, quiet: bool, look: impl FnMut(u64)) -> Result<Ending, Failure> {
-    let mut random = Xoshiro256PlusPlus::seed_from_u64(plan.seed);
-    fill(buffers, plan, &mut random, quiet)?;
-    work(buffers, plan, &mut random, quiet, look)?;
+fn drive(buffers: &mut Buffers<'_, '_>, run: &Run, quiet: bool, look: impl FnMut(u64)) -> Result<Ending, Failure> {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(run.seed);
+    fill(buffers, run, &mut random, quiet)?;
+    work(buffers, run, &mut random, quiet, look)?;
     check(buffers, quiet)?;
     Ok(if interrupt::wanted() { Ending::Interrupted } else { Ending::Complete })
 }
 
 /// Makes buffers until they are as many times the heap as was asked for.
-fn fill(buffers: &mut Buffers<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet: bool) -> Result<(), Failure> {
-    let bar = progress::bar("fill", plan.pages, quiet);
-    let mut left = plan.pages;
+fn fill(buffers: &mut Buffers<'_, '_>, run: &Run, random: &mut impl Rng, quiet: bool) -> Result<(), Failure> {
+    let bar = progress::bar("fill", run.pages, quiet);
+    let mut left = run.pages;
     while left > 0 && !interrupt::wanted() {
-        let pages = plan.buffer_pages(random, left);
+        let pages = run.buffer_pages(random, left);
         buffers.create(pages)?;
         left -= pages;
         bar.inc(pages);
@@ -153,15 +145,15 @@ fn fill(buffers: &mut Buffers<'_, '_>, plan: &Plan, random: &mut impl Rng, quiet
 /// Uses them as a program would: mostly the same few, now and then all kinds of things. Calls `look` after each.
 fn work(
     buffers: &mut Buffers<'_, '_>,
-    plan: &Plan,
+    run: &Run,
     random: &mut impl Rng,
     quiet: bool,
     mut look: impl FnMut(u64),
 ) -> Result<(), Failure> {
-    let bar = progress::bar("work", plan.ops, quiet);
+    let bar = progress::bar("work", run.ops, quiet);
     // What replaced buffers have left free for later ones, so that the load stays as heavy as it was.
     let mut slack = 0;
-    for op in 0..plan.ops {
+    for op in 0..run.ops {
         if interrupt::wanted() {
             break;
         }
@@ -174,7 +166,7 @@ fn work(
             85..95 => buffers.relocate(buffer)?,
             _ => {
                 let most = buffers.pages(buffer) + slack;
-                let pages = plan.buffer_pages(random, most);
+                let pages = run.buffer_pages(random, most);
                 buffers.replace(buffer, pages)?;
                 slack = most - pages;
             }
@@ -187,7 +179,7 @@ fn work(
     Ok(())
 }
 
-/// Compares every buffer a last time, wherever it is.
+/// Compares every buffer a last time, wherever it is; those in the heap are summed by the device as well.
 fn check(buffers: &mut Buffers<'_, '_>, quiet: bool) -> Result<(), Failure> {
     let bar = progress::bar("check", buffers.len() as u64, quiet);
     for buffer in 0..buffers.len() {
@@ -195,6 +187,7 @@ fn check(buffers: &mut Buffers<'_, '_>, quiet: bool) -> Result<(), Failure> {
             break;
         }
         buffers.check(buffer)?;
+        buffers.sum(buffer)?;
         bar.inc(1);
     }
     bar.finish();
@@ -205,56 +198,46 @@ fn check(buffers: &mut Buffers<'_, '_>, quiet: bool) -> Result<(), Failure> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use clap::Parser;
-
     use super::*;
-    use crate::cli::{Cli, Command};
     use crate::device::DeviceError;
-    use crate::faulty::{Fault, Faulty};
-    use crate::host::Host;
+    use crate::faulty::{self, Fault};
+    use crate::report::Outcome;
 
-    fn plan(arguments: &[&str]) -> Plan {
-        let Command::Run(options) = Cli::parse_from(["vk-demo", "run"].iter().chain(arguments)).command() else {
-            unreachable!("the command was given");
-        };
-        Plan::new(&options, &host::describe()).unwrap()
-    }
-
-    fn on_faulty(fault: Fault) -> Result<Report, Failure> {
-        let plan = plan(&["--heap", "2MiB", "--ops", "100"]);
-        run(&mut Faulty::open(&plan.layout, fault).unwrap(), &plan, true)
+    fn on_faulty(fault: Fault) -> (Ending, Ran) {
+        faulty::run::<Run>("--heap 2MiB --ops 100", fault).unwrap()
     }
 
     #[test]
     fn every_shape_of_heap_and_load_is_verified() {
-        let shapes: &[&[&str]] = &[
-            &["--heap", "4KiB"],
-            &["--heap", "8KiB", "--oversub", "16"],
-            &["--heap", "2MiB", "--object", "12KiB"],
-            &["--heap", "3MiB", "--oversub", "0.5"],
-            &["--heap", "2MiB", "--oversub", "4", "--order", "0"],
-            &["--heap", "2MiB", "--order", "2", "--seed", "7"],
-        ];
-        for shape in shapes {
-            let plan = plan(&[shape, &["--ops", "400"][..]].concat());
-            let mut device = Host::open(host::describe(), &plan.layout).unwrap();
-            assert!(run(&mut device, &plan, true).unwrap().verified, "{shape:?}");
+        for shape in [
+            "--heap 4KiB",
+            "--heap 8KiB --oversub 16",
+            "--heap 2MiB --object 12KiB",
+            "--heap 3MiB --oversub 0.5",
+            "--heap 2MiB --oversub 4 --order 0",
+            "--heap 2MiB --order 2 --seed 7",
+        ] {
+            let (ended, ran) = faulty::run::<Run>(&format!("--ops 400 {shape}"), Fault::None).unwrap();
+            assert!(ended.is_complete() && ran.is_good(), "{shape}");
+            assert!(ran.device_sums > 0, "{shape}");
         }
     }
 
     #[test]
     fn a_wrong_bit_and_stale_bytes_are_seen() {
-        assert!(!on_faulty(Fault::FlippedBit).unwrap().verified);
-        assert!(!on_faulty(Fault::LostCopies).unwrap().verified);
+        let (_, flipped) = on_faulty(Fault::FlippedBit);
+        assert!(flipped.wrong_words > 0 && flipped.wrong_sums == 0, "the device held what was written");
+        let (_, lost) = on_faulty(Fault::LostCopies);
+        assert!(lost.wrong_words > 0 && lost.wrong_sums == lost.device_sums && lost.device_sums > 0, "it never held it");
+        assert!(!flipped.is_good() && !lost.is_good());
     }
 
     #[test]
     fn a_device_that_is_lost_ends_the_run_wherever_it_happens() {
         for submit in 0..100 {
-            let report = on_faulty(Fault::DeviceLost(submit)).unwrap();
-            assert_eq!(report.ended, Ending::Device(DeviceError::Lost), "at submit {submit}");
-            assert!(!report.verified);
-            assert_eq!((report.wrong_words, report.leaked_pages), (0, 0), "what was done until then was good");
+            let (ended, ran) = on_faulty(Fault::DeviceLost(submit));
+            assert_eq!(ended, Ending::Device(DeviceError::Lost), "at submit {submit}");
+            assert_eq!((ran.wrong_words, ran.leaked_pages), (0, 0), "what was done until then was good");
         }
     }
 }

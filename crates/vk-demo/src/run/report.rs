@@ -1,41 +1,18 @@
 //! What a run says of itself.
 
-use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
 use super::stats::Did;
-use super::{Ended, Plan};
-use crate::device::{Device, DeviceInfo, Work};
-use crate::ending::Ending;
-use crate::failure::Failure;
-use crate::gpu::Messages;
+use super::{Ended, Run};
+use crate::device::{Device, Work};
 use crate::mover::Moved;
-use crate::picture;
-use crate::report::{self, Baseline, HeatMap, Output, Timeline};
+use crate::picture::{self, Picture};
+use crate::report::{self, Head, HeatMap, Outcome, Timeline};
 use crate::size::Bytes;
 
-/// The schema of the result.
-pub(super) const SCHEMA: &str = "vk-demo/run/2";
-/// Its numbers that say how good it was, and those that say of what.
-const RESULTS: [&str; 9] =
-    ["total", "manager", "device", "host", "manager_percent", "evictions", "waits", "wrong_words", "leaked_pages"];
-const SETTINGS: [&str; 7] = ["version", "device.name", "device.driver", "seed", "heap_bytes", "oversub", "ops"];
-
-/// The result of `run`.
+/// What came of a run.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
-    schema: &'static str,
-    version: &'static str,
-    device: DeviceInfo,
-    /// "complete", "interrupted", or what the device said when it gave up.
-    pub(super) ended: Ending,
-    /// All was done, every byte that came back was what had been written, and no page was lost.
-    pub(super) verified: bool,
-    /// Whether the validation layer listened.
-    validated: bool,
-    pub(super) validation_messages: u64,
-    seed: u64,
-    heap_bytes: u64,
+pub(crate) struct Ran {
     objects_bytes: Vec<u64>,
     oversub: f64,
     largest_order: u32,
@@ -44,6 +21,9 @@ pub(super) struct Report {
     buffers_bytes: u64,
     checked_bytes: u64,
     pub(super) wrong_words: u64,
+    /// Buffers in the heap at the end that the device itself summed, and how many of these sums were wrong.
+    pub(super) device_sums: u64,
+    pub(super) wrong_sums: u64,
     pub(super) leaked_pages: u64,
     did: Did,
     /// Buffers moved out to make room.
@@ -59,6 +39,9 @@ pub(super) struct Report {
     heat_map: HeatMap,
     /// How full and how fragmented the heap was, over the operations.
     timeline: Timeline,
+    /// Drawn beside it.
+    #[serde(skip)]
+    curve: Vec<picture::Chart>,
 }
 
 /// Where the time went.
@@ -73,29 +56,22 @@ struct Seconds {
     host: f64,
 }
 
-impl Report {
-    pub(super) fn new(device: &dyn Device, plan: &Plan, ended: &Ended) -> Report {
+impl Ran {
+    pub(super) fn new(device: &dyn Device, run: &Run, ended: Ended) -> Ran {
         let stats = &ended.stats;
         let (total, manager) = (ended.elapsed.as_secs_f64(), stats.manager.as_secs_f64());
         let on_device = stats.device.as_secs_f64();
-        Report {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION"),
-            device: device.info().clone(),
-            ended: ended.ended.clone(),
-            verified: ended.ended.is_complete() && stats.wrong_words == 0 && ended.leaked_pages == 0,
-            validated: false,
-            validation_messages: 0,
-            seed: plan.seed,
-            heap_bytes: device.objects().iter().sum(),
+        Ran {
             objects_bytes: device.objects().to_vec(),
-            oversub: plan.oversub,
-            largest_order: plan.largest_order.get(),
-            ops: plan.ops,
+            oversub: run.oversub,
+            largest_order: run.largest_order.get(),
+            ops: run.ops,
             buffers: ended.buffers,
-            buffers_bytes: plan.pages * crate::heap::PAGE,
+            buffers_bytes: run.pages * crate::heap::PAGE,
             checked_bytes: stats.checked_bytes,
             wrong_words: stats.wrong_words,
+            device_sums: stats.device_sums,
+            wrong_sums: stats.wrong_sums,
             leaked_pages: ended.leaked_pages,
             did: stats.did,
             evictions: ended.counters.evicted,
@@ -104,62 +80,55 @@ impl Report {
             work: device.work(),
             seconds: Seconds { total, manager, device: on_device, host: (total - manager - on_device).max(0.0) },
             manager_percent: 100.0 * manager / total,
-            folios_by_order: ended.folios_by_order.clone(),
-            heat_map: ended.map.clone(),
-            timeline: ended.timeline.clone(),
+            folios_by_order: ended.folios_by_order,
+            heat_map: ended.map,
+            timeline: ended.timeline,
+            curve: run.curve.clone(),
         }
     }
 
-    /// Takes over what the validation layer has said.
-    pub(super) fn count_messages(&mut self, messages: Option<&Messages>) {
-        self.validated = messages.is_some();
-        self.validation_messages = messages.map_or(0, Messages::count);
+    fn rate(&self, bytes: u64) -> String {
+        format!("{:.2} GB/s over the whole run", bytes as f64 / self.seconds.total / 1e9)
+    }
+}
+
+impl Outcome for Ran {
+    const SCHEMA: &'static str = "vk-demo/run/2";
+    const RESULTS: &'static [&'static str] = &[
+        "total",
+        "manager",
+        "device",
+        "host",
+        "manager_percent",
+        "evictions",
+        "waits",
+        "wrong_words",
+        "wrong_sums",
+        "leaked_pages",
+    ];
+    const SETTINGS: &'static [&'static str] = &["oversub", "ops"];
+    type Line = Row;
+
+    fn is_good(&self) -> bool {
+        self.wrong_words == 0 && self.wrong_sums == 0 && self.leaked_pages == 0
     }
 
-    pub(super) fn write(&self, output: &mut Output, baseline: Option<&Baseline>) -> Result<(), Failure> {
-        let changes = baseline.map(|baseline| baseline.changes(self, &RESULTS, &SETTINGS)).transpose()?;
-        output.result(changes.as_deref(), || self.text(), self, &[Row::from(self)])
-    }
-
-    /// The heap before the end, and how it came to be so; beside it whatever else is to be seen.
-    pub(super) fn picture(&self, curve: Vec<picture::Chart>) -> String {
-        let device = &self.device;
-        let verified = if self.verified { "every byte verified" } else { "NOT VERIFIED" };
-        let subtitle = format!(
-            "{} on {} ({}), buffers {} times its size, {} operations, {verified}, seed {}",
-            Bytes(self.heap_bytes),
-            device.name,
-            device.kind.words(),
-            self.oversub,
-            self.did.ops,
-            self.seed
-        );
-        let mut charts = vec![picture::over_time(&self.timeline, self.ops)];
-        charts.extend(curve);
-        picture::Picture { title: "Device memory in folios".into(), subtitle, map: Some(&self.heat_map), charts }.svg()
-    }
-
-    fn text(&self) -> String {
-        let device = &self.device;
-        let mut text = format!("{}\n{} ({})\n\n", report::headline(device), device.name, device.driver);
-        text += &self.table().to_string();
-        text += &format!("\n\n{}\n", self.heat_map.text());
-        if let Some(note) = self.ended.note() {
-            text += &format!("{note}\n");
+    fn verdict(&self) -> String {
+        let mut text = format!("{} came back, {} wrong words, ", Bytes(self.checked_bytes), self.wrong_words);
+        if self.device_sums > 0 {
+            text += &format!("{} sums by the device, {} wrong, ", self.device_sums, self.wrong_sums);
         }
-        text += &self.verdict();
-        text
+        text + &format!("{} leaked pages", self.leaked_pages)
     }
 
-    fn table(&self) -> Table {
-        let mut table = report::table(&["", "", ""]);
+    fn text(&self, head: &Head) -> String {
         let (did, moved, seconds) = (&self.did, &self.moved, &self.seconds);
         let objects = match self.objects_bytes.len() {
             1 => "one memory object".to_owned(),
             many => format!("{many} memory objects"),
         };
-        let rows = [
-            ("heap", Bytes(self.heap_bytes).to_string(), objects),
+        let table = report::facts([
+            ("heap", Bytes(head.heap_bytes).to_string(), objects),
             ("buffers", Bytes(self.buffers_bytes).to_string(), format!("{} at {}x", self.buffers, self.oversub)),
             ("uses", (did.hits + did.faults).to_string(), format!("{} hits, {} faults", did.hits, did.faults)),
             ("evictions", self.evictions.to_string(), format!("{} waits for a copy", self.waits)),
@@ -171,50 +140,46 @@ impl Report {
             ("time", format!("{:.2} s", seconds.total), format!("{:.2} s device, {:.2} s host", seconds.device, seconds.host)),
             ("manager", format!("{:.2} ms", seconds.manager * 1e3), format!("{:.2} % of the time", self.manager_percent)),
             ("folios", self.folios_by_order.iter().sum::<u64>().to_string(), report::by_order(&self.folios_by_order)),
-        ];
-        for (what, value, more) in rows {
-            table.add_row([what.to_owned(), value, more]);
-        }
-        if let Some(column) = table.column_mut(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table
+        ]);
+        format!("{table}\n\n{}", self.heat_map.text())
     }
 
-    fn rate(&self, bytes: u64) -> String {
-        format!("{:.2} GB/s over the whole run", bytes as f64 / self.seconds.total / 1e9)
-    }
-
-    fn verdict(&self) -> String {
-        let bytes = Bytes(self.checked_bytes);
-        let mut text = match self.verified {
-            _ if !self.ended.is_complete() => {
-                format!("not verified: {} wrong words in {bytes} until then (seed {})", self.wrong_words, self.seed)
-            }
-            true => format!("verified: all {bytes} that came back are what was written, no page leaked (seed {})", self.seed),
-            false => format!(
-                "NOT VERIFIED: {} wrong words in {bytes}, {} pages leaked (seed {})",
-                self.wrong_words, self.leaked_pages, self.seed
-            ),
+    fn lines(&self) -> Vec<Row> {
+        let row = Row {
+            oversub: self.oversub,
+            largest_order: self.largest_order,
+            ops: self.ops,
+            buffers: self.buffers,
+            hits: self.did.hits,
+            faults: self.did.faults,
+            evictions: self.evictions,
+            moved_bytes: self.moved.total(),
+            checked_bytes: self.checked_bytes,
+            wrong_words: self.wrong_words,
+            device_sums: self.device_sums,
+            wrong_sums: self.wrong_sums,
+            leaked_pages: self.leaked_pages,
+            regions: self.work.regions,
+            submits: self.work.submits,
+            seconds: self.seconds.total,
+            manager_percent: self.manager_percent,
         };
-        if self.validated {
-            text += &format!("\nvalidation layer: {} messages", self.validation_messages);
-        }
-        text
+        vec![row]
+    }
+
+    /// The heap before the end, and how it came to be so; beside it whatever else is to be seen.
+    fn picture(&self, head: &Head) -> Picture<'_> {
+        let heap = Bytes(head.heap_bytes);
+        let subtitle = format!("{heap}, buffers {} times its size, {} operations", self.oversub, self.did.ops);
+        let mut charts = vec![picture::over_time(&self.timeline, self.ops)];
+        charts.extend(self.curve.iter().cloned());
+        Picture { title: "Device memory in folios".into(), subtitle, map: Some(&self.heat_map), charts }
     }
 }
 
-/// One line for a spreadsheet.
+/// What a spreadsheet has of it.
 #[derive(Serialize)]
-struct Row<'a> {
-    device: &'a str,
-    driver: &'a str,
-    kind: crate::device::Kind,
-    ended: &'a Ending,
-    verified: bool,
-    validation_messages: u64,
-    seed: u64,
-    heap_bytes: u64,
+pub(crate) struct Row {
     oversub: f64,
     largest_order: u32,
     ops: u64,
@@ -225,39 +190,11 @@ struct Row<'a> {
     moved_bytes: u64,
     checked_bytes: u64,
     wrong_words: u64,
+    device_sums: u64,
+    wrong_sums: u64,
     leaked_pages: u64,
     regions: u64,
     submits: u64,
     seconds: f64,
     manager_percent: f64,
-}
-
-impl<'a> From<&'a Report> for Row<'a> {
-    fn from(report: &'a Report) -> Row<'a> {
-        Row {
-            device: &report.device.name,
-            driver: &report.device.driver,
-            kind: report.device.kind,
-            ended: &report.ended,
-            verified: report.verified,
-            validation_messages: report.validation_messages,
-            seed: report.seed,
-            heap_bytes: report.heap_bytes,
-            oversub: report.oversub,
-            largest_order: report.largest_order,
-            ops: report.ops,
-            buffers: report.buffers,
-            hits: report.did.hits,
-            faults: report.did.faults,
-            evictions: report.evictions,
-            moved_bytes: report.moved.total(),
-            checked_bytes: report.checked_bytes,
-            wrong_words: report.wrong_words,
-            leaked_pages: report.leaked_pages,
-            regions: report.work.regions,
-            submits: report.work.submits,
-            seconds: report.seconds.total,
-            manager_percent: report.manager_percent,
-        }
-    }
 }

@@ -12,6 +12,10 @@ pub(super) struct Stats {
     pub(super) checked_bytes: u64,
     /// Words of them that were wrong.
     pub(super) wrong_words: u64,
+    /// Buffers that the device itself summed.
+    pub(super) device_sums: u64,
+    /// Sums of the device that were not those of what had been written.
+    pub(super) wrong_sums: u64,
     /// Time in the manager and the allocator under it.
     pub(super) manager: Duration,
     /// Time spent submitting copies and waiting for them.

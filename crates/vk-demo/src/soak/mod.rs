@@ -14,19 +14,18 @@ mod story;
 
 use std::time::{Duration, Instant};
 
-use crate::Verdict;
-use crate::choose::Devices;
-use crate::cli::SoakOptions;
+use crate::cli::{JobOptions, SoakOptions};
 use crate::device::{Device, DeviceInfo, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::heap::{self, Heap, PAGE};
-use crate::report::Output;
+use crate::job::Job;
+use crate::report::{HeatMap, Timeline};
 use crate::{host, interrupt, progress};
 
 use inject::Injected;
 use model::Model;
-use report::{Ended, Report};
+use report::Soaked;
 use story::Story;
 
 /// Bytes of the heap by default: small enough that everything is always in everything else's way.
@@ -36,26 +35,8 @@ const OPS: u64 = 100_000;
 /// Operations between two quiet points.
 const QUIET: u64 = 1024;
 
-/// Runs the command.
-pub(crate) fn command(options: &SoakOptions) -> Result<Verdict, Failure> {
-    let devices = Devices::find(options.device.validate)?;
-    let candidate = devices.choose(options.device.device.as_deref())?;
-    let plan = Plan::new(options, candidate.info())?;
-    let mut output = Output::open(&options.output)?;
-
-    let mut device = candidate.open(&plan.layout)?;
-    interrupt::watch();
-    let mut report = run(device.as_mut(), &plan, options.output.quiet)?;
-    // What the validation layer says while the device is closed counts too.
-    drop(device);
-    report.count_messages(devices.messages.as_ref());
-    report.write(&mut output)?;
-    report.ended.clone().into_result()?;
-    Ok(Verdict::of(report.verified, report.validation_messages))
-}
-
-/// A soak, checked against the device before anything is done.
-struct Plan {
+/// Random operations.
+pub(crate) struct Soak {
     layout: Layout,
     /// Pages of the host's memory, and of the swap.
     hosts: [u64; 2],
@@ -67,9 +48,16 @@ struct Plan {
     seed: u64,
 }
 
-impl Plan {
-    fn new(options: &SoakOptions, info: &DeviceInfo) -> Result<Plan, Failure> {
-        let mut wanted = options.device.heap.clone();
+impl Job for Soak {
+    type Options = SoakOptions;
+    type Outcome = Soaked;
+
+    fn common(options: &SoakOptions) -> &JobOptions {
+        &options.job
+    }
+
+    fn plan(options: &SoakOptions, info: &DeviceInfo) -> Result<Soak, Failure> {
+        let mut wanted = options.job.device.heap.clone();
         wanted.heap = wanted.heap.or(Some(HEAP));
         let mut layout = heap::plan(&wanted, info, 0)?;
         let pages = layout.objects.iter().sum::<u64>() / PAGE;
@@ -78,33 +66,40 @@ impl Plan {
         host::room_for(layout.staging)?;
         let time = options.time.map(Duration::from_secs);
         let ops = options.ops.unwrap_or(if time.is_some() { u64::MAX } else { OPS });
-        Ok(Plan { layout, hosts, ops, time, inject: options.inject, seed: options.seed })
+        Ok(Soak { layout, hosts, ops, time, inject: options.inject, seed: options.job.seed })
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Soaked), Failure> {
+        let heap = Heap::new(device)?;
+        let start = Instant::now();
+        let injected = Injected::default();
+        let mut model = Model::new(&heap, device, self.hosts, self.seed, self.inject)?;
+        if self.inject {
+            model.manager.set_fault_hook(injected.hook(self.seed));
+        }
+        let mut timeline = Timeline::growing();
+        let ended = Ending::of(drive(&mut model, self, start, quiet, &mut timeline))?;
+        model.manager.clear_fault_hook();
+        let heat_map = HeatMap::of(heap.pgmap());
+        let (mut findings, counters) = model.close()?;
+        findings.leaks += heap.pages_in_service()?;
+        let known = report::Ended { counters, injected, elapsed: start.elapsed(), heat_map, timeline };
+        Ok((ended, Soaked::new(self.inject, findings, known)))
     }
 }
 
-/// Runs the plan on an open device. A device that gives up in the middle, or Ctrl-C, leaves a report of what was done.
-fn run(device: &mut dyn Device, plan: &Plan, quiet: bool) -> Result<Report, Failure> {
-    let heap = Heap::new(device)?;
-    let start = Instant::now();
-    let injected = Injected::default();
-    let mut model = Model::new(&heap, device, plan.hosts, plan.seed, plan.inject)?;
-    if plan.inject {
-        model.manager.set_fault_hook(injected.hook(plan.seed));
-    }
-    let ended = Ending::of(drive(&mut model, plan, start, quiet))?;
-    model.manager.clear_fault_hook();
-    let (mut findings, counters) = model.close()?;
-    findings.leaks += heap.pages_in_service()?;
-    Ok(Report::new(device, plan, Ended { ended, findings, counters, injected, elapsed: start.elapsed() }))
-}
-
-fn drive(model: &mut Model<'_, '_>, plan: &Plan, start: Instant, quiet: bool) -> Result<Ending, Failure> {
+fn drive(model: &mut Model<'_, '_>, soak: &Soak, start: Instant, quiet: bool, timeline: &mut Timeline) -> Result<Ending, Failure> {
     // Without a number of operations, the bar counts those that there were.
-    let bar = progress::bar("soak", if plan.ops == u64::MAX { 0 } else { plan.ops }, quiet);
-    let mut story = Story::new(plan.seed);
+    let bar = progress::bar("soak", if soak.ops == u64::MAX { 0 } else { soak.ops }, quiet);
+    let mut story = Story::new(soak.seed);
     let mut ended = Ending::Complete;
-    while model.findings.ops < plan.ops {
+    while model.findings.ops < soak.ops {
         story.step(model)?;
+        timeline.step(model.findings.ops, model.heap.pgmap());
         model.findings.ops += 1;
         if model.findings.ops.is_multiple_of(QUIET) {
             model.quiet_point()?;
@@ -113,7 +108,7 @@ fn drive(model: &mut Model<'_, '_>, plan: &Plan, start: Instant, quiet: bool) ->
                 ended = Ending::Interrupted;
                 break;
             }
-            if plan.time.is_some_and(|time| start.elapsed() >= time) {
+            if soak.time.is_some_and(|time| start.elapsed() >= time) {
                 break;
             }
         }

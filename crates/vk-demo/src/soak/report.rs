@@ -2,43 +2,37 @@
 
 use std::time::Duration;
 
-use comfy_table::CellAlignment;
 use pgmap_ttm::{Counters, Step};
 use serde::Serialize;
 
-use super::Plan;
 use super::inject::Injected;
 use super::model::Findings;
-use crate::cli::Format;
-use crate::device::{Device, DeviceInfo, Kind};
-use crate::ending::Ending;
-use crate::failure::Failure;
-use crate::gpu::Messages;
-use crate::report::{self, Output};
+use crate::picture::{self, Picture};
+use crate::report::{self, Head, HeatMap, Outcome, Timeline};
 use crate::size::Bytes;
 
-/// The result of `soak`.
+/// What came of a soak.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
-    schema: &'static str,
-    version: &'static str,
-    device: DeviceInfo,
-    /// "complete", "interrupted", or what the device said when it gave up.
-    pub(super) ended: Ending,
-    /// All was done, every byte was what had been written, every book agreed, and no page was lost or leaked.
-    pub(super) verified: bool,
-    /// Whether the validation layer listened.
-    validated: bool,
-    pub(super) validation_messages: u64,
-    seed: u64,
+pub(crate) struct Soaked {
     inject: bool,
-    heap_bytes: u64,
     /// Steps that were made to fail.
     injected: InjectedSteps,
     #[serde(flatten)]
     pub(super) findings: Findings,
     did: Did,
     seconds: f64,
+    /// The heap before the end, and how full and how fragmented it was, over the operations.
+    heat_map: HeatMap,
+    timeline: Timeline,
+}
+
+/// What is known at the end of a soak, beside the findings.
+pub(super) struct Ended {
+    pub(super) counters: Counters,
+    pub(super) injected: Injected,
+    pub(super) elapsed: Duration,
+    pub(super) heat_map: HeatMap,
+    pub(super) timeline: Timeline,
 }
 
 /// How often which step was made to fail.
@@ -71,45 +65,17 @@ impl From<Counters> for Did {
     }
 }
 
-/// What is known at the end of a soak.
-pub(super) struct Ended {
-    pub(super) ended: Ending,
-    pub(super) findings: Findings,
-    pub(super) counters: Counters,
-    pub(super) injected: Injected,
-    pub(super) elapsed: Duration,
-}
-
-impl Report {
-    pub(super) fn new(device: &dyn Device, plan: &Plan, ended: Ended) -> Report {
+impl Soaked {
+    pub(super) fn new(inject: bool, findings: Findings, ended: Ended) -> Soaked {
         let count = |step| ended.injected.count(step);
-        Report {
-            schema: "vk-demo/soak/1",
-            version: env!("CARGO_PKG_VERSION"),
-            device: device.info().clone(),
-            verified: ended.ended.is_complete() && ended.findings.are_good(),
-            ended: ended.ended,
-            validated: false,
-            validation_messages: 0,
-            seed: plan.seed,
-            inject: plan.inject,
-            heap_bytes: device.objects().iter().sum(),
-            injected: InjectedSteps {
-                charge: count(Step::Charge),
-                allocate: count(Step::Allocate),
-                copy: count(Step::Copy),
-                fence: count(Step::Fence),
-            },
-            findings: ended.findings,
-            did: ended.counters.into(),
-            seconds: ended.elapsed.as_secs_f64(),
-        }
-    }
-
-    /// Takes over what the validation layer has said.
-    pub(super) fn count_messages(&mut self, messages: Option<&Messages>) {
-        self.validated = messages.is_some();
-        self.validation_messages = messages.map_or(0, Messages::count);
+        let injected = InjectedSteps {
+            charge: count(Step::Charge),
+            allocate: count(Step::Allocate),
+            copy: count(Step::Copy),
+            fence: count(Step::Fence),
+        };
+        let (did, seconds) = (ended.counters.into(), ended.elapsed.as_secs_f64());
+        Soaked { inject, injected, findings, did, seconds, heat_map: ended.heat_map, timeline: ended.timeline }
     }
 
     /// How many steps were made to fail.
@@ -117,24 +83,32 @@ impl Report {
         let InjectedSteps { charge, allocate, copy, fence } = self.injected;
         charge + allocate + copy + fence
     }
+}
 
-    pub(super) fn write(&self, output: &mut Output) -> Result<(), Failure> {
-        match output.format() {
-            Format::Table => output.text(&self.text()),
-            Format::Json => output.json(self),
-            Format::Csv => output.csv(&[self.row()]),
-        }
+impl Outcome for Soaked {
+    const SCHEMA: &'static str = "vk-demo/soak/1";
+    const RESULTS: &'static [&'static str] =
+        &["seconds", "refused", "copies", "evicted", "faults", "waits", "wrong_words", "lost_pages", "leaks", "problem_count"];
+    const SETTINGS: &'static [&'static str] = &["ops", "inject"];
+    type Line = Row;
+
+    fn is_good(&self) -> bool {
+        self.findings.are_good()
     }
 
-    fn text(&self) -> String {
-        let (device, found, did, injected) = (&self.device, &self.findings, &self.did, &self.injected);
-        let mut table = report::table(&["", "", ""]);
+    fn verdict(&self) -> String {
+        let Findings { wrong_words, lost_pages, leaks, problem_count, .. } = self.findings;
+        format!("{wrong_words} wrong words, {lost_pages} lost pages, {leaks} leaks, {problem_count} problems")
+    }
+
+    fn text(&self, head: &Head) -> String {
+        let (found, did, injected) = (&self.findings, &self.did, &self.injected);
         let steps = format!(
             "{} charges, {} allocations, {} copies, {} fences",
             injected.charge, injected.allocate, injected.copy, injected.fence
         );
-        let rows = [
-            ("heap", Bytes(self.heap_bytes).to_string(), String::new()),
+        let table = report::facts([
+            ("heap", Bytes(head.heap_bytes).to_string(), String::new()),
             ("operations", found.ops.to_string(), format!("{} refused as they should be", found.refused)),
             ("injected", self.injections().to_string(), steps),
             ("copies", did.copies.to_string(), format!("{} undone, {} waits", did.undone, did.waits)),
@@ -143,40 +117,12 @@ impl Report {
             ("quiet points", found.quiet_points.to_string(), "every byte, every book".into()),
             ("compared", Bytes(found.checked_bytes).to_string(), format!("{} written", Bytes(found.written_bytes))),
             ("time", format!("{:.2} s", self.seconds), String::new()),
-        ];
-        for (what, value, more) in rows {
-            table.add_row([what.to_owned(), value, more]);
-        }
-        if let Some(column) = table.column_mut(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        let mut text = format!("{}\n{} ({})\n\n{table}\n\n", report::headline(device), device.name, device.driver);
-        for problem in &found.problems {
-            text += &format!("{problem}\n");
-        }
-        if let Some(note) = self.ended.note() {
-            text += &format!("{note}\n");
-        }
-        let word = if self.verified { "verified" } else { "NOT VERIFIED" };
-        text += &format!(
-            "{word}: {} wrong words, {} lost pages, {} leaks, {} problems (seed {})",
-            found.wrong_words, found.lost_pages, found.leaks, found.problem_count, self.seed
-        );
-        if self.validated {
-            text += &format!("\nvalidation layer: {} messages", self.validation_messages);
-        }
-        text
+        ]);
+        format!("{table}\n\n{}", found.problems.join("\n"))
     }
 
-    fn row(&self) -> Row<'_> {
-        Row {
-            device: &self.device.name,
-            kind: self.device.kind,
-            ended: &self.ended,
-            verified: self.verified,
-            validation_messages: self.validation_messages,
-            seed: self.seed,
-            heap_bytes: self.heap_bytes,
+    fn lines(&self) -> Vec<Row> {
+        let row = Row {
             ops: self.findings.ops,
             refused: self.findings.refused,
             injected: self.injections(),
@@ -187,20 +133,21 @@ impl Report {
             leaks: self.findings.leaks,
             problems: self.findings.problem_count,
             seconds: self.seconds,
-        }
+        };
+        vec![row]
+    }
+
+    fn picture(&self, head: &Head) -> Picture<'_> {
+        let (heap, ops) = (Bytes(head.heap_bytes), self.findings.ops);
+        let subtitle = format!("{heap}, {ops} operations, {} steps made to fail", self.injections());
+        let charts = vec![picture::over_time(&self.timeline, ops)];
+        Picture { title: "Device memory at the end of a soak".into(), subtitle, map: Some(&self.heat_map), charts }
     }
 }
 
-/// One line for a spreadsheet.
+/// What a spreadsheet has of it.
 #[derive(Serialize)]
-struct Row<'a> {
-    device: &'a str,
-    kind: Kind,
-    ended: &'a Ending,
-    verified: bool,
-    validation_messages: u64,
-    seed: u64,
-    heap_bytes: u64,
+pub(crate) struct Row {
     ops: u64,
     refused: u64,
     injected: u64,

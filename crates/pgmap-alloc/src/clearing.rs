@@ -1,0 +1,72 @@
+//! Folios and blocks by what their pages hold; needs a pool that tracks it ([`Params::tracking_clear`](crate::Params::tracking_clear)).
+//!
+//! The driver says what pages hold when they come back: [`AfterFree::ReleaseCleared`](crate::AfterFree::ReleaseCleared),
+//! [`Block::release_cleared`]. Everything else is dirty.
+
+use crate::block::Block;
+use crate::error::AllocError;
+use crate::extent::Extent;
+use crate::folio::Folio;
+use crate::offset::Run;
+use crate::order::Order;
+use crate::pgmap::{Pgmap, PgmapOps, Refusal};
+use crate::pool::{Contents, DirtyRun, Wish};
+use crate::trace::Event;
+
+impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// [`Pgmap::alloc_folio_with`] by what pages hold; says what they hold. Costs what
+    /// [`GenPool::alloc_wishing`](crate::GenPool::alloc_wishing) costs.
+    pub fn alloc_folio_wishing(
+        &self,
+        order: Order,
+        wish: Wish,
+        data: O::Data,
+    ) -> Result<(Folio<'_, O, WORDS>, Contents), AllocError> {
+        loop {
+            let taken = if self.is_dying() { Err(AllocError::Dying) } else { self.pool.take_wishing(order, wish) };
+            let run = taken.inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
+            let contents = self.pool.contents(run);
+            let Err(refusal) = self.enter_service(run, data) else {
+                self.ops().trace(Event::Alloc { offset: run.start(), order });
+                return Ok((Folio::adopt(self, run.start()), contents));
+            };
+            // Giving an unfit run back takes it out of the pool, so the next run is another.
+            self.release_refused(run, refusal);
+            if refusal == Refusal::Dying {
+                return Err(AllocError::Dying);
+            }
+        }
+    }
+
+    /// How many idle pages of a window are cleared. O(tables in it with idle pages); exact at a quiet moment.
+    pub fn avail_cleared(&self, window: Extent) -> u64 {
+        self.pool.avail_cleared(window)
+    }
+
+    /// Nothing is known any more about what the idle pages of a window hold: after a reset, or when power was lost.
+    pub fn forget_clear(&self, window: Extent) {
+        self.pool.forget_clear(window);
+        // Whoever wanted pages while they were hidden has left a mark instead.
+        if self.lifetime.afterwards().is_marked() {
+            self.marks.iter().for_each(|page| _ = self.try_to_retire(page));
+            if let Some((first, end)) = self.leaving.within(Run::around(0, Order::MAX)) {
+                self.take_leaving(first, end);
+            }
+        }
+    }
+
+    /// Takes idle dirty pages as blocks of `at_most` or less, in rising order of offset, one whenever the iterator is asked: for a
+    /// background clearer, who gives each back with [`Block::release_cleared`].
+    pub fn dirty_blocks(&self, window: Extent, at_most: Order) -> impl Iterator<Item = Block<'_, O, WORDS>> {
+        let runs = self.pool.dirty_runs(window, at_most).map(DirtyRun::into_run);
+        runs.map(|run| Block::adopt(self, run)).take_while(|_| !self.is_dying())
+    }
+}
+
+impl<O: PgmapOps, const WORDS: usize> Block<'_, O, WORDS> {
+    /// Gives it back, all zero.
+    pub fn release_cleared(self) {
+        let pgmap = self.pgmap();
+        pgmap.release_cleared(self.into_raw());
+    }
+}

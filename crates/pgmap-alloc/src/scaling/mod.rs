@@ -1,0 +1,147 @@
+//! What scaling costs: lines that travel and instructions that lock, per call, as CPUs are added.
+//!
+//! Logical CPUs take turns on one thread, a call each; every access to shared memory goes into a [`Directory`]. So nobody loses
+//! a race here, retries are not counted, and caches are never too small. The [`Model`] says what must come out, and
+//! ARCHITECTURE.md quotes the model.
+
+#![allow(clippy::unwrap_used)]
+
+extern crate std;
+
+mod directory;
+mod works;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::pool::Local;
+use crate::sync::recorded::record;
+use directory::Directory;
+use works::{Churn, CrossFree, Hand, HotPair, Pool, Work};
+
+const CPUS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+/// Lines among which the pool spreads its callers.
+const SLOTS: usize = 8;
+/// Calls that are counted, all CPUs together.
+const CALLS: u64 = 4_000;
+
+/// What one call costs, as a function of the number of CPUs.
+struct Model {
+    path: &'static str,
+    handles: bool,
+    work: fn(usize) -> Box<dyn Work>,
+    /// Locked instructions, however many CPUs there are.
+    locked: f64,
+    /// Transfers of lines that another CPU has just written, whenever there is another.
+    handed_over: f64,
+    /// Transfers of lines that all CPUs use: each finds one at home with a chance of one in as many as there are CPUs.
+    common: f64,
+    /// Transfers of lines of a caller slot: at home while there are slots for all.
+    slot: f64,
+}
+
+const MODELS: [Model; 6] = [
+    Model { path: "hot pair, handle", handles: true, work: hot_pair, locked: 0.0, handed_over: 0.0, common: 0.0, slot: 0.0 },
+    Model { path: "churn at 80 %, handle", handles: true, work: churn, locked: 1.1, handed_over: 0.0, common: 0.8, slot: 0.4 },
+    Model { path: "free elsewhere, handle", handles: true, work: elsewhere, locked: 0.5, handed_over: 0.1, common: 0.0, slot: 0.0 },
+    Model { path: "hot pair, shared", handles: false, work: hot_pair, locked: 1.0, handed_over: 1.0, common: 0.0, slot: 0.0 },
+    Model { path: "churn at 80 %, shared", handles: false, work: churn, locked: 5.1, handed_over: 0.0, common: 8.0, slot: 3.0 },
+    Model {
+        path: "free elsewhere, shared",
+        handles: false,
+        work: elsewhere,
+        locked: 1.0,
+        handed_over: 2.0,
+        common: 0.0,
+        slot: 0.5,
+    },
+];
+
+fn hot_pair(_: usize) -> Box<dyn Work> {
+    Box::new(HotPair::default())
+}
+
+fn churn(cpus: usize) -> Box<dyn Work> {
+    Box::new(Churn::new(cpus))
+}
+
+fn elsewhere(cpus: usize) -> Box<dyn Work> {
+    Box::new(CrossFree::new(cpus))
+}
+
+/// Locked instructions and transfers per call.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    locked: f64,
+    transfers: f64,
+}
+
+impl Model {
+    fn cost(&self, cpus: usize) -> Cost {
+        let others = if cpus > 1 { 1.0 } else { 0.0 };
+        let away = |homes: usize| 1.0 - (homes as f64 / cpus as f64).min(1.0);
+        let transfers = self.handed_over * others + self.common * away(1) + self.slot * away(SLOTS);
+        Cost { locked: self.locked, transfers }
+    }
+
+    /// `None` where the pool has not that many handles, or the work needs another CPU.
+    fn simulate(&self, cpus: usize) -> Option<Cost> {
+        let mut work = (self.work)(cpus);
+        let pool = works::pool();
+        let mut hands = hands(&pool, cpus, self.handles)?;
+        let mut directory = Directory::default();
+        let mut calls = 0;
+        let mut steady = false;
+        while calls < CALLS {
+            for (cpu, hand) in hands.iter_mut().enumerate() {
+                let (more, accesses) = record(cpu, || work.step(cpu, hand));
+                directory.apply(cpu, &accesses);
+                calls += more?;
+            }
+            if !steady {
+                steady = work.is_steady();
+                calls = 0;
+                directory.forget();
+            }
+        }
+        let per_call = |count: u64| count as f64 / calls as f64;
+        Some(Cost { locked: per_call(directory.seen.locked), transfers: per_call(directory.seen.transfers) })
+    }
+}
+
+fn hands(pool: &Pool, cpus: usize, handles: bool) -> Option<Vec<Hand<'_>>> {
+    let handle = || Local::new(pool).map(|local| Hand::Handle(Box::new(local)));
+    (0..cpus).map(|_| if handles { handle() } else { Some(Hand::Shared(pool)) }).collect()
+}
+
+/// Within a fifth of each other, or too small to matter; but nothing is nothing.
+fn agree(seen: f64, model: f64) -> bool {
+    if model == 0.0 { seen == 0.0 } else { (seen - model).abs() <= model / 5.0 + 0.2 }
+}
+
+/// Prints what it saw when it fails: that is what a new model is to be made of.
+#[test]
+fn the_model_is_what_the_simulation_sees_and_what_is_written() {
+    let mut wrong = String::new();
+    let mut table = String::new();
+    for model in &MODELS {
+        let mut cells = String::new();
+        for cpus in CPUS {
+            let Some(seen) = model.simulate(cpus) else {
+                cells += " - |";
+                continue;
+            };
+            let cost = model.cost(cpus);
+            cells += &format!(" {:.1} |", cost.transfers);
+            if !agree(seen.locked, cost.locked) || !agree(seen.transfers, cost.transfers) {
+                wrong += &format!("{}, {cpus} CPUs: {seen:.2?}, the model says {cost:.2?}\n", model.path);
+            }
+        }
+        table += &format!("| {} | {:.1} |{cells}\n", model.path, model.locked);
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    let written = include_str!("../../../../ARCHITECTURE.md");
+    assert!(written.contains(&table), "ARCHITECTURE.md should say\n{table}");
+}

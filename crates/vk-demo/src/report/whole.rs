@@ -1,0 +1,151 @@
+//! A whole result: what every command says of its work, and what came of the work itself.
+
+use serde::Serialize;
+
+use super::{Baseline, Output, headline};
+use crate::device::{DeviceInfo, Kind, Layout};
+use crate::ending::Ending;
+use crate::failure::Failure;
+use crate::gpu::Messages;
+use crate::picture::Picture;
+
+/// Fields of every result that should be the same in a baseline.
+const SETTINGS: [&str; 5] = ["version", "device.name", "device.driver", "seed", "heap_bytes"];
+
+/// What came of one command's work.
+pub(crate) trait Outcome: Serialize {
+    /// The schema of the result.
+    const SCHEMA: &'static str;
+    /// Its numbers that say how good it was: what a baseline is compared by.
+    const RESULTS: &'static [&'static str];
+    /// Fields of its own that should be the same in a baseline.
+    const SETTINGS: &'static [&'static str];
+    /// A row for a spreadsheet: plain values only.
+    type Line: Serialize;
+
+    /// No byte was wrong and no page was lost.
+    fn is_good(&self) -> bool;
+
+    /// What was compared, and how much of it was wrong, in a few words.
+    fn verdict(&self) -> String;
+
+    /// The result for people.
+    fn text(&self, head: &Head) -> String;
+
+    /// The result for spreadsheets.
+    fn lines(&self) -> Vec<Self::Line>;
+
+    /// The result as a picture.
+    fn picture(&self, head: &Head) -> Picture<'_>;
+}
+
+/// What every result begins with.
+#[derive(Debug, Serialize)]
+pub(crate) struct Head {
+    schema: &'static str,
+    version: &'static str,
+    pub(crate) device: DeviceInfo,
+    /// "complete", "interrupted", or what the device said when it gave up.
+    pub(crate) ended: Ending,
+    /// All was done, every byte was what had been written, and no page was lost.
+    pub(crate) verified: bool,
+    /// Whether the validation layer listened.
+    validated: bool,
+    pub(crate) validation_messages: u64,
+    seed: u64,
+    pub(crate) heap_bytes: u64,
+}
+
+/// A result as it is written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report<T> {
+    #[serde(flatten)]
+    pub(crate) head: Head,
+    #[serde(flatten)]
+    pub(crate) outcome: T,
+}
+
+impl<T: Outcome> Report<T> {
+    /// Puts both together; `messages` is what the validation layer said, where it was asked to.
+    pub(crate) fn new(
+        device: &DeviceInfo,
+        layout: &Layout,
+        seed: u64,
+        messages: Option<&Messages>,
+        ended: Ending,
+        outcome: T,
+    ) -> Report<T> {
+        let head = Head {
+            schema: T::SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
+            device: device.clone(),
+            verified: ended.is_complete() && outcome.is_good(),
+            ended,
+            validated: messages.is_some(),
+            validation_messages: messages.map_or(0, Messages::count),
+            seed,
+            heap_bytes: layout.objects.iter().sum(),
+        };
+        Report { head, outcome }
+    }
+
+    /// Writes it in the form that was asked for, beside what a baseline says.
+    pub(crate) fn write(&self, output: &mut Output, baseline: Option<&Baseline>) -> Result<(), Failure> {
+        let settings = [&SETTINGS, T::SETTINGS].concat();
+        let changes = baseline.map(|baseline| baseline.changes(self, T::RESULTS, &settings)).transpose()?;
+        let lines: Vec<_> = self.outcome.lines().into_iter().map(|line| (self.head.line(), line)).collect();
+        output.result(changes.as_deref(), || self.text(), self, &lines)
+    }
+
+    /// The result as a picture, as SVG.
+    pub(crate) fn picture(&self) -> String {
+        let mut picture = self.outcome.picture(&self.head);
+        let (device, subtitle) = (&self.head.device, picture.subtitle);
+        let verified = if self.head.verified { "every byte verified" } else { "NOT VERIFIED" };
+        picture.subtitle = format!("{subtitle}; {} ({}), {verified}, seed {}", device.name, device.kind.words(), self.head.seed);
+        picture.svg()
+    }
+
+    fn text(&self) -> String {
+        let Head { device, ended, verified, .. } = &self.head;
+        let mut text = format!("{}\n{} ({})\n\n", headline(device), device.name, device.driver);
+        text += &format!("{}\n\n", self.outcome.text(&self.head).trim_end());
+        if let Some(note) = ended.note() {
+            text += &format!("{note}\n");
+        }
+        let word = if *verified { "verified" } else { "NOT VERIFIED" };
+        text += &format!("{word}: {} (seed {})", self.outcome.verdict(), self.head.seed);
+        if self.head.validated {
+            text += &format!("\nvalidation layer: {} messages", self.head.validation_messages);
+        }
+        text
+    }
+}
+
+impl Head {
+    fn line(&self) -> HeadLine<'_> {
+        HeadLine {
+            device: &self.device.name,
+            driver: &self.device.driver,
+            kind: self.device.kind,
+            ended: &self.ended,
+            verified: self.verified,
+            validation_messages: self.validation_messages,
+            seed: self.seed,
+            heap_bytes: self.heap_bytes,
+        }
+    }
+}
+
+/// The head's columns in a spreadsheet.
+#[derive(Serialize)]
+struct HeadLine<'a> {
+    device: &'a str,
+    driver: &'a str,
+    kind: Kind,
+    ended: &'a Ending,
+    verified: bool,
+    validation_messages: u64,
+    seed: u64,
+    heap_bytes: u64,
+}
