@@ -203,6 +203,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let _moving = self.motion.begin();
         let (above, entry) = self.shape.parent(table);
         self.list(level + 1, above, class).remove(entry);
+        self.unlist_empty(level + 1, above, class);
         // Looked at after the removal: whoever released before, and relied on the listing that is gone, is seen here; whoever
         // releases from now on lists the table himself.
         let largest = self.table(level, table).largest();

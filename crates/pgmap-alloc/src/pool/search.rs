@@ -10,7 +10,7 @@ use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
 use crate::table::Miss;
 
 /// Lines among which concurrent callers are spread.
-const SLOTS: usize = in_models(1, 8);
+const SLOTS: usize = in_models(1, 32);
 
 /// Where each caller cut a run of each order last: looked at before the lists.
 ///
@@ -38,6 +38,8 @@ struct Hint {
     from: u32,
     /// The order of the largest run in the table that may be cut.
     at_most: u32,
+    /// Whether the table had more than that run.
+    more: bool,
 }
 
 impl Hint {
@@ -66,14 +68,15 @@ impl Hints {
         // Relaxed: a hint; the claim decides.
         let hint = slot.load(Ordering::Relaxed);
         let table = ((hint >> 24) as usize).checked_sub(1)?;
-        let (entry, from, at_most) = (hint as u32 >> 8 & 0xFFFF, hint as u32 >> 4 & 0xF, hint as u32 & 0xF);
-        Some(Hint { table, entry, from, at_most })
+        let (more, entry) = (hint & 1 << 23 != 0, hint as u32 >> 8 & 0x7FFF);
+        Some(Hint { table, entry, from: hint as u32 >> 4 & 0xF, at_most: hint as u32 & 0xF, more })
     }
 
     #[inline]
-    fn remember(slot: &AtomicU64, Hint { table, entry, from, at_most }: Hint) {
+    fn remember(slot: &AtomicU64, Hint { table, entry, from, at_most, more }: Hint) {
+        let run = u32::from(more) << 23 | entry << 8 | from << 4 | at_most;
         // Relaxed: as in `last`.
-        slot.store((table as u64 + 1) << 24 | u64::from(entry << 8 | from << 4 | at_most), Ordering::Relaxed);
+        slot.store((table as u64 + 1) << 24 | u64::from(run), Ordering::Relaxed);
     }
 }
 
@@ -105,8 +108,22 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 Hints::remember(slot, hint.after(wanted));
                 return Some(self.shape.run(Place { level, table: hint.table, entry: hint.entry, order: wanted }));
             }
+            if hint.more {
+                return self.attempt_in(slot, level, hint, order);
+            }
         }
         self.search(order)
+    }
+
+    /// Takes a run of `order` from the table of a hint that has failed, else from the lists.
+    fn attempt_in(&self, slot: &AtomicU64, level: u32, hint: Hint, order: Order) -> Option<Run> {
+        let wanted = order.get() - level * Self::RADIX;
+        let Ok(fit) = self.table(level, hint.table).claim_tightest(wanted, hint.at_most) else {
+            Hints::remember(slot, Hint { more: false, ..hint });
+            return self.search(order);
+        };
+        Hints::remember(slot, Hint { entry: fit.entry, from: fit.from, ..hint }.after(wanted));
+        Some(self.shape.run(Place { level, table: hint.table, entry: fit.entry, order: wanted }))
     }
 
     /// Searches again until there is a run or a proof that there is none.
@@ -159,14 +176,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             return None;
         };
-        if fit.last && fit.from >= listed {
+        let more = !fit.last || fit.from < listed;
+        if !more {
             // Nothing is left of what the listing promises.
             self.relist(level, table, level * Self::RADIX + listed);
         }
         if at == level
             && let Some(slot) = self.hints.slot(level, wanted)
         {
-            Hints::remember(slot, Hint { table, entry: fit.entry, from: fit.from, at_most }.after(wanted));
+            Hints::remember(slot, Hint { table, entry: fit.entry, from: fit.from, at_most, more }.after(wanted));
         }
         let place = Place { level, table, entry: fit.entry, order: wanted };
         Some(if at < level { self.split(place, order) } else { self.shape.run(place) })
