@@ -12,5 +12,6 @@ pub mod peer;
 pub mod peers;
 pub mod report;
 pub mod sample;
+pub mod targets;
 pub mod trace;
 pub mod works;

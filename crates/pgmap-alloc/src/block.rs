@@ -5,15 +5,16 @@ use core::fmt;
 use crate::error::{AllocError, BlockError, RequestError};
 use crate::folio::Folio;
 use crate::offset::{Offset, Run};
+use crate::ops::PgmapOps;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps};
+use crate::pgmap::Pgmap;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Takes idle pages without a folio, wherever they fit best. As [`Pgmap::alloc_folio_raw`].
     pub fn alloc_block(&self, order: Order) -> Result<Block<'_, O, WORDS>, AllocError> {
         loop {
             let block = Block::adopt(self, self.take_run(order)?);
-            if !self.is_unfit(block.run) {
+            if self.unfit(block.run).is_none() {
                 return Ok(block);
             }
             // Giving an unfit run back takes it out of the pool, so the next run is another.
@@ -23,7 +24,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Takes exactly these idle pages without a folio. As [`Pgmap::request_folio_raw`].
     pub fn request_block(&self, offset: Offset, order: Order) -> Result<Block<'_, O, WORDS>, RequestError> {
         let block = Block::adopt(self, self.take_run_at(offset, order)?);
-        if self.is_unfit(block.run) { Err(RequestError::Retired) } else { Ok(block) }
+        self.unfit(block.run).map_or(Ok(block), |refusal| Err(refusal.into()))
     }
 }
 
@@ -155,7 +156,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
         self.into_raw();
         let run = Run::around(head.get(), order);
         pgmap.end_folio(run);
-        pgmap.attend(run);
+        pgmap.attend_kept(run);
         Ok(Block::adopt(pgmap, run))
     }
 }

@@ -7,10 +7,11 @@ use crate::block::Block;
 use crate::error::AllocError;
 use crate::extent::Extent;
 use crate::folio::Folio;
-use crate::offset::Run;
+use crate::ops::PgmapOps;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps, Refusal};
+use crate::pgmap::Pgmap;
 use crate::pool::{Contents, DirtyRun, Wish};
+use crate::service::Refusal;
 use crate::trace::Event;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
@@ -47,12 +48,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub fn forget_clear(&self, window: Extent) {
         self.pool.forget_clear(window);
         // Whoever wanted pages while they were hidden has left a mark instead.
-        if self.lifetime.afterwards().is_marked() {
-            self.marks.iter().for_each(|page| _ = self.try_to_retire(page));
-            if let Some((first, end)) = self.leaving.within(Run::around(0, Order::MAX)) {
-                self.take_leaving(first, end);
-            }
-        }
+        self.attend_all();
     }
 
     /// Takes idle dirty pages as blocks of `at_most` or less, in rising order of offset, one whenever the iterator is asked: for a

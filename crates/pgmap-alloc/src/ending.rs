@@ -7,8 +7,9 @@ use core::task::{Context, Poll};
 use crate::error::DrainError;
 use crate::idle::UntilIdle;
 use crate::offset::Offset;
+use crate::ops::PgmapOps;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps};
+use crate::pgmap::Pgmap;
 use crate::report::RunState;
 use crate::trace::Event;
 
@@ -63,10 +64,14 @@ pub enum Drain<'p, O: PgmapOps, const WORDS: usize = 8> {
 impl<'p, O: PgmapOps, const WORDS: usize> Killed<'p, O, WORDS> {
     /// Goes on until a folio that is still in service. Never waits; all polls together look at each word once.
     ///
-    /// The first poll of a pgmap calls [`PgmapOps::quiesce`].
+    /// The first poll of a pgmap calls [`PgmapOps::quiesce`]. If somebody else has drained and torn down the pgmap by the time that
+    /// has returned, it calls [`PgmapOps::teardown`] too.
     pub fn poll_drain(mut self) -> Drain<'p, O, WORDS> {
         if self.pgmap.lifetime.quiesce() {
             self.pgmap.ops().quiesce();
+            if self.pgmap.lifetime.quiesced() {
+                self.pgmap.ops().teardown();
+            }
         }
         let first = self.holdouts().next();
         match first {
@@ -108,16 +113,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Killed<'p, O, WORDS> {
     /// [`Killed::drained`], with the thread parked while it waits.
     #[cfg(feature = "std")]
     pub fn drain_parked(self, evict: impl FnMut(Holdout) + Unpin) -> Drained<'p, O, WORDS> {
-        extern crate std;
-
-        let park = || {
-            std::thread::park();
-            Ok::<(), core::convert::Infallible>(())
-        };
-        match crate::idle::block_on(self.drained(evict), park) {
-            Ok(drained) => drained,
-            Err(never) => match never {},
-        }
+        crate::idle::block_parked(self.drained(evict))
     }
 
     /// The folios that are still in service, in rising order of offset. O(pages not seen idle before).
@@ -175,7 +171,8 @@ pub struct Drained<'p, O: PgmapOps, const WORDS: usize = 8> {
 }
 
 impl<O: PgmapOps, const WORDS: usize> Drained<'_, O, WORDS> {
-    /// Calls [`PgmapOps::teardown`], once in the pgmap's life.
+    /// Calls [`PgmapOps::teardown`], once in the pgmap's life, and never before [`PgmapOps::quiesce`] has returned: while that runs
+    /// in another caller's drain, it is left to that caller.
     pub fn teardown(self) {
         if self.pgmap.lifetime.tear_down() {
             self.pgmap.ops().teardown();

@@ -5,8 +5,9 @@ use core::fmt;
 use crate::error::{AllocError, PinError, PutError, RequestError};
 use crate::memory_type::Capability;
 use crate::offset::{Offset, Phys};
+use crate::ops::PgmapOps;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps};
+use crate::pgmap::Pgmap;
 use crate::references::{Counts, Put};
 use crate::state::State;
 

@@ -5,10 +5,7 @@ use crate::memory::Memory;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::state::{Snapshot, State, Word};
-use crate::sync::{AtomicU64, Ordering, in_models, relax};
-
-/// How often a word is touched until it is neither being set up nor freed.
-const TOUCHES: u32 = in_models(2, 1 << 12) as u32;
+use crate::sync::{AtomicU64, Ordering};
 
 /// The words and the driver data of all pages.
 pub(crate) struct Folios<'s> {
@@ -65,15 +62,19 @@ impl<'s> Folios<'s> {
     }
 
     /// Touches every word at which something that covers `page` can start, so that whoever changes one later sees what the caller
-    /// has written before.
-    ///
-    /// Where a folio is being set up or freed it waits a moment for that to end. It does not wait for ever, because it may be
-    /// running inside that very `folio_free`, which sees what itself has written.
+    /// has written before. Wait-free.
     pub(crate) fn touch_above(&self, page: Offset, largest: Order) {
-        for order in largest.up_to() {
-            let word = self.word(page.align_down(order));
-            let unsettled = |_: &u32| matches!(word.touch().state(), State::Building | State::Freeing);
-            (0..TOUCHES).take_while(unsettled).for_each(|_| relax());
+        largest.up_to().for_each(|order| _ = self.word(page.align_down(order)).touch());
+    }
+
+    /// Makes the words of pages idle whose range is gone, all of which special ranges and retired pages cover. O(number of those).
+    pub(crate) fn forget(&self, first: Offset, end: Offset) {
+        let mut page = first;
+        while page < end {
+            let word = self.word(page);
+            let seen = word.snapshot();
+            word.forget();
+            page = Offset::new(page.get() + seen.order().pages());
         }
     }
 

@@ -4,8 +4,9 @@ use crate::error::{FreezeError, SplitError};
 use crate::folio::Folio;
 use crate::memory_type::Capability;
 use crate::offset::{Offset, Run};
+use crate::ops::{Freed, PgmapOps};
 use crate::order::Order;
-use crate::pgmap::{Freed, Pgmap, PgmapOps};
+use crate::pgmap::Pgmap;
 use crate::state::{Expect, FreezeFault};
 use crate::trace::Event;
 

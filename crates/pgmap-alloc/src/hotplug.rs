@@ -1,16 +1,33 @@
 //! Ranges that come and go while the pgmap serves on.
 //!
 //! A range that goes is first closed: no new request is served there. Whatever is idle in it, and whatever becomes idle, is taken
-//! and declared special ([`Reason::Leaving`]). When all of it is taken, it is forgotten.
+//! and declared special ([`Reason::Leaving`]). When all of it is taken or retired, it is forgotten.
+//!
+//! # Rules
+//!
+//! 1. A range is closed as a page is marked (`lifetime`, rule 3): a request that has not heard of it gives its pages back, and
+//!    whoever gives pages back looks here and takes them (`service`, step 8).
+//! 2. Pages are taken, declared, and then it is looked whether their range is still leaving. Who opens it again says so, and then
+//!    looks for what is declared. So nothing stays behind; undeclaring decides who gives a run back.
+//! 3. A range is forgotten when every page of it is ours or retired; its pages are idle at no moment. First nobody finds it any
+//!    more, then its words become idle, and only then can its offsets be another range's.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 
 use crate::error::{AddRangeError, RemoveRangeError};
+use crate::leaving::{LEAVING, NotLeaving};
 use crate::offset::{Offset, PhysRange, Run};
+use crate::ops::PgmapOps;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps};
+use crate::pgmap::Pgmap;
 use crate::pool::{PlacedRange, runs_of};
+use crate::queue::Place;
 use crate::report::{RunState, SnapshotRun};
 use crate::standing::Reason;
-use crate::sync::full_fence;
+use crate::state::{GoesTo, State};
+use crate::sync::{full_fence, relax};
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Adds a range, under load: its pages become idle. Room for it was asked for by [`Params::with_room`](crate::Params::with_room).
@@ -22,18 +39,26 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// Closes the range that starts at `first`: from now on no request is served there. The rest of the pgmap serves on.
     ///
-    /// One range at a time. Dropping what comes back opens the range again, with nothing lost.
+    /// Up to 8 ranges at a time. Dropping what comes back opens the range again, with nothing lost.
+    ///
+    /// A retired page is not in the way: it goes with its range, and the pgmap forgets that it was bad. Who may add the same
+    /// memory again keeps [`Closed::retired`] and gives it to [`Pgmap::restore_retired`] then. A page that is pending stays in the
+    /// way until its last put.
     pub fn close_range(&self, first: Offset) -> Result<Closed<'_, O, WORDS>, RemoveRangeError> {
         let range = self.ranges().find(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
         self.lifetime.add_mark();
-        if !self.leaving.set(range.first, range.end()) {
+        self.leaving.set(range.first, range.end()).map_err(|fault| {
             self.lifetime.remove_mark();
-            return Err(RemoveRangeError::Changing);
-        }
+            match fault {
+                NotLeaving::Already => RemoveRangeError::AlreadyLeaving,
+                NotLeaving::TooMany => RemoveRangeError::TooManyLeaving { leaving: LEAVING },
+                NotLeaving::Changing => RemoveRangeError::Changing,
+            }
+        })?;
         Ok(Closed { pgmap: self, range })
     }
 
-    /// Takes what is idle between two pages of the range that is leaving.
+    /// Takes what is idle between two pages of a range that is leaving.
     pub(crate) fn take_leaving(&self, first: Offset, end: Offset) {
         let idle = self.snapshot_from(first).take_while(|run| run.start < end).filter(|run| run.state == RunState::Idle);
         for run in idle {
@@ -42,7 +67,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 if self.pool.take_at(piece).is_ok() {
                     let declared = self.folios.word(piece.start()).declare(piece.order(), Reason::Leaving.to_bits());
                     debug_assert!(declared, "an owned run has a folio");
-                    // Declare, then look whether the range is still leaving; its opening says so, then looks for what is declared.
+                    // Rule 2.
                     full_fence();
                     if self.leaving.within(piece).is_none() {
                         self.reopen(piece);
@@ -55,8 +80,22 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Makes a run that was taken because its range was leaving idle again.
     fn reopen(&self, run: Run) {
         if self.folios.word(run.start()).undeclare(run.order()) {
-            // Without step 8 of the walk, which might take it again.
-            let _ = self.pool.give_back(run);
+            self.release(run);
+        }
+    }
+
+    /// Whether whoever has a page may give it back without seeing who waits, or nobody has it. Whoever gives it back after this
+    /// sees what the caller has written before.
+    fn is_unsettled(&self, page: Offset) -> bool {
+        self.pool.meet(Run::around(page.get(), Order::ZERO));
+        self.folios.touch_above(page, self.largest_order());
+        match self.covering(page).map(|found| found.word) {
+            Some(word) => match word.state() {
+                State::Building => true,
+                State::Freeing => word.goes_to() == GoesTo::Handle,
+                _ => false,
+            },
+            None => self.pool.is_taken(page) != Some(true),
         }
     }
 }
@@ -65,7 +104,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 pub enum Removal<'p, O: PgmapOps, const WORDS: usize = 8> {
     /// It is gone.
     Done(PlacedRange),
-    /// This, at least, is in the way: a folio to be evicted, a block, a special range, a retired page.
+    /// This, at least, is in the way: a folio to be evicted, a block, a special range; pages at hand in a per-CPU handle look like
+    /// a block. [`Reason::Leaving`]: nothing is, but another range is being added or taken away at this moment.
     Waiting(Closed<'p, O, WORDS>, SnapshotRun),
 }
 
@@ -81,58 +121,75 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
         self.range
     }
 
+    /// What stands in the range, in rising order of offset.
+    fn runs(&self) -> impl Iterator<Item = SnapshotRun> + use<'p, O, WORDS> {
+        let end = self.range.end();
+        self.pgmap.snapshot_from(self.range.first).take_while(move |run| run.start < end)
+    }
+
     /// What is still in the way, in rising order of offset. O(pages of the range).
     pub fn holdouts(&self) -> impl Iterator<Item = SnapshotRun> + use<'p, O, WORDS> {
+        self.runs().filter(|run| !is_gone(run.state) && run.state != RunState::Idle)
+    }
+
+    /// The retired pages of the range, in rising order: to be kept if its memory may come back. O(pages of the range).
+    pub fn retired(&self) -> impl Iterator<Item = Offset> + use<'p, O, WORDS> {
         let end = self.range.end();
-        let gone = |state| matches!(state, RunState::Idle | RunState::Special { reason: Reason::Leaving, .. });
-        self.pgmap.snapshot_from(self.range.first).take_while(move |run| run.start < end).filter(move |run| !gone(run.state))
+        let retired = self.runs().filter(|run| run.state == RunState::Retired);
+        retired.flat_map(move |run| (run.start.get()..(run.start.get() + run.pages).min(end.get())).map(Offset::new))
     }
 
     /// Takes what has become idle, and forgets the range if that is all of it. Never waits. O(pages of the range).
     pub fn poll_removal(self) -> Removal<'p, O, WORDS> {
         self.pgmap.take_leaving(self.range.first, self.range.end());
-        loop {
-            if let Some(holdout) = self.holdouts().next() {
-                return Removal::Waiting(self, holdout);
-            }
-            // All of it is ours. The pool takes it over: for a moment it is idle, and a request that has not heard may come in
-            // between; then there is something in the way again.
-            self.open();
-            match self.pgmap.pool.remove_range(self.range.first) {
-                // Unknown: nobody but us takes it away, so it cannot be.
-                Ok(_) | Err(RemoveRangeError::Unknown) => return Removal::Done(self.range),
-                Err(_) => self.pgmap.take_leaving(self.range.first, self.range.end()),
+        let left = self.runs().find(|run| !is_gone(run.state));
+        match left.map_or_else(|| self.forget(), Some) {
+            Some(left) => Removal::Waiting(self, left),
+            None => {
+                let range = self.range;
+                // There is nothing to open.
+                core::mem::forget(self);
+                Removal::Done(range)
             }
         }
     }
 
-    /// Waits until the range is gone; `evict` is told of everything that is in the way just before the wait for it, so that the
-    /// driver can see to it that it goes. The thread is parked while it waits for a folio.
-    #[cfg(feature = "std")]
-    pub fn remove_parked(self, mut evict: impl FnMut(SnapshotRun)) -> PlacedRange {
-        extern crate std;
-
-        let mut closed = self;
-        loop {
-            match closed.poll_removal() {
-                Removal::Done(range) => return range,
-                Removal::Waiting(again, holdout) => {
-                    closed = again;
-                    evict(holdout);
-                    match holdout.state {
-                        RunState::Folio { .. } => _ = closed.pgmap.wait_idle(holdout.start),
-                        // Nobody says when a block is freed.
-                        _ => std::thread::sleep(core::time::Duration::from_micros(100)),
-                    }
-                }
-            }
+    /// Rule 3; says what is in the way, if it is.
+    fn forget(&self) -> Option<SnapshotRun> {
+        let (pgmap, range) = (self.pgmap, self.range);
+        let forgotten = pgmap.pool.forget_range(range.first, || {
+            pgmap.leaving.clear(range.first);
+            pgmap.lifetime.remove_mark();
+            // The range is gone, then its marks go; whoever marks a page does that, and then looks whether it is still there.
+            full_fence();
+            pgmap.marks.iter().filter(|&page| range.first <= page && page < range.end()).for_each(|page| pgmap.unmark(page));
+            pgmap.folios.forget(range.first, range.end());
+        });
+        match forgotten {
+            // Unknown: nobody but us takes it away, so it cannot be.
+            Ok(_) | Err(RemoveRangeError::Unknown) => None,
+            Err(_) => self.runs().next(),
         }
+    }
+
+    /// A future of the range's removal. Calls `evict` for what it has to wait for, just before it does: the driver's chance to see
+    /// to it that it goes. Woken by whoever gives pages of the range back.
+    ///
+    /// Dropping it opens the range again. A per-CPU handle gives pages of the range back at its next put, when it is drained and
+    /// when it is dropped.
+    pub fn removed<F: FnMut(SnapshotRun) + Unpin>(self, evict: F) -> UntilRemoved<'p, F, O, WORDS> {
+        UntilRemoved { closed: Some(self), place: None, offered: None, evict }
+    }
+
+    /// [`Closed::removed`], with the thread parked while it waits.
+    #[cfg(feature = "std")]
+    pub fn remove_parked(self, evict: impl FnMut(SnapshotRun) + Unpin) -> PlacedRange {
+        crate::idle::block_parked(self.removed(evict))
     }
 
     /// Makes what was taken idle again.
     fn open(&self) {
-        let end = self.range.end();
-        for run in self.pgmap.snapshot_from(self.range.first).take_while(|run| run.start < end) {
+        for run in self.runs() {
             if let RunState::Special { order, reason: Reason::Leaving } = run.state {
                 self.pgmap.reopen(Run::around(run.start.get(), order));
             }
@@ -142,10 +199,69 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
 
 impl<O: PgmapOps, const WORDS: usize> Drop for Closed<'_, O, WORDS> {
     fn drop(&mut self) {
-        self.pgmap.leaving.clear();
+        self.pgmap.leaving.clear(self.range.first);
         self.pgmap.lifetime.remove_mark();
+        // Rule 2.
         full_fence();
-        // After a removal there is nothing left to open.
         self.open();
+    }
+}
+
+/// Whether pages in this state go with their range.
+fn is_gone(state: RunState) -> bool {
+    matches!(state, RunState::Retired | RunState::Special { reason: Reason::Leaving, .. })
+}
+
+/// Waits until a range is gone; see [`Closed::removed`].
+pub struct UntilRemoved<'p, F, O: PgmapOps, const WORDS: usize = 8> {
+    /// Taken once the range is gone.
+    closed: Option<Closed<'p, O, WORDS>>,
+    place: Option<Place>,
+    /// What the driver has been told of last.
+    offered: Option<SnapshotRun>,
+    evict: F,
+}
+
+impl<'p, F: FnMut(SnapshotRun) + Unpin, O: PgmapOps, const WORDS: usize> Future for UntilRemoved<'p, F, O, WORDS> {
+    type Output = PlacedRange;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<PlacedRange> {
+        let this = &mut *self;
+        loop {
+            // Polled again after the end: nothing more comes.
+            let Some(closed) = this.closed.take() else { return Poll::Pending };
+            let (pgmap, first) = (closed.pgmap, closed.range.first);
+            let waiting = pgmap.leaving.waiting(first);
+            let noted = waiting.is_some_and(|waiting| waiting.join(&mut this.place, context.waker()));
+            let holdout = match closed.poll_removal() {
+                Removal::Done(range) => return Poll::Ready(range),
+                Removal::Waiting(again, holdout) => {
+                    this.closed = Some(again);
+                    holdout
+                }
+            };
+            if this.offered != Some(holdout) {
+                this.offered = Some(holdout);
+                (this.evict)(holdout);
+                // Met before the last look: whoever gives it back later sees that somebody waits.
+                pgmap.is_unsettled(holdout.start);
+                continue;
+            }
+            let called = waiting.is_none_or(|waiting| waiting.was_called(&this.place));
+            if !noted || called || is_gone(holdout.state) || pgmap.is_unsettled(holdout.start) {
+                relax();
+                context.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        }
+    }
+}
+
+impl<F, O: PgmapOps, const WORDS: usize> Drop for UntilRemoved<'_, F, O, WORDS> {
+    fn drop(&mut self) {
+        let Some(closed) = &self.closed else { return };
+        if let Some(waiting) = closed.pgmap.leaving.waiting(closed.range.first) {
+            waiting.leave(&mut self.place);
+        }
     }
 }

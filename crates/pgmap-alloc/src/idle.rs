@@ -8,22 +8,30 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use crate::error::WaitError;
-use crate::offset::Offset;
-use crate::pgmap::{Pgmap, PgmapOps};
-use crate::state::State;
+use crate::offset::{Offset, Run};
+use crate::ops::PgmapOps;
+use crate::order::Order;
+use crate::pgmap::Pgmap;
+use crate::queue::Place;
+use crate::state::{GoesTo, Snapshot, State};
 use crate::sync::relax;
 use crate::waiters::Ticket;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// A future that is ready once the folio that covers `offset` has left service; at once if there is none.
     ///
-    /// Dropping it ends the wait without a trace. Nothing is allocated. 64 waits at a time are woken; more are polled, each of
-    /// them waking itself.
+    /// Woken by the last put, after `folio_free` has returned; so it must not be waited for inside that `folio_free`. Any number
+    /// may wait, and nothing is allocated for them. The first 64 at a time miss no moment at which the page is idle, however
+    /// short; more are woken at every last put and go by what they see then. Dropping it ends the wait without a trace; who
+    /// neither polls nor drops it may hold up others beyond those 64.
+    ///
+    /// Only while a last put through a per-CPU handle is inside `folio_free` does the future wake itself until that has returned:
+    /// to be told of somebody who comes so late, every free through a handle would have to pay a locked instruction more.
     pub fn until_idle(&self, offset: Offset) -> Result<UntilIdle<'_, O, WORDS>, WaitError> {
         if !self.pool.has_offset(offset) {
             return Err(WaitError::OutOfRange);
         }
-        Ok(UntilIdle { pgmap: self, page: offset, ticket: None })
+        Ok(UntilIdle { pgmap: self, page: offset, stand: Stand::Outside })
     }
 
     /// Whether a folio covers the page, be it in service, being set up or being freed.
@@ -31,8 +39,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.covering(page).is_some_and(|found| !matches!(found.word.state(), State::Retired | State::Special))
     }
 
-    /// The state of the folio that covers the page, its word touched. Lock-free: a retry means that the folio has just changed.
-    fn touch_folio(&self, page: Offset) -> Option<State> {
+    /// The folio that covers the page, its word touched. Lock-free: a retry means that the folio has just changed.
+    fn touch_folio(&self, page: Offset) -> Option<Snapshot> {
         loop {
             let head = self.covering(page)?.head;
             let now = self.folios.word(head).touch();
@@ -41,9 +49,40 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 // Somebody has freed it or split it between the two looks.
                 State::Idle => continue,
                 _ if page.align_down(now.order()) != head => continue,
-                state => return Some(state),
+                _ => return Some(now),
             }
         }
+    }
+
+    /// How the wait for a page stands, for a waiter who is counted (`waiters`, rule 1).
+    fn stay(&self, page: Offset) -> Stay {
+        let stay = self.touch_folio(page).map_or(Stay::Gone, stay_of);
+        if stay != Stay::Freed {
+            return stay;
+        }
+        self.pool.meet(Run::around(page.get(), Order::ZERO));
+        self.touch_folio(page).map_or(Stay::Gone, stay_of)
+    }
+}
+
+/// How the wait for a page stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// No folio is there.
+    Gone,
+    /// Its last put is still to come.
+    InService,
+    /// The last put is inside `folio_free`, and has still to change the tables.
+    Freed,
+    /// The waiter may have come too late to be seen.
+    Unsettled,
+}
+
+fn stay_of(folio: Snapshot) -> Stay {
+    match (folio.state(), folio.goes_to()) {
+        (State::InService | State::Frozen, _) => Stay::InService,
+        (State::Freeing, GoesTo::Tables) => Stay::Freed,
+        _ => Stay::Unsettled,
     }
 }
 
@@ -51,25 +90,56 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 pub struct UntilIdle<'p, O: PgmapOps, const WORDS: usize = 8> {
     pgmap: &'p Pgmap<'p, O, WORDS>,
     page: Offset,
-    ticket: Option<Ticket>,
+    stand: Stand,
+}
+
+/// Where a waiter stands.
+enum Stand {
+    /// Nowhere: he is not counted.
+    Outside,
+    Slot(Ticket),
+    Queue(Option<Place>),
 }
 
 impl<O: PgmapOps, const WORDS: usize> UntilIdle<'_, O, WORDS> {
-    /// Takes a slot and is counted; `false` if there is no slot.
-    fn enter(&mut self) -> bool {
-        if self.ticket.is_none() {
-            self.ticket = self.pgmap.waiters.enter(self.page);
-            if self.ticket.is_some() {
-                self.pgmap.lifetime.add_waiter();
-            }
+    /// Takes a slot, or stands in the queue, and is counted.
+    fn enter(&mut self) {
+        if matches!(self.stand, Stand::Outside) {
+            self.stand = self.pgmap.waiters.enter(self.page).map_or(Stand::Queue(None), Stand::Slot);
+            self.pgmap.lifetime.add_waiter();
         }
-        self.ticket.is_some()
+    }
+
+    /// Notes whom to wake; `false` if that was not possible just now.
+    fn note(&mut self, context: &Context<'_>) -> bool {
+        let waiters = &self.pgmap.waiters;
+        match &mut self.stand {
+            Stand::Outside => false,
+            Stand::Slot(ticket) => waiters.set_waker(ticket, context.waker()),
+            Stand::Queue(place) => waiters.queue.join(place, context.waker()),
+        }
+    }
+
+    /// Whether the page has been idle since the wait began, as far as is known without a look at it.
+    fn has_fired(&self) -> bool {
+        matches!(&self.stand, Stand::Slot(ticket) if self.pgmap.waiters.has_fired(ticket))
+    }
+
+    /// Whether a look at the page may be too old.
+    fn was_called(&self) -> bool {
+        matches!(&self.stand, Stand::Queue(place) if self.pgmap.waiters.queue.was_called(place))
     }
 
     fn leave(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.pgmap.lifetime.remove_waiter();
-            self.pgmap.waiters.leave(ticket);
+        let stand = core::mem::replace(&mut self.stand, Stand::Outside);
+        if matches!(stand, Stand::Outside) {
+            return;
+        }
+        self.pgmap.lifetime.remove_waiter();
+        match stand {
+            Stand::Outside => {}
+            Stand::Slot(ticket) => self.pgmap.waiters.leave(ticket),
+            Stand::Queue(mut place) => self.pgmap.waiters.queue.leave(&mut place),
         }
     }
 }
@@ -79,30 +149,21 @@ impl<O: PgmapOps, const WORDS: usize> Future for UntilIdle<'_, O, WORDS> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.ticket.is_none() && !this.pgmap.is_occupied(this.page) {
+        if matches!(this.stand, Stand::Outside) && !this.pgmap.is_occupied(this.page) {
             return Poll::Ready(());
         }
-        if !this.enter() {
+        this.enter();
+        let noted = this.note(context);
+        let stay = this.pgmap.stay(this.page);
+        if stay == Stay::Gone || this.has_fired() {
+            this.leave();
+            return Poll::Ready(());
+        }
+        if !noted || stay == Stay::Unsettled || this.was_called() {
             relax();
             context.waker().wake_by_ref();
-            return Poll::Pending;
         }
-        let noted = this.ticket.as_ref().is_some_and(|ticket| this.pgmap.waiters.set_waker(ticket, context.waker()));
-        let occupied = this.pgmap.touch_folio(this.page);
-        let fired = this.ticket.as_ref().is_some_and(|ticket| this.pgmap.waiters.has_fired(ticket));
-        match occupied {
-            Some(State::InService | State::Frozen) if noted && !fired => Poll::Pending,
-            Some(_) if !fired => {
-                // The folio is just being set up or freed, which takes a moment and no sleep: look again.
-                relax();
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            _ => {
-                this.leave();
-                Poll::Ready(())
-            }
-        }
+        Poll::Pending
     }
 }
 
@@ -113,7 +174,7 @@ impl<O: PgmapOps, const WORDS: usize> Drop for UntilIdle<'_, O, WORDS> {
 }
 
 #[cfg(feature = "std")]
-pub(crate) use parked::block_on;
+pub(crate) use parked::block_parked;
 
 /// The same for threads: parked until the last put wakes them.
 #[cfg(feature = "std")]
@@ -131,7 +192,8 @@ mod parked {
     use crate::error::WaitError;
     use crate::folio::Folio;
     use crate::offset::Offset;
-    use crate::pgmap::{Pgmap, PgmapOps};
+    use crate::ops::PgmapOps;
+    use crate::pgmap::Pgmap;
 
     impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         /// Parks the thread until the folio that covers `offset` has left service; returns at once if there is none.
@@ -179,8 +241,20 @@ mod parked {
         }
     }
 
+    /// Runs a future on this thread, parked while it waits.
+    pub(crate) fn block_parked<T>(future: impl Future<Output = T>) -> T {
+        let park = || {
+            thread::park();
+            Ok::<(), core::convert::Infallible>(())
+        };
+        match block_on(future, park) {
+            Ok(value) => value,
+            Err(never) => match never {},
+        }
+    }
+
     /// Runs a future on this thread; `park` waits, or gives up.
-    pub(crate) fn block_on<T, E>(future: impl Future<Output = T>, mut park: impl FnMut() -> Result<(), E>) -> Result<T, E> {
+    fn block_on<T, E>(future: impl Future<Output = T>, mut park: impl FnMut() -> Result<(), E>) -> Result<T, E> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut future = pin!(future);
         loop {

@@ -1,46 +1,149 @@
-//! The range that is on its way out, if there is one: no new request is served there.
+//! The ranges that are on their way out: no new request is served there.
 //!
-//! One caller at a time sets it, and counts it as a mark (`lifetime`), so that requests and last puts look here. They may look a
-//! moment too early; that only costs another round, because a range is gone when all its pages have been taken, and not before.
+//! Whoever closes a range counts it as a mark (`lifetime`), so that requests and last puts look here. They may look a moment too
+//! early; that only costs another round, because a range is gone when all its pages have been taken, and not before.
 
 use crate::offset::{Offset, Run};
-use crate::sync::{AtomicU64, Ordering};
+use crate::queue::WaitQueue;
+use crate::sync::{AtomicU64, Ordering, in_models};
 
-/// From which page to which.
-pub(crate) struct Leaving {
-    /// The first page plus one; 0 = no range is leaving.
+/// How many ranges may be leaving at a time; each costs every request a look while a range is leaving.
+pub(crate) const LEAVING: usize = in_models(1, 8);
+
+/// From which page to which, and who waits for the last of them.
+struct Span {
+    /// The first page plus one; 0 = no range.
     first: AtomicU64,
     end: AtomicU64,
+    waiting: WaitQueue,
+}
+
+/// Why a range is not leaving now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotLeaving {
+    /// It was before.
+    Already,
+    /// As many as can be are leaving.
+    TooMany,
+    /// Somebody else is closing a range at this moment.
+    Changing,
+}
+
+/// All ranges that are leaving.
+pub(crate) struct Leaving {
+    spans: [Span; LEAVING],
+    /// 1 while somebody adds one.
+    changing: AtomicU64,
 }
 
 impl Leaving {
     pub(crate) fn new() -> Leaving {
-        Leaving { first: AtomicU64::new(0), end: AtomicU64::new(0) }
+        let span = |_| Span { first: AtomicU64::new(0), end: AtomicU64::new(0), waiting: WaitQueue::new() };
+        Leaving { spans: core::array::from_fn(span), changing: AtomicU64::new(0) }
     }
 
-    /// Says that a range is leaving; `false` if one is already.
-    pub(crate) fn set(&self, first: Offset, end: Offset) -> bool {
-        // Acquire: pairs with `clear`. Relaxed on failure: nothing is read.
-        if self.first.compare_exchange(0, first.get() + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return false;
+    /// Says that a range is leaving.
+    pub(crate) fn set(&self, first: Offset, end: Offset) -> Result<(), NotLeaving> {
+        // Acquire: pairs with the Release at the end. Relaxed on failure: nothing is read.
+        self.changing.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).map_err(|_| NotLeaving::Changing)?;
+        let result = self.set_alone(first, end);
+        self.changing.store(0, Ordering::Release);
+        result
+    }
+
+    fn set_alone(&self, first: Offset, end: Offset) -> Result<(), NotLeaving> {
+        if self.span(first).is_some() {
+            return Err(NotLeaving::Already);
         }
-        // Release: pairs with `meets`, which meets nothing until it sees an end.
-        self.end.store(end.get(), Ordering::Release);
-        true
+        // Acquire: pairs with `clear`.
+        let free = self.spans.iter().find(|span| span.first.load(Ordering::Acquire) == 0).ok_or(NotLeaving::TooMany)?;
+        // Release, both: pairs with `bounds`, which finds nothing until it sees an end.
+        free.first.store(first.get() + 1, Ordering::Release);
+        free.end.store(end.get(), Ordering::Release);
+        Ok(())
     }
 
-    /// Says that no range is leaving any more. The caller set it.
-    pub(crate) fn clear(&self) {
-        // Release, both: pairs with `set`.
-        self.end.store(0, Ordering::Release);
-        self.first.store(0, Ordering::Release);
+    /// Says that the range that starts at `first` is leaving no more. The caller set it.
+    pub(crate) fn clear(&self, first: Offset) {
+        if let Some(span) = self.span(first) {
+            // Release, both: pairs with `set_alone`.
+            span.end.store(0, Ordering::Release);
+            span.first.store(0, Ordering::Release);
+        }
+    }
+
+    fn span(&self, first: Offset) -> Option<&Span> {
+        // Acquire: pairs with `set_alone`.
+        self.spans.iter().find(|span| span.first.load(Ordering::Acquire) == first.get() + 1)
+    }
+
+    /// Whether any range is leaving.
+    pub(crate) fn is_any(&self) -> bool {
+        self.all().next().is_some()
+    }
+
+    /// All ranges that are leaving, as the first page and the one after the last.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Offset, Offset)> {
+        self.spans.iter().filter_map(Span::bounds)
     }
 
     /// The pages of `run` that are leaving, as the first and the one after the last.
     pub(crate) fn within(&self, run: Run) -> Option<(Offset, Offset)> {
-        // Acquire, both: pairs with `set`.
-        let end = Offset::new(self.end.load(Ordering::Acquire)).min(run.end());
-        let first = Offset::new(self.first.load(Ordering::Acquire).checked_sub(1)?).max(run.start());
-        (first < end).then_some((first, end))
+        self.all().find_map(|bounds| meet(bounds, run))
+    }
+
+    /// Whoever waits for the last page of the range that starts at `first`.
+    pub(crate) fn waiting(&self, first: Offset) -> Option<&WaitQueue> {
+        self.span(first).map(|span| &span.waiting)
+    }
+
+    /// Calls whoever waits for pages of `run`.
+    pub(crate) fn call(&self, run: Run) {
+        let met = self.spans.iter().filter(|span| span.bounds().is_some_and(|bounds| meet(bounds, run).is_some()));
+        met.for_each(|span| span.waiting.call());
+    }
+
+    /// Calls everyone.
+    pub(crate) fn call_all(&self) {
+        self.spans.iter().for_each(|span| span.waiting.call());
+    }
+}
+
+impl Span {
+    fn bounds(&self) -> Option<(Offset, Offset)> {
+        // Acquire, both: pairs with `set_alone`.
+        let end = self.end.load(Ordering::Acquire);
+        let first = self.first.load(Ordering::Acquire).checked_sub(1)?;
+        (first < end).then(|| (Offset::new(first), Offset::new(end)))
+    }
+}
+
+/// What is both between two pages and in a run.
+fn meet((first, end): (Offset, Offset), run: Run) -> Option<(Offset, Offset)> {
+    let (first, end) = (first.max(run.start()), end.min(run.end()));
+    (first < end).then_some((first, end))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::order::Order;
+
+    #[test]
+    fn several_ranges_leave_at_a_time_and_each_once() {
+        let leaving = Leaving::new();
+        let at = Offset::new;
+        for range in 0..LEAVING as u64 {
+            assert_eq!(leaving.set(at(range * 1024), at(range * 1024 + 600)), Ok(()));
+        }
+        assert_eq!(leaving.set(at(1024), at(1624)), Err(NotLeaving::Already));
+        assert_eq!(leaving.set(at(1 << 20), at(2 << 20)), Err(NotLeaving::TooMany));
+        assert_eq!(leaving.within(Run::around(0, Order::PMD)), Some((at(0), at(512))));
+        assert_eq!(leaving.within(Run::around(512, Order::PMD)), Some((at(512), at(600))));
+        assert_eq!(leaving.within(Run::around(700, Order::ZERO)), None);
+        leaving.clear(at(0));
+        assert_eq!((leaving.within(Run::around(0, Order::PMD)), leaving.all().count()), (None, LEAVING - 1));
+        assert_eq!(leaving.set(at(1 << 20), at(2 << 20)), Ok(()));
+        assert!(leaving.is_any() && leaving.waiting(at(1 << 20)).is_some() && leaving.waiting(at(0)).is_none());
     }
 }

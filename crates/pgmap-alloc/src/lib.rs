@@ -59,9 +59,11 @@ mod pool;
 mod charge;
 mod state;
 mod data;
+mod ops;
 mod folios;
 mod lifetime;
 mod marks;
+mod queue;
 mod leaving;
 mod waiters;
 
@@ -69,6 +71,7 @@ mod waiters;
 mod pgmap;
 #[cfg(all(feature = "huge-pages", not(any(loom, test))))]
 mod huge_pages;
+mod service;
 mod references;
 mod folio;
 mod lookup;
@@ -102,17 +105,18 @@ pub use error::{
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
 pub use frozen::{Frozen, Parts};
-pub use hotplug::{Closed, Removal};
+pub use hotplug::{Closed, Removal, UntilRemoved};
 #[cfg(all(feature = "huge-pages", not(any(loom, test))))]
 pub use huge_pages::HugePages;
 pub use idle::UntilIdle;
 pub use local::Local;
 pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
+pub use ops::{AfterFree, Failure, Freed, PgmapOps};
 pub use order::{Order, OrderError};
 #[cfg(feature = "std")]
 pub use per_thread::{Handles, PerThread};
-pub use pgmap::{AfterFree, Failure, Freed, Pgmap, PgmapOps, Storage, StorageNeeded, storage_needed};
+pub use pgmap::{Pgmap, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{
     ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, LocalPool, Mode, Params, Partition, PlacedRange, PoolNeeds,

@@ -1,7 +1,8 @@
 //! The life of a pgmap, and who else wants to hear of what happens in it: one word that every request and last put looks at.
 //!
 //! ```text
-//! bits  0..8   stage: live -> killed -> quiesced -> drained -> torn down
+//! bits  0..7   stage: live -> killed -> quiesced -> drained -> torn down
+//! bit   7      the quiesce hook is running
 //! bits  8..32  how many wait for pages to be idle (`waiters`)
 //! bits 32..64  how many marks lie on pages that must not stay in service (`marks`)
 //! ```
@@ -13,22 +14,30 @@
 //! 1. *Kill.* There is no per-request reference on the pgmap. A request writes its folio word as `Building`, and then looks here
 //!    ([`Lifetime::now`]); a kill writes here, and a drain then looks at the folio words. Both pairs are `SeqCst`, so at least one
 //!    of the two sees the other: either the request undoes itself, or the drain finds its word and waits. After a kill a word
-//!    that has been seen idle therefore stays idle, and a drain needs to look at each word only once.
+//!    that has been seen idle therefore stays idle, and a drain needs to look at each word only once. The hooks: the drain that
+//!    turns killed into quiesced runs the one before. If another drain has come to the end of the pgmap's life by the time that
+//!    hook returns, the first runs the hook after in the other's stead: so it comes after, and nobody waits.
 //! 2. *Waiters.* Whoever waits for a page first writes here, and then joins the chain of changes of its folio's word by a
 //!    read-modify-write that changes nothing ([`Word::touch`](crate::state::Word::touch)). A last put changes the word, and then
 //!    looks here. The two read-modify-writes have an order: a last put that comes later sees the waiter; one that came earlier
-//!    has left `Freeing` or `Idle` for the waiter to see, who then looks again before long.
+//!    has left `Freeing` or `Idle` for the waiter to see. Who sees `Freeing` meets the tables in the same way (`waiters`, rule 1).
 //! 3. *Marks.* Whoever marks a page first writes here, and then joins the chain of changes of every folio word that can ever cover
 //!    the page, and of every table word in which the page can be claimed or released (`pool::meeting`). Whoever begins a folio,
 //!    ends one, claims or releases pages looks here afterwards. So whoever comes later sees the mark; whoever came earlier has
-//!    made the page idle for the marker to see, or has it and comes later at its end. (The words are for handles, which keep
-//!    pages without a change in the tables.)
+//!    made the page idle for the marker to see, or has it and comes later at its end.
 //!
-//! In rules 2 and 3 the order comes from the chain of one word, so no access to this one needs more than `Relaxed`.
+//!    The chain of a folio word is broken where `Building` and `Freeing` end in a plain store. What counts holds all the same: no
+//!    folio is begun with a marked page. A marker writes the mark and then touches the word, a request begins the word and then
+//!    looks here, all four `SeqCst`: a request whose beginning the touch did not see sees the mark. What is lost is promptness, and
+//!    only where pages go into a handle meanwhile: the page stays marked until the handle's next request or `is_retiring`.
+//!
+//! In rule 2, and for who ends a folio in rule 3, the order comes from the chain of one word, so their accesses to this one need no
+//! more than `Relaxed`.
 
 use crate::sync::{AtomicU64, Ordering, order_after_write};
 
-const STAGE: u64 = 0xFF;
+const STAGE: u64 = 0x7F;
+const HOOK: u64 = 1 << 7;
 const WAITER: u64 = 1 << 8;
 const MARK: u64 = 1 << 32;
 
@@ -96,9 +105,15 @@ impl Lifetime {
         order_after_write();
     }
 
-    /// Killed -> quiesced; `true` for the one caller that is to run the hook.
+    /// Killed -> quiesced; `true` for the one caller that is to run the hook, and then to call [`Lifetime::quiesced`].
     pub(crate) fn quiesce(&self) -> bool {
-        self.step(KILLED, QUIESCED)
+        self.step(KILLED, QUIESCED | HOOK).is_some()
+    }
+
+    /// The quiesce hook has returned; `true` if the caller is to run the teardown hook too, which has come up meanwhile.
+    pub(crate) fn quiesced(&self) -> bool {
+        // AcqRel: pairs with `tear_down`, in whichever order they come: the second sees what the first has done.
+        self.word.fetch_and(!HOOK, Ordering::AcqRel) & STAGE == TORN_DOWN
     }
 
     /// Quiesced -> drained, once the last word has been seen idle.
@@ -106,14 +121,15 @@ impl Lifetime {
         self.step(QUIESCED, DRAINED);
     }
 
-    /// Drained -> torn down; `true` for the one caller that is to run the hook.
+    /// Drained -> torn down; `true` for the one caller that is to run the hook. While the quiesce hook runs that is its caller.
     pub(crate) fn tear_down(&self) -> bool {
-        self.step(DRAINED, TORN_DOWN)
+        // The hook's bit is from the step itself: of this one and `quiesced`, the second sees the first.
+        self.step(DRAINED, TORN_DOWN).is_some_and(|before| before & HOOK == 0)
     }
 
     /// One more waits, from now until [`Lifetime::remove_waiter`].
     pub(crate) fn add_waiter(&self) {
-        // Relaxed, here and below: rules 2 and 3.
+        // Relaxed, here and below: rule 2.
         self.word.fetch_add(WAITER, Ordering::Relaxed);
     }
 
@@ -124,27 +140,29 @@ impl Lifetime {
 
     /// One more mark, from now until [`Lifetime::remove_mark`].
     pub(crate) fn add_mark(&self) {
-        self.word.fetch_add(MARK, Ordering::Relaxed);
+        // SeqCst: the write half of rule 3's second paragraph.
+        self.word.fetch_add(MARK, Ordering::SeqCst);
     }
 
     /// One mark fewer.
     pub(crate) fn remove_mark(&self) {
+        // Relaxed: a mark seen too long costs a look.
         self.word.fetch_sub(MARK, Ordering::Relaxed);
     }
 
-    /// From one stage to the next, whoever else wants attention; `false` if the stage is another. Lock-free.
-    fn step(&self, from: u64, to: u64) -> bool {
+    /// From one stage to the next, whoever else wants attention: the word before; `None` if the stage is another. Lock-free.
+    fn step(&self, from: u64, to: u64) -> Option<u64> {
         // Relaxed: only an idea of the word; the compare-exchange decides.
         let mut seen = self.word.load(Ordering::Relaxed);
         while seen & STAGE == from {
             // SeqCst: the write half of rule 1, and the hooks of one stage happen before those of the next. Relaxed on failure:
             // tried again with what was found.
             match self.word.compare_exchange_weak(seen, seen - from + to, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return true,
+                Ok(before) => return Some(before),
                 Err(now) => seen = now,
             }
         }
-        false
+        None
     }
 }
 
@@ -162,9 +180,20 @@ mod tests {
         life.kill();
         life.remove_waiter();
         assert!(!life.now().is_awaited() && life.now().is_marked() && life.now().is_dying());
-        assert!(!life.tear_down() && life.quiesce() && !life.quiesce());
+        assert!(!life.tear_down() && life.quiesce() && !life.quiesce() && !life.quiesced());
         life.drained();
         life.remove_mark();
         assert!(life.tear_down() && !life.tear_down() && !life.afterwards().is_calm());
+    }
+
+    #[test]
+    fn the_teardown_hook_is_left_to_whoever_runs_the_quiesce_hook() {
+        let life = Lifetime::new();
+        life.kill();
+        assert!(life.quiesce() && life.now().is_dying() && !life.now().is_awaited() && !life.now().is_marked());
+        // Another drain comes to the end meanwhile.
+        assert!(!life.quiesce());
+        life.drained();
+        assert!(!life.tear_down() && life.quiesced() && !life.tear_down());
     }
 }

@@ -4,10 +4,12 @@ use core::fmt;
 
 use crate::error::{AllocError, PutError};
 use crate::folio::Folio;
+use crate::ops::PgmapOps;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps, Refusal};
+use crate::pgmap::Pgmap;
 use crate::pool;
 use crate::references::Put;
+use crate::service::Refusal;
 use crate::state::AfterPut;
 
 /// A handle on a [`Pgmap`] for one CPU or thread, with idle runs of each order at hand.
@@ -71,12 +73,13 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
         }
         let head = folio.into_raw();
         // The folio held a reference, so there is one to put.
-        let Ok(AfterPut::LastPut(order)) = self.pgmap.folios.word(head).put(1) else { return Ok(Put::InService) };
+        let Ok(AfterPut::LastPut(order)) = self.pgmap.folios.word(head).put_into_handle() else { return Ok(Put::InService) };
         if let Some(run) = self.pgmap.leave_service(head, order) {
             if self.pgmap.is_calm_after() {
                 self.runs.give_back(run);
             } else {
                 self.pgmap.release(run);
+                self.leave_closed_ranges();
             }
         }
         Ok(Put::Freed)
@@ -85,6 +88,15 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
     /// Gives back all that is at hand.
     pub fn drain(&mut self) {
         self.runs.drain();
+        self.pgmap.attend_all();
+    }
+
+    /// Gives back all that is at hand if a range is being taken away: it may be of that one.
+    #[cold]
+    fn leave_closed_ranges(&mut self) {
+        if self.pgmap.leaving.is_any() {
+            self.drain();
+        }
     }
 
     /// How many pages are at hand.
@@ -95,6 +107,12 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
     /// Its pgmap.
     pub fn pgmap(&self) -> &'p Pgmap<'p, O, WORDS> {
         self.pgmap
+    }
+}
+
+impl<O: PgmapOps, const WORDS: usize> Drop for Local<'_, O, WORDS> {
+    fn drop(&mut self) {
+        self.drain();
     }
 }
 

@@ -4,7 +4,8 @@ use crate::error::{AccessError, LookupError};
 use crate::folios::Found;
 use crate::memory_type::Capability;
 use crate::offset::{Offset, Run};
-use crate::pgmap::{Pgmap, PgmapOps};
+use crate::ops::PgmapOps;
+use crate::pgmap::Pgmap;
 use crate::standing::{Lookup, Reason};
 use crate::state::State;
 
@@ -20,13 +21,16 @@ fn standing(found: Found) -> Lookup {
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// What stands at `offset`. One probe per order at most; by the time it is read the answer may be old.
+    ///
+    /// `Block` is whatever is taken and carries no folio: pages that a request has claimed a moment ago and pages at hand in a
+    /// per-CPU handle too, and an idle page that others were moving at each of several looks.
     pub fn lookup(&self, offset: Offset) -> Result<Lookup, LookupError> {
         if !self.pool.has_offset(offset) {
             return Err(LookupError::OutOfRange);
         }
         Ok(match self.covering(offset) {
             Some(found) => standing(found),
-            None if self.pool.is_idle(offset) => Lookup::Idle,
+            None if self.pool.is_taken(offset) == Some(false) => Lookup::Idle,
             None => Lookup::Block,
         })
     }

@@ -48,8 +48,8 @@ impl Marks {
 
     /// All marked pages.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Offset> {
-        // Acquire: pairs with `set`.
-        self.pages.iter().filter_map(|slot| slot.load(Ordering::Acquire).checked_sub(1).map(Offset::new))
+        // SeqCst: pairs with `set`; a request that was begun after its word was touched sees the mark (`lifetime`, rule 3).
+        self.pages.iter().filter_map(|slot| slot.load(Ordering::SeqCst).checked_sub(1).map(Offset::new))
     }
 
     /// The marked pages of a run.

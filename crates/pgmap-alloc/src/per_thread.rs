@@ -10,8 +10,9 @@ use core::cell::RefCell;
 use crate::error::{AllocError, PutError};
 use crate::folio::Folio;
 use crate::local::Local;
+use crate::ops::PgmapOps;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps};
+use crate::pgmap::Pgmap;
 use crate::pool::{GenPool, LocalPool};
 use crate::references::Put;
 

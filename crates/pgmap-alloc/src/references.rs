@@ -5,7 +5,8 @@
 use crate::error::{GetError, MapError, PutError};
 use crate::memory_type::Capability;
 use crate::offset::Offset;
-use crate::pgmap::{Pgmap, PgmapOps};
+use crate::ops::PgmapOps;
+use crate::pgmap::Pgmap;
 use crate::state::{AfterPut, PutFault, State};
 use crate::trace::Event;
 

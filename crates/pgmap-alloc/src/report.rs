@@ -2,8 +2,9 @@
 
 use crate::error::Inconsistency;
 use crate::offset::{Offset, Run};
+use crate::ops::PgmapOps;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps};
+use crate::pgmap::Pgmap;
 use crate::pool::Fault;
 use crate::standing::Reason;
 use crate::state::State;
@@ -130,7 +131,19 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Proves that idle pages, folios and blocks partition the offsets, and that every idle run can be found.
     ///
     /// Meant for a quiet moment: while others use the pgmap it may report what is only in between. O(pages that are not idle).
+    ///
+    /// Of the words of an idle run, and of the other pages of a folio, all of which must be 0, it reads the first 4096: the rest
+    /// may lie in memory that has never been touched. [`Pgmap::validate_every_word`] reads them all.
     pub fn validate(&self) -> Result<Census, Inconsistency> {
+        self.validate_words(4096)
+    }
+
+    /// [`Pgmap::validate`], with every word of every page. O(pages).
+    pub fn validate_every_word(&self) -> Result<Census, Inconsistency> {
+        self.validate_words(u64::MAX)
+    }
+
+    fn validate_words(&self, most: u64) -> Result<Census, Inconsistency> {
         self.pool.audit().map_err(|fault| match fault {
             Fault::IdleTwice(page) => Inconsistency::IdleTwice { page },
             Fault::IdleOutside(page) => Inconsistency::IdleOutside { page },
@@ -140,20 +153,20 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         for run in self.snapshot() {
             match run.state {
                 RunState::Idle => {
-                    self.check_no_folio(run.start.get(), run.pages)?;
+                    self.check_no_folio(run.start.get(), run.pages.min(most))?;
                     census.idle += run.pages;
                 }
                 RunState::Block => census.block += run.pages,
                 RunState::Retired => {
-                    self.check_not_idle(run.start, Order::ZERO)?;
+                    self.check_not_idle(run.start, Order::ZERO, most)?;
                     census.retired += run.pages;
                 }
                 RunState::Special { order, .. } => {
-                    self.check_not_idle(run.start, order)?;
+                    self.check_not_idle(run.start, order, most)?;
                     census.special += run.pages;
                 }
                 RunState::Folio { order, refs } => {
-                    self.check_folio(run.start, order, refs)?;
+                    self.check_folio(run.start, order, refs, most)?;
                     census.in_service += run.pages;
                     census.folios += 1;
                 }
@@ -162,29 +175,28 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(census)
     }
 
-    fn check_folio(&self, head: Offset, order: Order, refs: u32) -> Result<(), Inconsistency> {
+    fn check_folio(&self, head: Offset, order: Order, refs: u32, most: u64) -> Result<(), Inconsistency> {
         if refs == 0 {
             return Err(Inconsistency::Unsettled { page: head });
         }
-        self.check_not_idle(head, order)
+        self.check_not_idle(head, order, most)
     }
 
     /// What starts at `head` is where it can be, and the tables and the words of its other pages agree.
-    fn check_not_idle(&self, head: Offset, order: Order) -> Result<(), Inconsistency> {
+    fn check_not_idle(&self, head: Offset, order: Order, most: u64) -> Result<(), Inconsistency> {
         let misplaced = Inconsistency::Misplaced { page: head };
         let run = Run::new(head, order).map_err(|_| misplaced)?;
         self.pool.check_inside(run).map_err(|_| misplaced)?;
         if let Some(page) = self.pool.idle_page_in(run) {
             return Err(Inconsistency::IdleInService { page });
         }
-        self.check_no_folio(head.get() + 1, run.pages() - 1)
+        self.check_no_folio(head.get() + 1, (run.pages() - 1).min(most))
     }
 
-    /// The words of idle pages and of tails are 0. Of a long run only the first pages are read: the rest may never have been
-    /// touched, and reading would not leave it so.
+    /// The words of idle pages and of tails are 0.
     fn check_no_folio(&self, start: u64, pages: u64) -> Result<(), Inconsistency> {
         let nested = |page: &Offset| self.folios.word(*page).snapshot().state() != State::Idle;
-        match (start..start + pages.min(4096)).map(Offset::new).find(nested) {
+        match (start..start + pages).map(Offset::new).find(nested) {
             Some(page) => Err(Inconsistency::Nested { page }),
             None => Ok(()),
         }

@@ -6,11 +6,13 @@
 use crate::error::RetireError;
 use crate::marks::MARKS;
 use crate::offset::{Offset, Run};
+use crate::ops::{Failure, PgmapOps};
 use crate::order::Order;
-use crate::pgmap::{Failure, Pgmap, PgmapOps};
+use crate::pgmap::Pgmap;
 use crate::report::RunState;
 use crate::standing::Lookup;
 use crate::state::State;
+use crate::sync::full_fence;
 use crate::trace::Event;
 
 /// How far a page has come on its way out.
@@ -25,7 +27,8 @@ pub enum Retirement {
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Takes a bad page out of use for ever: at once if it is idle, else as soon as it comes back.
     ///
-    /// Tells the driver ([`PgmapOps::memory_failure`]). Survives kill and drain. Asking again for a page that is pending answers
+    /// Tells the driver ([`PgmapOps::memory_failure`]). Survives kill and drain, but not the removal of its range
+    /// ([`Pgmap::close_range`]). Asking again for a page that is pending answers
     /// `Pending` again, without telling again. Lock-free; while pages are pending every request and last put looks at their list.
     pub fn retire(&self, offset: Offset) -> Result<Retirement, RetireError> {
         let owner = self.lookup(offset).map_err(|_| RetireError::OutOfRange)?;
@@ -39,6 +42,12 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if !self.marks.set(offset) {
             self.lifetime.remove_mark();
             return Err(RetireError::TooManyPending { pending: MARKS });
+        }
+        // Mark, then look whether the page is still there; whoever takes its range away does that, then takes the marks away.
+        full_fence();
+        if !self.pool.has_offset(offset) {
+            self.unmark(offset);
+            return Err(RetireError::OutOfRange);
         }
         let data = self.data_of(offset);
         self.folios.touch_above(offset, self.largest_order());
@@ -103,7 +112,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         retired
     }
 
-    fn unmark(&self, page: Offset) {
+    /// Takes every mark of a page away.
+    pub(crate) fn unmark(&self, page: Offset) {
         while self.marks.take(page) {
             self.lifetime.remove_mark();
         }

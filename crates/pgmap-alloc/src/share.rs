@@ -6,8 +6,8 @@ use crate::data::DriverData;
 use crate::error::ShareError;
 use crate::folio::Folio;
 use crate::memory_type::Capability;
+use crate::ops::PgmapOps;
 use crate::order::Order;
-use crate::pgmap::PgmapOps;
 
 /// Driver data with a share count beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

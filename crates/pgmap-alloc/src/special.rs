@@ -2,8 +2,9 @@
 
 use crate::error::{RequestError, SpecialError};
 use crate::offset::{Offset, Run};
+use crate::ops::PgmapOps;
 use crate::order::Order;
-use crate::pgmap::{Pgmap, PgmapOps};
+use crate::pgmap::Pgmap;
 use crate::standing::{Lookup, Reason};
 
 /// How large a special range is: an entry of a page table, at one of its levels.
@@ -41,7 +42,7 @@ impl From<RequestError> for SpecialError {
             RequestError::CrossesRange => SpecialError::CrossesRange,
             RequestError::Contended => SpecialError::Contended,
             RequestError::Dying => SpecialError::Dying,
-            RequestError::Busy | RequestError::Retired => SpecialError::Busy,
+            RequestError::Busy | RequestError::Retired | RequestError::Leaving => SpecialError::Busy,
         }
     }
 }

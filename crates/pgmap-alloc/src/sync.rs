@@ -52,6 +52,13 @@ pub(crate) fn full_fence() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
+/// Stands between a change that others look at and a lock that is only tried, on both sides: who finds the lock taken leaves it to
+/// the other to find the change. The lock is not modelled, so models need no fence.
+pub(crate) fn fence_for_lock() {
+    #[cfg(not(loom))]
+    core::sync::atomic::fence(Ordering::SeqCst);
+}
+
 /// Gives way for a moment to whoever is being waited for.
 #[inline]
 pub(crate) fn relax() {

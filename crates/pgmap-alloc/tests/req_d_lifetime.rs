@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 
-use pgmap_alloc::{AfterFree, AllocError, Drain, Put, RequestError};
+use pgmap_alloc::{AfterFree, AllocError, Drain, Params, Pgmap, PgmapOps, Put, RequestError};
 use support::{at, leaked, order, partition, pgmap, range};
 
 #[test]
@@ -148,6 +148,41 @@ fn req_27_many_may_end_it_and_each_hook_runs_once() {
         });
         assert_eq!(*pgmap.ops().hooks.lock().unwrap(), ["quiesce", "teardown"]);
     }
+}
+
+/// The hook after runs after the hook before has returned, whoever comes to the end first.
+#[test]
+fn req_27_the_teardown_hook_never_overtakes_the_quiesce_hook() {
+    struct Slow {
+        hooks: Mutex<Vec<&'static str>>,
+        entered: mpsc::Sender<()>,
+        leave: Mutex<mpsc::Receiver<()>>,
+    }
+    impl PgmapOps for Slow {
+        type Data = ();
+
+        fn quiesce(&self) {
+            self.entered.send(()).unwrap();
+            self.leave.lock().unwrap().recv().unwrap();
+            self.hooks.lock().unwrap().push("quiesce");
+        }
+
+        fn teardown(&self) {
+            self.hooks.lock().unwrap().push("teardown");
+        }
+    }
+    let ((entered, is_entered), (leave, may_leave)) = (mpsc::channel(), mpsc::channel());
+    let ops = Slow { hooks: Mutex::default(), entered, leave: Mutex::new(may_leave) };
+    let pgmap = Pgmap::new(&Params::new(&[range(0, 512)]), ops).unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| pgmap.kill().drain(|_| ()).teardown());
+        is_entered.recv().unwrap();
+        pgmap.kill().drain(|_| ()).teardown();
+        assert_eq!(pgmap.ops().hooks.lock().unwrap().len(), 0, "torn down while the quiesce hook runs");
+        leave.send(()).unwrap();
+        first.join().unwrap();
+    });
+    assert_eq!(*pgmap.ops().hooks.lock().unwrap(), ["quiesce", "teardown"]);
 }
 
 #[test]

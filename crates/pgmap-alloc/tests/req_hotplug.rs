@@ -4,8 +4,14 @@
 
 mod support;
 
-use pgmap_alloc::{Lookup, Order, Params, Pgmap, Reason, Removal, RemoveRangeError, RequestError, RunState};
-use support::{Driver, at, order, range};
+use std::sync::mpsc;
+use std::task::Poll;
+
+use pgmap_alloc::{
+    Block, Lookup, Order, Params, Pgmap, Reason, Removal, RemoveRangeError, RequestError, RetireError, Retirement, RunState,
+    SpecialSize,
+};
+use support::{Driver, Task, at, order, range};
 
 /// Where the second range starts: not at 1024, because no idle run may cross from one range into the next.
 const SECOND: u64 = 2048;
@@ -23,9 +29,9 @@ fn req_06_a_closed_range_serves_no_request_and_goes_when_its_last_folio_has_gone
     assert_eq!(pgmap.close_range(at(5)).err(), Some(RemoveRangeError::Unknown));
     let folio = pgmap.request_folio(at(SECOND + 64), order(3)).unwrap();
     let closed = pgmap.close_range(at(SECOND)).unwrap();
-    assert_eq!(pgmap.close_range(at(0)).err(), Some(RemoveRangeError::Changing));
-    let refused = pgmap.request_folio(at(SECOND), Order::ZERO).err();
-    assert!(matches!(refused, Some(RequestError::Retired | RequestError::Busy)), "{refused:?}");
+    assert_eq!(pgmap.close_range(at(SECOND)).err(), Some(RemoveRangeError::AlreadyLeaving));
+    assert_eq!(pgmap.request_folio(at(SECOND), Order::ZERO).err(), Some(RequestError::Leaving));
+    assert_eq!(pgmap.request_block(at(SECOND + 512), Order::PMD).err(), Some(RequestError::Leaving));
     let Removal::Waiting(closed, holdout) = closed.poll_removal() else { panic!("gone under a folio") };
     assert_eq!((holdout.start, holdout.state), (at(SECOND + 64), RunState::Folio { order: order(3), refs: 1 }));
     // The rest serves on, and only the rest.
@@ -54,6 +60,146 @@ fn req_06_a_range_that_is_opened_again_has_lost_nothing() {
     assert_eq!(pgmap.validate().map(|census| (census.in_service, census.idle)), Ok((8, 2048 - 8)));
     drop(folio);
     assert!(pgmap.request_folio(at(SECOND), order(10)).is_ok());
+}
+
+#[test]
+fn req_06_several_ranges_leave_at_a_time_and_each_by_itself() {
+    let ranges: Vec<_> = (0..10).map(|n| range(n << 16, 64)).collect();
+    let pgmap = Pgmap::new(&Params::new(&ranges), Driver::default()).unwrap();
+    let firsts: Vec<_> = pgmap.ranges().map(|range| range.first).collect();
+    let mut closed: Vec<_> = firsts[..8].iter().map(|&first| pgmap.close_range(first).unwrap()).collect();
+    assert_eq!(pgmap.close_range(firsts[8]).err(), Some(RemoveRangeError::TooManyLeaving { leaving: 8 }));
+    assert!(closed.iter().all(|closed| pgmap.request_block(closed.range().first, Order::ZERO).is_err()));
+    drop(closed.pop());
+    assert!(pgmap.request_folio(firsts[7], order(6)).is_ok(), "open again");
+    for closed in closed {
+        assert!(matches!(closed.poll_removal(), Removal::Done(_)));
+    }
+    assert_eq!((pgmap.pages(), pgmap.validate().unwrap().idle), (3 * 64, 3 * 64));
+}
+
+#[test]
+fn req_06_a_block_in_a_closed_range_becomes_no_folio_and_opens_with_it() {
+    let pgmap = pgmap();
+    let block = pgmap.request_block(at(SECOND), order(4)).unwrap();
+    let closed = pgmap.close_range(at(SECOND)).unwrap();
+    let (error, block) = block.into_folio(0).err().unwrap();
+    assert_eq!(error, RequestError::Leaving);
+    drop(closed);
+    assert!(block.into_folio(0).is_ok());
+}
+
+#[test]
+fn req_06_a_retired_page_goes_with_its_range_and_a_pending_one_stays_in_the_way() {
+    let pgmap = pgmap();
+    let (bad, pending) = (at(SECOND + 3), at(SECOND + 512));
+    let folio = pgmap.request_folio(pending, order(2)).unwrap();
+    assert_eq!((pgmap.retire(bad), pgmap.retire(pending)), (Ok(Retirement::Done), Ok(Retirement::Pending)));
+    let Removal::Waiting(closed, holdout) = pgmap.close_range(at(SECOND)).unwrap().poll_removal() else { panic!("in service") };
+    assert_eq!(holdout.start, pending);
+    // A page that has been taken because its range is leaving can be found bad too.
+    let late = at(SECOND + 700);
+    assert_eq!(pgmap.retire(late), Ok(Retirement::Pending));
+    drop(folio);
+    assert_eq!(closed.retired().collect::<Vec<_>>(), [bad, pending]);
+    let Removal::Done(gone) = closed.poll_removal() else { panic!("nothing is in the way") };
+    assert_eq!((pgmap.retired().count(), pgmap.retiring().count(), pgmap.validate().unwrap().retired), (0, 0, 0));
+    assert_eq!((pgmap.retire(bad), pgmap.lookup(bad).is_err()), (Err(RetireError::OutOfRange), true));
+    // The same memory again: idle, all of it, until the driver says what it knows.
+    let back = pgmap.add_range(range(1 << 20, 1024)).unwrap();
+    assert_eq!((back.first, pgmap.lookup(bad), pgmap.lookup(late)), (gone.first, Ok(Lookup::Idle), Ok(Lookup::Idle)));
+    assert_eq!(pgmap.restore_retired([bad, pending]), Ok(()));
+    assert_eq!(pgmap.validate().map(|census| (census.idle, census.retired)), Ok((2046, 2)));
+}
+
+#[test]
+fn req_06_a_page_found_bad_while_its_range_leaves_is_retired_when_the_range_stays() {
+    let pgmap = pgmap();
+    let Removal::Waiting(closed, _) = ({
+        let _block = pgmap.request_block(at(SECOND), Order::ZERO).unwrap().into_raw();
+        pgmap.close_range(at(SECOND)).unwrap().poll_removal()
+    }) else {
+        panic!("a block is in the way")
+    };
+    let late = at(SECOND + 700);
+    assert_eq!(pgmap.retire(late), Ok(Retirement::Pending));
+    drop(closed);
+    assert_eq!((pgmap.lookup(late), pgmap.retiring().count()), (Ok(Lookup::Retired), 0));
+    pgmap.free_block_raw(at(SECOND), Order::ZERO).unwrap();
+    assert_eq!(pgmap.validate().map(|census| (census.idle, census.retired)), Ok((2047, 1)));
+}
+
+/// Whatever is in the way, its end wakes the removal, and nothing else does.
+#[test]
+fn req_06_a_removal_is_woken_by_the_end_of_what_is_in_its_way() {
+    let pgmap = pgmap();
+    let folio = pgmap.request_folio(at(SECOND), order(3)).unwrap();
+    let block = pgmap.request_block(at(SECOND + 64), order(4)).unwrap();
+    pgmap.declare_special(at(SECOND + 512), SpecialSize::Pmd, Reason::Firmware).unwrap();
+    let elsewhere = pgmap.request_folio(at(0), Order::PMD).unwrap();
+    let mut local = pgmap.local().unwrap();
+    {
+        // The rest of the first range is taken, so that the handle fills itself from the second.
+        let _rest = pgmap.request_block(at(512), Order::PMD).unwrap();
+        let folio = local.alloc_folio(Order::ZERO).unwrap();
+        assert!(folio.offset() >= at(SECOND));
+        let _ = local.put(folio);
+    }
+
+    let mut offered = vec![];
+    let mut removed = Box::pin(pgmap.close_range(at(SECOND)).unwrap().removed(|holdout| offered.push(holdout.start)));
+    let task = Task::default();
+    assert!(task.poll(&mut removed).is_pending());
+    assert_eq!(task.woken(), 0, "parked");
+    drop(elsewhere);
+    assert_eq!(task.woken(), 0, "another range's business");
+    drop(folio);
+    assert_eq!((task.woken(), task.poll(&mut removed), task.woken()), (1, Poll::Pending, 0));
+    let run = block.into_raw();
+    assert_eq!((pgmap.free_block_raw(run.start(), run.order()), task.woken()), (Ok(()), 1));
+    assert_eq!((task.poll(&mut removed), task.woken()), (Poll::Pending, 0));
+    pgmap.undeclare_special(at(SECOND + 512), SpecialSize::Pmd).unwrap();
+    assert_eq!((task.woken(), task.poll(&mut removed), task.woken()), (1, Poll::Pending, 0));
+    drop(local);
+    assert!(task.woken() > 0, "what a handle has at hand comes back with it");
+    let Poll::Ready(gone) = task.poll(&mut removed) else { panic!("nothing is in the way") };
+    drop(removed);
+    assert_eq!((gone.first, pgmap.validate().unwrap().idle), (at(SECOND), 1024));
+    assert_eq!(offered.first(), Some(&at(SECOND)));
+    assert!(offered.len() > 1 && offered.is_sorted(), "each thing is offered when its turn comes: {offered:?}");
+}
+
+#[test]
+fn req_06_a_handle_gives_back_what_it_has_of_a_closed_range_at_its_next_put() {
+    let pgmap = pgmap();
+    let mut local = pgmap.local().unwrap();
+    let folios: Vec<_> = (0..1500).map(|_| local.alloc_folio(Order::ZERO).unwrap()).collect();
+    let (mut here, there): (Vec<_>, Vec<_>) = folios.into_iter().partition(|folio| folio.offset() < at(SECOND));
+    there.into_iter().for_each(|folio| _ = local.put(folio));
+    assert!(local.cached() > 0);
+    let Removal::Waiting(closed, holdout) = pgmap.close_range(at(SECOND)).unwrap().poll_removal() else { panic!("at hand") };
+    assert_eq!(holdout.state, RunState::Block);
+    let _ = local.put(here.pop().unwrap());
+    assert_eq!(local.cached(), 0);
+    assert!(matches!(closed.poll_removal(), Removal::Done(_)));
+}
+
+#[test]
+fn req_06_a_parked_removal_waits_for_a_block() {
+    let pgmap = pgmap();
+    let block = pgmap.request_block(at(SECOND + 64), order(4)).unwrap();
+    let (offer, offered) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let removal = scope.spawn(|| {
+            let closed = pgmap.close_range(at(SECOND)).unwrap();
+            closed.remove_parked(move |holdout| offer.send(holdout).unwrap())
+        });
+        let holdout = offered.recv().unwrap();
+        assert_eq!((holdout.start, holdout.pages, holdout.state), (at(SECOND + 64), 16, RunState::Block));
+        drop::<Block<'_, _>>(block);
+        assert_eq!(removal.join().unwrap().first, at(SECOND));
+    });
+    assert_eq!(pgmap.pages(), 1024);
 }
 
 #[test]

@@ -155,7 +155,8 @@ impl<'p> Worker<'_, 'p> {
                     _ => {}
                 }
             }
-            14 if self.random.one_in(200) => _ = self.pgmap.retire(self.page()),
+            // Also where the range comes and goes.
+            14 if self.random.one_in(200) => _ = self.pgmap.retire(at(self.random.below(PAGES + 2048))),
             14 => {
                 let mine = self.folios.iter().any(|folio| self.pgmap.lookup(folio.offset()).is_err());
                 assert!(!mine);

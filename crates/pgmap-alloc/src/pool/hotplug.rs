@@ -53,6 +53,16 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         })
     }
 
+    /// Forgets the range that starts at `first`, all of whose pages the caller owns: they are idle at no moment. Calls `then` when
+    /// nobody finds them any more, and before their offsets can be another range's.
+    pub(crate) fn forget_range(&self, first: Offset, then: impl FnOnce()) -> Result<PlacedRange, RemoveRangeError> {
+        let change = self.ranges.change().ok_or(RemoveRangeError::Changing)?;
+        let range = self.ranges.of(first).filter(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
+        change.remove(&range);
+        then();
+        Ok(range)
+    }
+
     /// The largest aligned runs of a range.
     fn runs_in(&self, range: PlacedRange) -> impl Iterator<Item = Run> + use<WORDS> {
         runs_of(range.first.get(), range.end().get(), self.shape.entry_order(self.shape.top + 1))

@@ -149,6 +149,31 @@ impl Random {
     }
 }
 
+/// Something that polls a future by hand and counts how often it is woken.
+#[derive(Default)]
+pub struct Task(std::sync::Arc<Woken>);
+
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicU32);
+
+impl std::task::Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Task {
+    pub fn poll<F: Future + ?Sized>(&self, future: &mut std::pin::Pin<Box<F>>) -> std::task::Poll<F::Output> {
+        let waker = std::task::Waker::from(self.0.clone());
+        future.as_mut().poll(&mut std::task::Context::from_waker(&waker))
+    }
+
+    /// How often it has been woken since it was asked last.
+    pub fn woken(&self) -> u32 {
+        self.0.0.swap(0, std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
 /// Metadata that a test lends to a pgmap and looks at afterwards.
 pub struct Lent<const WORDS: usize> {
     ranges: Vec<PhysRange>,

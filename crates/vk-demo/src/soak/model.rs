@@ -1,11 +1,13 @@
 //! The objects of a soak, and what each page of them must hold.
 
+use pgmap_alloc::Owners;
 use pgmap_ttm::{
     Audit, Bo, Bulk, CopyError, Counters, Manager, MemoryType, ObjectParams, Owner, Piece, Place, Placement, ResourceManager,
     WaitError,
 };
 use serde::Serialize;
 
+use super::story::OWNERS;
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::heap::{Heap, PAGE};
@@ -17,9 +19,14 @@ const WORDS: u64 = PAGE / 8;
 /// How many problems are described; the rest are only counted.
 const DESCRIBED: usize = 8;
 
+/// The accounts of a soak.
+pub(super) type Payers = Owners<{ OWNERS as usize }>;
+
 /// A manager, its objects, and what is known of them.
 pub(super) struct Model<'h, 'd> {
     pub(super) heap: &'h Heap,
+    /// Who pays for pages of the heap.
+    pub(super) owners: &'h Payers,
     pub(super) manager: DeviceManager<'h, 'd>,
     pub(super) vram: MemoryType,
     pub(super) host: MemoryType,
@@ -90,6 +97,7 @@ impl Findings {
 impl<'h, 'd> Model<'h, 'd> {
     pub(super) fn new(
         heap: &'h Heap,
+        owners: &'h Payers,
         device: &'d mut dyn Device,
         hosts: [u64; 2],
         seed: u64,
@@ -97,11 +105,12 @@ impl<'h, 'd> Model<'h, 'd> {
     ) -> Result<Model<'h, 'd>, Failure> {
         let mut manager = Manager::new(DeviceMover::new(heap, device, &hosts), PAGE.trailing_zeros());
         let mut add = |resources| manager.add(resources).map_err(|why| Failure::Heap(why.to_string()));
-        let vram = add(ResourceManager::device(heap.pgmap()))?;
+        let vram = add(ResourceManager::device(heap.pgmap()).charged_to(owners))?;
         let (host, swap) = (add(ResourceManager::host(hosts[0]))?, add(ResourceManager::host(hosts[1]))?);
         let bulk = manager.create_bulk();
         Ok(Model {
             heap,
+            owners,
             manager,
             vram,
             host,
@@ -255,10 +264,12 @@ impl<'h, 'd> Model<'h, 'd> {
         self.manager.mover().trouble()?;
         self.findings.quiet_points += 1;
         let usage = self.manager.memory_usage(self.vram).unwrap_or_default();
+        let charged: u64 = (0..OWNERS).filter_map(|owner| self.owners.usage(Owner(owner)).ok()).map(|usage| usage.pages).sum();
         match (self.manager.audit(), self.heap.pages_in_service()) {
             (Ok(audit), Ok(in_service)) => {
-                if audit.leaving != 0 || in_service != usage.used + usage.carved {
-                    let books = format!("the pgmap has {in_service} pages in use, the manager {usage:?}, {audit:?}");
+                if audit.leaving != 0 || in_service != usage.used + usage.carved || charged != usage.used {
+                    let books =
+                        format!("the pgmap has {in_service} pages in use, the manager {usage:?}, {audit:?}; {charged} are charged");
                     self.findings.problem(books);
                 }
             }

@@ -1,0 +1,272 @@
+//! The walk of one folio: into service and out of it, as verbs on offsets.
+//!
+//! # The walk of one folio
+//!
+//! 1. [`Pgmap::alloc_folio_raw`] asks the pool for a run; the pool proposes and claims it. ([`Pgmap::request_folio_raw`] claims the
+//!    run that the caller names.) From here the pages are ours alone.
+//! 2. The driver's data is written, and the folio word goes `Idle` -> `Building`.
+//! 3. Is the pgmap dying, or has a page of the run gone bad? Then the word goes back, the run goes back, and the caller is told.
+//! 4. The word goes to `InService` with one reference: the folio can be found.
+//! 5. [`Pgmap::get_raw`] and [`Pgmap::put_raw`] count on that word alone (`references`). [`Folio`](crate::Folio) is this walk as a
+//!    type.
+//! 6. The put that takes the last reference turns the word to `Freeing` and calls [`PgmapOps::folio_free`].
+//! 7. The word goes to `Idle`, and the run back to the pool: the pages can be claimed again, at any order.
+//! 8. Does anyone wait for these pages, or is one of them bad? Only then is there more to do.
+
+use crate::data::DriverData;
+use crate::error::{AllocError, FreeError, RequestError};
+use crate::memory_type::FreeRule;
+use crate::offset::{Offset, Run};
+use crate::ops::{AfterFree, Freed, PgmapOps};
+use crate::order::Order;
+use crate::pgmap::Pgmap;
+use crate::state::State;
+use crate::trace::Event;
+
+/// Into service.
+impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// Puts idle pages into service as a folio of `order`, wherever they fit best, with one reference that the caller owns and
+    /// puts with [`Pgmap::put_raw`]. O(levels), the same for every order.
+    ///
+    /// For drivers that keep offsets in their own structures; [`Pgmap::alloc_folio`] keeps the reference in a type.
+    #[inline]
+    pub fn alloc_folio_raw(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
+        loop {
+            let run = self.take_run(order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
+            let Err(refusal) = self.enter_service(run, data) else {
+                self.ops().trace(Event::Alloc { offset: run.start(), order });
+                return Ok(run.start());
+            };
+            // Giving an unfit run back takes it out of the pool, so the next run is another.
+            self.release_refused(run, refusal);
+            if refusal == Refusal::Dying {
+                return Err(AllocError::Dying);
+            }
+        }
+    }
+
+    /// Puts exactly these pages into service as one folio, if all of them are idle, with one reference that the caller owns and
+    /// puts with [`Pgmap::put_raw`]. O(levels), the same for every order.
+    pub fn request_folio_raw(&self, offset: Offset, order: Order, data: O::Data) -> Result<(), RequestError> {
+        let run = self.take_run_at(offset, order)?;
+        self.enter_service(run, data).map_err(|refusal| {
+            self.release_refused(run, refusal);
+            RequestError::from(refusal)
+        })?;
+        self.ops().trace(Event::Request { offset, order });
+        Ok(())
+    }
+
+    /// Step 1 of the walk where the pool picks the run.
+    #[inline]
+    pub(crate) fn take_run(&self, order: Order) -> Result<Run, AllocError> {
+        if self.lifetime.now().is_dying() {
+            return Err(AllocError::Dying);
+        }
+        self.pool.take(order)
+    }
+
+    /// Step 1 of the walk where the caller picks the run: checked, and claimed from the pool.
+    pub(crate) fn take_run_at(&self, offset: Offset, order: Order) -> Result<Run, RequestError> {
+        if self.lifetime.now().is_dying() {
+            return Err(RequestError::Dying);
+        }
+        let run = Run::new(offset, order)?;
+        self.pool.check_inside(run)?;
+        self.pool.take_at(run)?;
+        Ok(run)
+    }
+
+    /// Steps 2 to 4 of the walk for an owned run; after a refusal the word is as before and the run still owned.
+    #[inline]
+    pub(crate) fn enter_service(&self, run: Run, data: O::Data) -> Result<(), Refusal> {
+        let word = self.folios.word(run.start());
+        if !word.begin(run.order()) {
+            return Err(Refusal::Occupied);
+        }
+        if !self.lifetime.now().is_calm()
+            && let Err(refusal) = self.check_calm(run)
+        {
+            word.abandon();
+            return Err(refusal);
+        }
+        self.folios.set_data(run.start(), data);
+        word.publish(run.order());
+        Ok(())
+    }
+
+    /// Gives a run back that did not enter service; where a folio stands on it already it stays taken, as it should have been.
+    pub(crate) fn release_refused(&self, run: Run, refusal: Refusal) {
+        if refusal != Refusal::Occupied {
+            self.release(run);
+        }
+    }
+
+    /// Step 3 of the walk when there is something to look at.
+    #[cold]
+    pub(crate) fn check_calm(&self, run: Run) -> Result<(), Refusal> {
+        let now = self.lifetime.now();
+        if now.is_dying() {
+            return Err(Refusal::Dying);
+        }
+        self.unfit(run).map_or(Ok(()), Err)
+    }
+
+    /// Why a run must not be used: a page is to be retired, or its range is leaving.
+    pub(crate) fn unfit(&self, run: Run) -> Option<Refusal> {
+        if !self.lifetime.now().is_marked() {
+            None
+        } else if self.leaving.within(run).is_some() {
+            Some(Refusal::Leaving)
+        } else {
+            self.marks.within(run).next().map(|_| Refusal::Bad)
+        }
+    }
+}
+
+/// Why an owned run does not enter service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The pgmap has been killed.
+    Dying,
+    /// A page is to be retired.
+    Bad,
+    /// Its range is being taken away.
+    Leaving,
+    /// There is a folio already: its pages were given back while it was in service, through the raw forms.
+    Occupied,
+}
+
+impl From<Refusal> for RequestError {
+    fn from(refusal: Refusal) -> RequestError {
+        match refusal {
+            Refusal::Dying => RequestError::Dying,
+            Refusal::Bad => RequestError::Retired,
+            Refusal::Leaving => RequestError::Leaving,
+            Refusal::Occupied => RequestError::Busy,
+        }
+    }
+}
+
+/// Out of service.
+impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// Steps 6 and 7 of the walk; the word is `Freeing` and ours. Says which run is to go back to the pool; whoever gives it back
+    /// does step 8.
+    #[inline]
+    pub(crate) fn leave_service(&self, head: Offset, order: Order) -> Option<Run> {
+        let run = Run::around(head.get(), order);
+        match self.end_folio(run) {
+            AfterFree::Release => return Some(run),
+            AfterFree::ReleaseCleared => self.release_cleared(run),
+            AfterFree::Keep | AfterFree::ByType => self.attend_kept(run),
+        }
+        None
+    }
+
+    /// Step 6 of the walk; afterwards the word is idle and the run the caller's. Says what the driver wants, never `ByType`.
+    #[inline]
+    pub(crate) fn end_folio(&self, run: Run) -> AfterFree {
+        let (head, order) = (run.start(), run.order());
+        let data = self.folios.data(head);
+        self.ops().trace(Event::FolioFree { offset: head, order });
+        let after = self.ops().folio_free(Freed { offset: head, order, data });
+        self.folios.set_data(head, O::Data::from_bits(0));
+        self.folios.word(head).finish_free();
+        match after {
+            AfterFree::ByType if self.ops().memory_type().rules().free == FreeRule::Keep => AfterFree::Keep,
+            AfterFree::ByType => AfterFree::Release,
+            AfterFree::ReleaseCleared if !self.pool.tracks_clear() => AfterFree::Release,
+            after => after,
+        }
+    }
+
+    /// Steps 7 and 8 of the walk: gives an owned run, whose word is idle, back to the pool.
+    #[inline]
+    pub(crate) fn release(&self, run: Run) {
+        // Refused only if pages were given back behind the owner's back, through the raw forms: they are idle already.
+        let _ = self.pool.give_back(run);
+        if !self.is_calm_after() {
+            self.attend(run);
+        }
+    }
+
+    /// [`Pgmap::release`] of pages that are all zero.
+    #[cold]
+    pub(crate) fn release_cleared(&self, run: Run) {
+        // As in `release`.
+        let _ = self.pool.give_back_cleared(run);
+        if !self.is_calm_after() {
+            self.attend(run);
+        }
+    }
+
+    /// Whether step 8 of the walk is empty; asked by whoever has ended a folio or released a run.
+    #[inline]
+    pub(crate) fn is_calm_after(&self) -> bool {
+        self.lifetime.afterwards().is_calm()
+    }
+
+    /// Step 8 of the walk: retires the bad pages of a run that has just become idle, takes those whose range is leaving, and wakes
+    /// whoever waits for it.
+    #[cold]
+    pub(crate) fn attend(&self, run: Run) {
+        let now = self.lifetime.afterwards();
+        if now.is_marked() {
+            for page in self.marks.within(run) {
+                self.try_to_retire(page);
+            }
+            if let Some((first, end)) = self.leaving.within(run) {
+                self.take_leaving(first, end);
+                self.leaving.call(run);
+            }
+        }
+        if now.is_awaited() {
+            self.waiters.fire(run);
+        }
+    }
+
+    /// Step 8 of the walk where the driver keeps the pages of a folio that has ended.
+    #[cold]
+    pub(crate) fn attend_kept(&self, run: Run) {
+        // In the place of the change in the tables that other last puts make before they look (`waiters`, rule 1).
+        self.pool.meet(run);
+        self.attend(run);
+    }
+
+    /// Step 8 of the walk for pages that came back by another way: from a handle, which gives back to the pool alone.
+    #[cold]
+    pub(crate) fn attend_all(&self) {
+        if !self.lifetime.afterwards().is_marked() {
+            return;
+        }
+        for page in self.marks.iter() {
+            self.try_to_retire(page);
+        }
+        for (first, end) in self.leaving.all() {
+            self.take_leaving(first, end);
+        }
+        self.leaving.call_all();
+    }
+
+    /// Gives back a block, or an aligned part of one, that the driver knows only as offset and order.
+    ///
+    /// Refuses pages that are idle or belong to a folio. To be sure of that it reads the run's folio words: O(2^order); a
+    /// [`Block`](crate::Block) does without. Pages at hand in a per-CPU handle look like a block: a driver that frees those by
+    /// mistake is not told.
+    pub fn free_block_raw(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
+        let run = Run::new(offset, order)?;
+        self.pool.check_inside(run)?;
+        if let Some(found) = self.folio_in(run) {
+            return Err(match found.word.state() {
+                State::Retired => FreeError::Retired { page: found.head },
+                State::Special => FreeError::Special { head: found.head },
+                _ => FreeError::InService { head: found.head },
+            });
+        }
+        self.pool.free(offset, order)?;
+        if !self.is_calm_after() {
+            self.attend(run);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,313 @@
+//! The folio word as a plain value: its fields, and what each transition makes of it.
+//!
+//! Everything here is pure. [`Word`](super::Word) does it atomically.
+
+use crate::order::Order;
+
+const REFS: u64 = 0xFFFF_FFFF;
+const MAPS_AT: u32 = 32;
+const ORDER_AT: u32 = 52;
+const STATE_AT: u32 = 58;
+const ONE_MAP: u64 = 1 << MAPS_AT;
+
+const _: () = assert!(Order::MAX.get() < 1 << (STATE_AT - ORDER_AT));
+
+/// A reference count that is no longer counted.
+pub(super) const SATURATED: u32 = u32::MAX;
+
+/// The most mappings that a folio can have.
+pub(super) const MAX_MAPPINGS: u32 = (1 << (ORDER_AT - MAPS_AT)) - 1;
+
+/// What a word says about the page that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No folio starts here.
+    Idle,
+    /// A folio is being set up.
+    Building,
+    /// A folio is in service.
+    InService,
+    /// The driver's `folio_free` is running.
+    Freeing,
+    /// A folio is in service and cannot be found.
+    Frozen,
+    /// The page is bad.
+    Retired,
+    /// A run without a folio.
+    Special,
+}
+
+/// Where the pages of a folio go after its last put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoesTo {
+    /// To the tables, or to the driver: whoever puts looks whether anybody waits when nobody can come too late any more.
+    Tables,
+    /// Onto the stack of a per-CPU handle: who comes while `folio_free` runs may not be seen.
+    Handle,
+}
+
+/// What a put leaves its caller to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum AfterPut {
+    /// Nothing: others hold references.
+    InService,
+    /// Call `folio_free`, then [`Word::finish_free`](super::Word::finish_free), then give the run back: the word is `Freeing` and
+    /// the caller's alone.
+    LastPut(Order),
+}
+
+/// Why a put changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PutFault {
+    /// The word is neither `InService` nor `Frozen`.
+    NotInService,
+    /// More references than there are, mappings apart.
+    TooMany {
+        /// How many there are.
+        held: u32,
+    },
+    /// It would be the last put, and the folio is frozen.
+    Frozen,
+    /// There is no mapping to take away.
+    NotMapped,
+}
+
+/// Which references a freeze expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Exactly so many references, mappings included.
+    Refs(u32),
+    /// Any number of mappings and no other reference: what migration and eviction wait for.
+    NoPins,
+}
+
+/// Why a word was not frozen, or a frozen one not made smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FreezeFault {
+    /// The word is not `InService`.
+    NotInService,
+    /// Somebody else has frozen it.
+    Frozen,
+    /// Not the expected references.
+    Stray {
+        /// How many there are.
+        held: u32,
+    },
+    /// References that are no mappings.
+    Pinned {
+        /// How many there are.
+        pins: u32,
+    },
+}
+
+/// A word as it was at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot(pub(super) u64);
+
+impl Snapshot {
+    /// No folio starts here.
+    pub(super) const IDLE: Snapshot = Snapshot(0);
+
+    #[inline]
+    pub(super) const fn new(state: State, order: Order, refs: u32) -> Snapshot {
+        Snapshot((state as u64) << STATE_AT | (order.get() as u64) << ORDER_AT | refs as u64)
+    }
+
+    /// The same with the field that holds mappings, a special range's reason, or where a freed folio goes.
+    pub(super) const fn with_field(self, field: u32) -> Snapshot {
+        Snapshot(self.0 & !((MAX_MAPPINGS as u64) << MAPS_AT) | ((field & MAX_MAPPINGS) as u64) << MAPS_AT)
+    }
+
+    #[inline]
+    pub(crate) const fn state(self) -> State {
+        match self.0 >> STATE_AT {
+            0 => State::Idle,
+            1 => State::Building,
+            2 => State::InService,
+            3 => State::Freeing,
+            4 => State::Frozen,
+            5 => State::Retired,
+            // The other value is never written.
+            _ => State::Special,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn order(self) -> Order {
+        Order::clamped((self.0 >> ORDER_AT) as u32 & 63)
+    }
+
+    #[inline]
+    pub(crate) const fn refs(self) -> u32 {
+        (self.0 & REFS) as u32
+    }
+
+    /// How many of the references are mappings.
+    #[inline]
+    pub(crate) const fn mappings(self) -> u32 {
+        (self.0 >> MAPS_AT) as u32 & MAX_MAPPINGS
+    }
+
+    /// References that are no mappings (rule 6).
+    #[inline]
+    pub(crate) const fn pins(self) -> u32 {
+        self.refs().saturating_sub(self.mappings())
+    }
+
+    /// Why a run is special.
+    pub(crate) const fn reason(self) -> u32 {
+        (self.0 >> MAPS_AT) as u32 & MAX_MAPPINGS
+    }
+
+    /// Where a folio that is being freed goes.
+    pub(crate) const fn goes_to(self) -> GoesTo {
+        match self.mappings() {
+            0 => GoesTo::Tables,
+            _ => GoesTo::Handle,
+        }
+    }
+
+    /// The same counts and order in another state.
+    pub(super) const fn with_state(self, state: State) -> Snapshot {
+        Snapshot(self.0 & !(7 << STATE_AT) | (state as u64) << STATE_AT)
+    }
+
+    /// The same counts and state at another order.
+    pub(super) const fn with_order(self, order: Order) -> Snapshot {
+        Snapshot(self.0 & !(63 << ORDER_AT) | (order.get() as u64) << ORDER_AT)
+    }
+
+    #[inline]
+    const fn is_counted(self) -> bool {
+        matches!(self.state(), State::InService | State::Frozen)
+    }
+
+    #[inline]
+    const fn freeing(self, goes_to: GoesTo) -> Snapshot {
+        Snapshot::new(State::Freeing, self.order(), 0).with_field(goes_to as u32)
+    }
+
+    /// The word after the last reference is gone, or why it cannot go.
+    #[inline]
+    const fn ended(self, goes_to: GoesTo) -> Result<(Snapshot, AfterPut), PutFault> {
+        match self.state() {
+            State::Frozen => Err(PutFault::Frozen),
+            _ => Ok((self.freeing(goes_to), AfterPut::LastPut(self.order()))),
+        }
+    }
+}
+
+/// Counting: each gives the next word and the answer, or why there is none.
+impl Snapshot {
+    /// One more reference, if the folio can be found.
+    #[inline]
+    pub(super) const fn found(self) -> Result<(Snapshot, Snapshot), State> {
+        match self.state() {
+            State::InService if self.refs() == SATURATED => Ok((self, self)),
+            State::InService => Ok((Snapshot(self.0 + 1), Snapshot(self.0 + 1))),
+            other => Err(other),
+        }
+    }
+
+    /// One more reference, where there is one.
+    #[inline]
+    pub(super) const fn cloned(self) -> Result<(Snapshot, ()), ()> {
+        match self.is_counted() {
+            true if self.refs() == SATURATED => Ok((self, ())),
+            true => Ok((Snapshot(self.0 + 1), ())),
+            false => Err(()),
+        }
+    }
+
+    /// `n` references fewer.
+    #[inline]
+    pub(super) const fn put(self, n: u32, goes_to: GoesTo) -> Result<(Snapshot, AfterPut), PutFault> {
+        if !self.is_counted() {
+            return Err(PutFault::NotInService);
+        }
+        if self.refs() == SATURATED {
+            return Ok((self, AfterPut::InService));
+        }
+        if n > self.pins() {
+            return Err(PutFault::TooMany { held: self.pins() });
+        }
+        if n == self.refs() { self.ended(goes_to) } else { Ok((Snapshot(self.0 - n as u64), AfterPut::InService)) }
+    }
+
+    /// The only reference gone; nothing if there are others.
+    pub(super) const fn put_alone(self) -> Result<(Snapshot, Order), ()> {
+        match (self.state(), self.refs(), self.mappings()) {
+            (State::InService, 1, 0) => Ok((self.freeing(GoesTo::Tables), self.order())),
+            _ => Err(()),
+        }
+    }
+
+    /// One more mapping; `Err(None)` when there are as many as can be counted.
+    pub(super) const fn mapped(self) -> Result<(Snapshot, ()), Option<State>> {
+        match self.state() {
+            State::InService if self.mappings() == MAX_MAPPINGS => Err(None),
+            State::InService if self.refs() == SATURATED => Ok((Snapshot(self.0 + ONE_MAP), ())),
+            State::InService => Ok((Snapshot(self.0 + ONE_MAP + 1), ())),
+            other => Err(Some(other)),
+        }
+    }
+
+    /// One mapping fewer.
+    pub(super) const fn unmapped(self) -> Result<(Snapshot, AfterPut), PutFault> {
+        if !self.is_counted() {
+            return Err(PutFault::NotInService);
+        }
+        if self.mappings() == 0 {
+            return Err(PutFault::NotMapped);
+        }
+        match self.refs() {
+            SATURATED => Ok((Snapshot(self.0 - ONE_MAP), AfterPut::InService)),
+            1 => self.ended(GoesTo::Tables),
+            _ => Ok((Snapshot(self.0 - ONE_MAP - 1), AfterPut::InService)),
+        }
+    }
+}
+
+/// Freezing.
+impl Snapshot {
+    /// Frozen, if the references are as expected; and as it was.
+    pub(super) fn frozen(self, expect: Expect) -> Result<(Snapshot, Snapshot), FreezeFault> {
+        match (self.state(), expect) {
+            (State::Frozen, _) => Err(FreezeFault::Frozen),
+            (state, _) if state != State::InService => Err(FreezeFault::NotInService),
+            (_, Expect::Refs(refs)) if refs != self.refs() || refs == SATURATED => Err(FreezeFault::Stray { held: self.refs() }),
+            (_, Expect::NoPins) if self.pins() != 0 => Err(FreezeFault::Pinned { pins: self.pins() }),
+            _ => Ok((self.with_state(State::Frozen), self)),
+        }
+    }
+
+    pub(super) const fn thawed(self) -> Result<(Snapshot, ()), ()> {
+        match self.state() {
+            State::Frozen => Ok((self.with_state(State::InService), ())),
+            _ => Err(()),
+        }
+    }
+
+    /// Being freed, if all references are mappings.
+    pub(super) const fn evicted(self) -> Result<(Snapshot, Order), ()> {
+        match self.state() {
+            State::Frozen if self.pins() == 0 => Ok((self.freeing(GoesTo::Tables), self.order())),
+            _ => Err(()),
+        }
+    }
+
+    /// Smaller, if it still has exactly `refs` references.
+    pub(super) const fn shrunk(self, order: Order, refs: u32) -> Result<(Snapshot, ()), FreezeFault> {
+        match (self.state(), self.refs()) {
+            (State::Frozen, held) if held == refs => Ok((self.with_order(order), ())),
+            (State::Frozen, held) => Err(FreezeFault::Stray { held }),
+            _ => Err(FreezeFault::NotInService),
+        }
+    }
+
+    /// Idle again, if it was special of this order.
+    pub(super) fn undeclared(self, order: Order) -> Result<(Snapshot, ()), ()> {
+        if self.state() == State::Special && self.order() == order { Ok((Snapshot::IDLE, ())) } else { Err(()) }
+    }
+}

@@ -1,0 +1,123 @@
+//! The folio word, one thread at a time, at the limits of its fields.
+
+use super::snapshot::{MAX_MAPPINGS, SATURATED};
+use super::{AfterPut, Expect, FreezeFault, GoesTo, PutFault, Snapshot, State, Word};
+use crate::order::Order;
+use crate::sync::Ordering;
+
+const ONE_MAP: u64 = 1 << 32;
+
+fn in_service(order: Order) -> Word {
+    let word = Word::new();
+    assert!(word.begin(order));
+    word.publish(order);
+    word
+}
+
+#[test]
+fn fields_do_not_touch_each_other() {
+    use State::{Building, Freeing, Frozen, Idle, InService, Retired, Special};
+    for state in [Idle, Building, InService, Freeing, Frozen, Retired, Special] {
+        for order in Order::MAX.up_to() {
+            for refs in [0, 1, 2, u32::MAX - 1, u32::MAX] {
+                for mappings in [0, 1, MAX_MAPPINGS] {
+                    let word = Snapshot(Snapshot::new(state, order, refs).0 + u64::from(mappings) * ONE_MAP);
+                    assert_eq!((word.state(), word.order(), word.refs(), word.mappings()), (state, order, refs, mappings));
+                    let word = word.with_state(Frozen).with_order(Order::PMD);
+                    assert_eq!((word.state(), word.order(), word.refs(), word.mappings()), (Frozen, Order::PMD, refs, mappings));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn req_15_an_idle_word_is_zero_and_no_reference_comes_from_it() {
+    let word = Word::new();
+    assert_eq!((word.snapshot().state(), word.snapshot().refs()), (State::Idle, 0));
+    assert_eq!(word.try_get(), Err(State::Idle));
+    assert_eq!(word.put(1), Err(PutFault::NotInService));
+    assert!(word.begin(Order::ZERO));
+    assert_eq!(word.try_get(), Err(State::Building), "a folio that is being set up must not be found");
+    assert!(!word.begin(Order::ZERO));
+}
+
+#[test]
+fn req_18_counts_are_checked_and_saturate() {
+    let word = in_service(Order::PMD);
+    assert!(word.try_get().is_ok());
+    assert_eq!(word.put(3), Err(PutFault::TooMany { held: 2 }));
+    assert_eq!(word.snapshot().refs(), 2);
+    assert_eq!(word.put(0), Ok(AfterPut::InService));
+    assert_eq!(word.put(2), Ok(AfterPut::LastPut(Order::PMD)));
+    assert_eq!((word.snapshot().state(), word.try_get()), (State::Freeing, Err(State::Freeing)));
+    word.finish_free();
+    assert_eq!(word.snapshot(), Snapshot(0));
+
+    let word = in_service(Order::ZERO);
+    word.bits.store(Snapshot::new(State::InService, Order::ZERO, SATURATED - 1).0, Ordering::Relaxed);
+    assert_eq!(word.try_get().map(Snapshot::refs), Ok(SATURATED));
+    assert_eq!(word.try_get().map(Snapshot::refs), Ok(SATURATED));
+    assert_eq!(word.put(SATURATED), Ok(AfterPut::InService), "a saturated folio stays in service");
+    assert_eq!(word.snapshot().refs(), SATURATED);
+    assert_eq!((word.map(), word.unmap()), (Ok(()), Ok(AfterPut::InService)), "its mappings are still counted");
+    assert_eq!(word.unmap(), Err(PutFault::NotMapped));
+    assert_eq!(word.freeze(Expect::Refs(SATURATED)), Err(FreezeFault::Stray { held: SATURATED }));
+}
+
+#[test]
+fn req_23_mappings_are_references_that_no_put_takes() {
+    let word = in_service(Order::ZERO);
+    assert_eq!(word.map(), Ok(()));
+    assert_eq!((word.snapshot().refs(), word.snapshot().mappings(), word.snapshot().pins()), (2, 1, 1));
+    assert_eq!(word.put(2), Err(PutFault::TooMany { held: 1 }));
+    assert_eq!(word.put(1), Ok(AfterPut::InService));
+    assert_eq!(word.put(1), Err(PutFault::TooMany { held: 0 }));
+    assert_eq!(word.unmap(), Ok(AfterPut::LastPut(Order::ZERO)));
+    assert_eq!(word.unmap(), Err(PutFault::NotInService));
+
+    let word = in_service(Order::ZERO);
+    word.bits.fetch_add(u64::from(MAX_MAPPINGS) * ONE_MAP + u64::from(MAX_MAPPINGS), Ordering::Relaxed);
+    let full = word.snapshot();
+    assert_eq!((word.map(), word.snapshot()), (Err(None), full), "mappings never run over into the order");
+}
+
+#[test]
+fn a_frozen_word_counts_but_is_not_found_and_does_not_end() {
+    let word = in_service(Order::PMD);
+    assert_eq!(word.freeze(Expect::Refs(2)), Err(FreezeFault::Stray { held: 1 }));
+    assert_eq!(word.freeze(Expect::NoPins), Err(FreezeFault::Pinned { pins: 1 }));
+    assert!(word.freeze(Expect::Refs(1)).is_ok());
+    assert_eq!(word.freeze(Expect::Refs(1)), Err(FreezeFault::Frozen));
+    assert_eq!((word.try_get(), word.map()), (Err(State::Frozen), Err(Some(State::Frozen))));
+    assert_eq!(word.put(1), Err(PutFault::Frozen));
+    assert!(word.get());
+    assert_eq!(word.shrink(Order::ZERO, 1), Err(FreezeFault::Stray { held: 2 }));
+    assert_eq!(word.put(1), Ok(AfterPut::InService));
+    assert_eq!(word.shrink(Order::ZERO, 1), Ok(()));
+    word.thaw();
+    assert_eq!(word.put(1), Ok(AfterPut::LastPut(Order::ZERO)));
+}
+
+#[test]
+fn retired_and_special_words_give_nothing() {
+    let word = Word::new();
+    assert!(word.declare(Order::PMD, 7));
+    assert!(!word.retire() && !word.begin(Order::ZERO) && !word.declare(Order::PMD, 7) && !word.get());
+    assert_eq!((word.snapshot().reason(), word.snapshot().refs(), word.try_get()), (7, 0, Err(State::Special)));
+    assert!(!word.undeclare(Order::ZERO) && word.undeclare(Order::PMD) && word.retire());
+    assert!(!word.retire() && !word.begin(Order::ZERO) && !word.undeclare(Order::ZERO) && !word.get());
+    assert_eq!((word.put(0), word.snapshot().refs()), (Err(PutFault::NotInService), 0));
+}
+#[test]
+fn a_word_that_is_freed_says_where_its_pages_go() {
+    let word = in_service(Order::PMD);
+    assert!(word.get());
+    assert_eq!(word.put_into_handle(), Ok(AfterPut::InService));
+    assert_eq!(word.put_into_handle(), Ok(AfterPut::LastPut(Order::PMD)));
+    let freeing = word.snapshot();
+    assert_eq!((freeing.state(), freeing.goes_to(), freeing.refs()), (State::Freeing, GoesTo::Handle, 0));
+    let word = in_service(Order::PMD);
+    assert_eq!(word.put(1), Ok(AfterPut::LastPut(Order::PMD)));
+    assert_eq!(word.snapshot().goes_to(), GoesTo::Tables);
+}

@@ -1,0 +1,206 @@
+//! The folio word, atomically: each transition with its orderings.
+
+use super::snapshot::{AfterPut, Expect, FreezeFault, GoesTo, PutFault, Snapshot, State};
+use crate::order::Order;
+use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, order_after_write, overwrite};
+
+metadata! {
+    /// The folio word of one page; callers only provide zeroed ones as storage.
+    #[derive(Debug)]
+    #[cfg_attr(all(feature = "huge-pages", not(loom)), derive(bytemuck::TransparentWrapper))]
+    #[repr(transparent)]
+    pub struct Word {
+        pub(super) bits: AtomicU64,
+    }
+}
+
+impl Word {
+    const_outside_models! {
+        /// The word of an idle page.
+        pub fn new() -> Self {
+            Word { bits: AtomicU64::new(0) }
+        }
+    }
+
+    /// The word at this moment.
+    #[inline]
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        // SeqCst: Acquire pairs with `publish`, so what is seen in service is set up; the total order is rule 4's, for a drain.
+        Snapshot(self.bits.load(Ordering::SeqCst))
+    }
+
+    /// The word at this moment, joined to the chain of its changes: whoever changes it by a read-modify-write later sees what the
+    /// caller has written before (`lifetime`, rules 2 and 3). `Building` and `Freeing` end in a plain store, which breaks the chain.
+    pub(crate) fn touch(&self) -> Snapshot {
+        // SeqCst: Acquire and Release pair with `put` and every other change before and after; the total order is for whoever begins
+        // a folio here after the chain was broken (`lifetime`, rule 3).
+        Snapshot(self.bits.fetch_or(0, Ordering::SeqCst))
+    }
+
+    /// The one compare-exchange loop: goes from what is seen to what `step` makes of it. Lock-free.
+    #[inline]
+    fn update<T, E>(&self, success: Ordering, step: impl Fn(Snapshot) -> Result<(Snapshot, T), E>) -> Result<T, E> {
+        // Relaxed: only an idea of the word; the compare-exchange decides.
+        let mut seen = Snapshot(self.bits.load(Ordering::Relaxed));
+        loop {
+            let (next, answer) = step(seen)?;
+            // Relaxed on failure: tried again with what was found.
+            match self.bits.compare_exchange_weak(seen.0, next.0, success, Ordering::Relaxed) {
+                Ok(_) => return Ok(answer),
+                Err(now) => seen = Snapshot(now),
+            }
+        }
+    }
+}
+
+/// Into service and out of it: each has one owner.
+impl Word {
+    /// `Idle` -> `Building`; `false` if the word was not idle, and then nothing has changed.
+    #[inline]
+    pub(crate) fn begin(&self, order: Order) -> bool {
+        let building = Snapshot::new(State::Building, order, 0).0;
+        // SeqCst: the write half of rule 4. Acquire would not be needed, the claim in the tables was that.
+        let begun = self.bits.compare_exchange(0, building, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        order_after_write();
+        begun
+    }
+
+    /// `Building` -> `InService` with one reference. The caller is the request that began it.
+    #[inline]
+    pub(crate) fn publish(&self, order: Order) {
+        // Release: pairs with the Acquire of `try_get` and `snapshot`; driver data is written before.
+        overwrite(&self.bits, Snapshot::new(State::InService, order, 1).0, Ordering::Release);
+    }
+
+    /// `Building` -> `Idle`. The caller is the request that began it.
+    #[inline]
+    pub(crate) fn abandon(&self) {
+        // Release: pairs with a drain's `snapshot`, which must see the request's writes before it calls the pgmap drained.
+        overwrite(&self.bits, 0, Ordering::Release);
+    }
+
+    /// `Freeing` -> `Idle`. The caller is the put that got [`AfterPut::LastPut`], after `folio_free` has returned.
+    #[inline]
+    pub(crate) fn finish_free(&self) {
+        // Release: pairs with a drain's `snapshot`: the callback has returned once the word is seen idle.
+        overwrite(&self.bits, 0, Ordering::Release);
+    }
+
+    /// `Idle` -> `Retired`; `false` if the word was not idle. The caller owns the page.
+    pub(crate) fn retire(&self) -> bool {
+        let retired = Snapshot::new(State::Retired, Order::ZERO, 0).0;
+        // SeqCst: the write half of "retire, then take the marks away" (`marks`).
+        let done = self.bits.compare_exchange(0, retired, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        order_after_write();
+        done
+    }
+
+    /// `Idle` -> `Special`; `false` if the word was not idle. The caller owns the run.
+    pub(crate) fn declare(&self, order: Order, reason: u32) -> bool {
+        let special = Snapshot::new(State::Special, order, 0).with_field(reason).0;
+        // AcqRel: pairs with `undeclare`. Relaxed on failure: nothing is read.
+        self.bits.compare_exchange(0, special, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// `Special` of this order -> `Idle`; `false` if it is something else. The one caller who succeeds owns the run.
+    pub(crate) fn undeclare(&self, order: Order) -> bool {
+        // AcqRel: pairs with `declare`.
+        self.update(Ordering::AcqRel, |seen| seen.undeclared(order)).is_ok()
+    }
+
+    /// `Retired` or `Special` -> `Idle`, for pages of a range that is gone: nobody can look here any more.
+    pub(crate) fn forget(&self) {
+        // Relaxed: whoever gives these offsets to another range comes after the change of ranges that took them away.
+        self.bits.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Counting.
+impl Word {
+    /// Takes a reference if the folio is in service, else says what it is.
+    #[inline]
+    pub(crate) fn try_get(&self) -> Result<Snapshot, State> {
+        // Acquire: pairs with `publish`.
+        self.update(Ordering::Acquire, Snapshot::found)
+    }
+
+    /// Takes one more reference where the caller holds one, so that a freeze does not stand in the way.
+    #[inline]
+    pub(crate) fn get(&self) -> bool {
+        // Acquire: as in `try_get`.
+        self.update(Ordering::Acquire, Snapshot::cloned).is_ok()
+    }
+
+    /// Gives `n` references back; the pages of the last one go to the tables.
+    #[inline]
+    pub(crate) fn put(&self, n: u32) -> Result<AfterPut, PutFault> {
+        self.put_to(n, GoesTo::Tables)
+    }
+
+    /// Gives one reference back; the pages of the last one go into a handle.
+    #[inline]
+    pub(crate) fn put_into_handle(&self) -> Result<AfterPut, PutFault> {
+        self.put_to(1, GoesTo::Handle)
+    }
+
+    #[inline]
+    fn put_to(&self, n: u32, goes_to: GoesTo) -> Result<AfterPut, PutFault> {
+        // AcqRel: Release hands this holder's accesses to the last put, which acquires those of all holders before it calls
+        // `folio_free`.
+        self.update(Ordering::AcqRel, |seen| seen.put(n, goes_to))
+    }
+
+    /// Gives the only reference back, and nothing if there are others.
+    pub(crate) fn end_alone(&self) -> Option<Order> {
+        // AcqRel: as in `put_to`.
+        self.update(Ordering::AcqRel, Snapshot::put_alone).ok()
+    }
+
+    /// Takes a reference that is a mapping; `Err(None)` when there are as many as can be counted.
+    pub(crate) fn map(&self) -> Result<(), Option<State>> {
+        // Acquire: as in `try_get`.
+        self.update(Ordering::Acquire, Snapshot::mapped)
+    }
+
+    /// Gives back a reference that is a mapping.
+    pub(crate) fn unmap(&self) -> Result<AfterPut, PutFault> {
+        // AcqRel: as in `put_to`.
+        self.update(Ordering::AcqRel, Snapshot::unmapped)
+    }
+}
+
+/// Frozen: still counted, but not to be found.
+impl Word {
+    /// `InService` -> `Frozen`, if the references are as expected; as it was before.
+    pub(crate) fn freeze(&self, expect: Expect) -> Result<Snapshot, FreezeFault> {
+        // AcqRel: Acquire pairs with the puts of those who are gone; Release keeps their chain for the last put.
+        self.update(Ordering::AcqRel, |seen| seen.frozen(expect))
+    }
+
+    /// `Frozen` -> `InService`. The caller froze it.
+    pub(crate) fn thaw(&self) {
+        // Release: pairs with `try_get`; what was changed while it was frozen is seen.
+        let thawed = self.update(Ordering::Release, Snapshot::thawed);
+        debug_assert!(thawed.is_ok(), "thawed what was not frozen");
+    }
+
+    /// `Frozen` -> `Freeing`, if all references are mappings. The caller froze it.
+    pub(crate) fn end_frozen(&self) -> Option<Order> {
+        // AcqRel: as in `put_to`.
+        self.update(Ordering::AcqRel, Snapshot::evicted).ok()
+    }
+
+    /// `Idle` -> `Frozen` with one reference: a part of the frozen folio that covers this page (rule 7).
+    pub(crate) fn begin_part(&self, order: Order) -> bool {
+        let part = Snapshot::new(State::Frozen, order, 1).0;
+        // Release: pairs with the `snapshot` of a lookup. Relaxed on failure: nothing is read.
+        self.bits.compare_exchange(0, part, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    /// Makes the frozen folio smaller, if it still has exactly `refs` references (rule 7). The caller froze it.
+    pub(crate) fn shrink(&self, order: Order, refs: u32) -> Result<(), FreezeFault> {
+        // AcqRel: Release pairs with the `snapshot` of a lookup: who sees the smaller order sees the words of the parts. Acquire:
+        // hands a waiter's `touch` of the whole on to the parts.
+        self.update(Ordering::AcqRel, |seen| seen.shrunk(order, refs))
+    }
+}

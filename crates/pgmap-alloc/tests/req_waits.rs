@@ -1,0 +1,159 @@
+//! Waiting without a spin and without a lost wake-up, step by step: requirement 25. The races are in `races`.
+
+#![cfg(feature = "alloc")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::Poll;
+
+use pgmap_alloc::{AfterFree, Freed, Lookup, Order, Put, UntilIdle};
+use support::{Driver, Map, Task, at, leaked, order, pgmap, range};
+
+type Wait = Pin<Box<UntilIdle<'static, Driver>>>;
+
+fn wait(pgmap: &'static Map, page: u64) -> Wait {
+    Box::pin(pgmap.until_idle(at(page)).unwrap())
+}
+
+/// A pgmap in whose `folio_free` a wait for `page` begins, and the wait.
+fn waited_for_in_folio_free(page: u64, answer: AfterFree) -> (&'static Map, &'static Mutex<Option<(Wait, Task)>>) {
+    let pgmap = leaked(&[range(0, 1024)]);
+    let begun: &Mutex<_> = Box::leak(Box::new(Mutex::new(None)));
+    let on_free = move |folio: Freed<u64>| {
+        if page < folio.offset.get() || folio.offset.get() + folio.order.pages() <= page {
+            return answer;
+        }
+        let (mut wait, task) = (wait(pgmap, page), Task::default());
+        assert!(task.poll(&mut wait).is_pending());
+        *begun.lock().unwrap() = Some((wait, task));
+        answer
+    };
+    pgmap.ops().on_free.set(Box::new(on_free)).ok().unwrap();
+    (pgmap, begun)
+}
+
+#[test]
+fn req_25_a_wait_that_begins_inside_folio_free_is_woken_at_its_end() {
+    for (answer, after) in [(AfterFree::Release, Lookup::Idle), (AfterFree::Keep, Lookup::Block)] {
+        for (o, page) in [(0, 512), (3, 517), (9, 1000)] {
+            let (pgmap, begun) = waited_for_in_folio_free(page, answer);
+            pgmap.request_folio_raw(at(512), order(o), 7).unwrap();
+            assert_eq!(pgmap.put_raw(at(512), 1), Ok(Put::Freed));
+            let (mut wait, task) = begun.lock().unwrap().take().unwrap();
+            assert_eq!((task.woken(), pgmap.lookup(at(page))), (1, Ok(after)), "woken once, by the end, and not by itself");
+            assert_eq!(task.poll(&mut wait), Poll::Ready(()));
+        }
+    }
+}
+
+#[test]
+fn req_25_the_same_where_a_folio_becomes_a_block_or_is_evicted() {
+    let (pgmap, begun) = waited_for_in_folio_free(5, AfterFree::Release);
+    let block = pgmap.request_folio(at(4), order(1)).unwrap().into_block().ok().unwrap();
+    let (mut wait, task) = begun.lock().unwrap().take().unwrap();
+    assert_eq!((task.woken(), task.poll(&mut wait)), (1, Poll::Ready(())));
+    drop(block);
+
+    let (pgmap, begun) = waited_for_in_folio_free(5, AfterFree::Release);
+    let head = pgmap.alloc_folio(order(3)).unwrap().into_raw();
+    pgmap.map_raw(head).unwrap();
+    pgmap.put_raw(head, 1).unwrap();
+    assert!(pgmap.freeze_raw(head, pgmap_alloc::Expect::NoPins).unwrap().free().is_ok());
+    let (mut wait, task) = begun.lock().unwrap().take().unwrap();
+    assert_eq!((task.woken(), task.poll(&mut wait)), (1, Poll::Ready(())));
+}
+
+/// A handle changes no table: who comes that late looks again by itself, and misses nothing.
+#[test]
+fn req_25_a_wait_that_begins_inside_folio_free_of_a_handle_looks_again() {
+    let (pgmap, begun) = waited_for_in_folio_free(0, AfterFree::Release);
+    let mut local = pgmap.local().unwrap();
+    let folio = local.alloc_folio(Order::ZERO).unwrap();
+    assert_eq!(folio.offset(), at(0));
+    assert!(matches!(local.put(folio), Ok(Put::Freed)));
+    let (mut wait, task) = begun.lock().unwrap().take().unwrap();
+    assert!(task.woken() >= 1);
+    assert_eq!(task.poll(&mut wait), Poll::Ready(()));
+    // Who comes in time is woken.
+    let folio = local.alloc_folio(Order::ZERO).unwrap();
+    let (mut wait, task) = (self::wait(pgmap, folio.offset().get()), Task::default());
+    assert_eq!((task.poll(&mut wait), task.woken()), (Poll::Pending, 0));
+    let _ = local.put(folio);
+    assert!(task.woken() >= 1);
+    assert_eq!(task.poll(&mut wait), Poll::Ready(()));
+}
+
+/// Polls whoever is woken until nobody is; the waits that are over are dropped.
+fn settle(waits: &mut Vec<(Wait, Task)>) {
+    for _ in 0..10_000 {
+        let before = waits.len();
+        let mut woken = false;
+        waits.retain_mut(|(wait, task)| {
+            let polled = task.woken() > 0;
+            woken |= polled;
+            !polled || task.poll(wait).is_pending()
+        });
+        if !woken && waits.len() == before {
+            return;
+        }
+    }
+    panic!("they wake each other for ever");
+}
+
+#[test]
+fn req_25_any_number_may_wait() {
+    let pgmap = leaked(&[range(0, 1024)]);
+    let heads = [at(0), at(256), at(512)];
+    heads.iter().for_each(|&head| pgmap.request_folio_raw(head, order(8), 7).unwrap());
+    let mut waits: Vec<_> = (0..600).map(|n| (wait(pgmap, n % 3 * 256 + n % 200), Task::default())).collect();
+    for (wait, task) in &mut waits {
+        assert_eq!((task.poll(wait), task.woken()), (Poll::Pending, 0), "parked, however many wait");
+    }
+    // Some lose interest.
+    waits.truncate(450);
+    settle(&mut waits);
+    assert_eq!(waits.len(), 450);
+    for (left, head) in [(300, heads[1]), (150, heads[0]), (0, heads[2])] {
+        assert_eq!(pgmap.put_raw(head, 1), Ok(Put::Freed));
+        settle(&mut waits);
+        assert_eq!(waits.len(), left, "all who waited for {head}, and nobody else");
+    }
+    assert_eq!(pgmap.validate().unwrap().idle, 1024);
+}
+
+#[test]
+fn req_25_more_threads_than_slots_wait() {
+    let pgmap = pgmap(&[range(0, 1024)]);
+    let folio = pgmap.alloc_folio(Order::PMD).unwrap();
+    let page = folio.offset();
+    std::thread::scope(|scope| {
+        let waiters: Vec<_> = (0..100).map(|_| scope.spawn(|| pgmap.wait_idle(page))).collect();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        drop(folio);
+        assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap() == Ok(())));
+    });
+}
+
+/// A drain that is parked hears of the end of a folio whose `folio_free` was running when it came.
+#[test]
+fn req_27_a_parked_drain_hears_of_a_folio_that_is_just_being_freed() {
+    let pgmap = leaked(&[range(0, 1024)]);
+    let task: &Task = Box::leak(Box::default());
+    let drained: &Mutex<Option<_>> = Box::leak(Box::new(Mutex::new(None)));
+    let on_free = move |_| {
+        let mut draining = Box::pin(pgmap.killed().unwrap().drained(|_| ()));
+        assert!(task.poll(&mut draining).is_pending());
+        *drained.lock().unwrap() = Some(draining);
+        AfterFree::Release
+    };
+    pgmap.ops().on_free.set(Box::new(on_free)).ok().unwrap();
+    let folio = pgmap.alloc_folio(order(2)).unwrap();
+    let _ = pgmap.kill();
+    drop(folio);
+    let mut draining = drained.lock().unwrap().take().unwrap();
+    assert_eq!(task.woken(), 1);
+    assert!(task.poll(&mut draining).is_ready());
+}
