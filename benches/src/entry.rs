@@ -107,7 +107,7 @@ fn measure<P: Peer, S: SyncPeer>(work: &Work, budget: Budget) -> Outcome {
     let pages = work.pages;
     match &work.kind {
         Kind::HotPair(order) => hot_pair::hot_pair::<P>(pages, *order, budget),
-        Kind::Churn(trace) => churn::churn::<P>(pages, trace, budget),
+        Kind::Churn(_, trace) => churn::churn::<P>(pages, trace, budget),
         Kind::Fill(order) => fill::fill_and_free::<P>(pages, order, budget),
         Kind::Bulk => bulk::bulk::<P>(pages, budget),
         Kind::Threads(traces) => threads::churn::<S>(pages, traces, budget),

@@ -7,7 +7,7 @@ use crate::peers::nothing::Nothing;
 use crate::peers::ours::{FolioHandle, Folios, Pool, PoolHandle};
 use crate::report::Row;
 use crate::works::packing::PERCENTS;
-use crate::works::{BUILT, CYCLE_ORDERS, HOT_ORDERS, MUTEXED, Scale, TAIL_PERCENTS, size};
+use crate::works::{BUILT, CYCLE_ORDERS, HOT_ORDERS, MUTEXED, Scale, TAIL_PERCENTS, churn_row, size};
 
 /// One demand on one figure of ours.
 pub struct Target {
@@ -75,7 +75,7 @@ pub fn all(scale: &Scale) -> Vec<Target> {
         ask("P2", &hot(order), SHARED, Limit::Itself(20.0));
         ask("P2", &hot(order), SHARED, Limit::ThreadSafe(1.0));
     }
-    let churn = |pages| format!("churn at 80 %, orders 0-9, {}", size(pages));
+    let churn = |pages| churn_row(80, pages);
     ask("P3", &churn(scale.pages), HANDLE, Limit::Itself(15.0));
     ask("P3", &churn(scale.pages), HANDLE, Limit::Best(1.0));
     ask("P3", &churn(scale.pages), SHARED, Limit::Itself(40.0));

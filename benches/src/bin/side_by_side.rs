@@ -9,6 +9,7 @@ use std::{fs, io};
 use benches::entry::{self, Entry};
 use benches::machine::Machine;
 use benches::report::{Collector, Report};
+use benches::run::interleaved;
 use benches::sample::Budget;
 use benches::targets;
 use benches::works::metadata::FULL;
@@ -90,31 +91,13 @@ fn wanted(scale: &Scale, args: &Args) -> Vec<Work> {
     works
 }
 
-/// All works by all peers, then all again: a slow spell of the machine hits everyone.
 fn measure(works: &[Work], entries: &[Entry], args: &Args) -> Collector {
     let (reps, budget) = if args.quick {
         (3, Budget { measure: Duration::from_millis(25), prepare: Duration::from_millis(400) })
     } else {
         (7, Budget { measure: Duration::from_millis(500), prepare: Duration::from_secs(10) })
     };
-    let mut collector = Collector::default();
-    let mut skipped = vec![vec![false; entries.len()]; works.len()];
-    for rep in 0..args.reps.unwrap_or(reps) {
-        for (number, work) in works.iter().enumerate() {
-            if rep > 0 && work.once() {
-                continue;
-            }
-            for (peer, entry) in entries.iter().enumerate() {
-                if skipped[number][peer] {
-                    continue;
-                }
-                let outcome = entry.measure(work, budget);
-                skipped[number][peer] = outcome.is_err();
-                collector.add(number, &work.rows(), (peer, entry.name), outcome);
-            }
-        }
-    }
-    collector
+    interleaved(works, entries, args.reps.unwrap_or(reps), budget)
 }
 
 fn render(report: &Report, format: Format, peers: &[&'static str]) -> io::Result<String> {

@@ -47,8 +47,8 @@ pub enum By {
 pub enum Kind {
     /// One run of this order taken and given back.
     HotPair(u32),
-    /// Mixed orders at 80 %.
-    Churn(Rc<Trace>),
+    /// Mixed orders at an occupancy in percent.
+    Churn(u64, Rc<Trace>),
     /// Page by page until full, then freed in this order.
     Fill(Rc<[u32]>),
     /// 512 pages at once.
@@ -97,7 +97,7 @@ impl Kind {
         let size = size(pages);
         match self {
             Kind::HotPair(order) => vec![(format!("hot pair, order {order}, {size}"), "ns/pair")],
-            Kind::Churn(_) => vec![(format!("churn at 80 %, orders 0-9, {size}"), "ns/pair")],
+            Kind::Churn(percent, _) => vec![(churn_row(*percent, pages), "ns/pair")],
             Kind::Fill(_) => {
                 vec![(format!("fill {size} with order 0"), "ns/page"), (format!("free {size} in random order"), "ns/page")]
             }
@@ -116,6 +116,11 @@ impl Kind {
             Kind::Untouched => vec![(format!("metadata, {size} just built"), "KiB")],
         }
     }
+}
+
+/// What the row of a churn is called.
+pub fn churn_row(percent: u64, pages: u64) -> String {
+    format!("churn at {percent} %, orders 0-9, {}", size(pages))
 }
 
 fn packing_row(percent: u64, way: Way) -> (String, &'static str) {

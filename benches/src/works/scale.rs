@@ -45,7 +45,7 @@ impl Scale {
         let (churn, order) = (Rc::new(share(pages, 80, 1)), Rc::from(shuffled(pages as u32, 2)));
         for by in [By::All, By::Mutexed] {
             HOT_ORDERS.into_iter().for_each(|order| add(by, pages, Kind::HotPair(order)));
-            add(by, pages, Kind::Churn(Rc::clone(&churn)));
+            add(by, pages, Kind::Churn(80, Rc::clone(&churn)));
             add(by, pages, Kind::Fill(Rc::clone(&order)));
         }
         add(By::All, pages, Kind::Bulk);
@@ -59,7 +59,7 @@ impl Scale {
         add(By::All, pages, Kind::Metadata);
         for &pages in &self.large {
             add(By::All, pages, Kind::HotPair(0));
-            add(By::All, pages, Kind::Churn(Rc::new(share(pages, 80, 7))));
+            add(By::All, pages, Kind::Churn(80, Rc::new(share(pages, 80, 7))));
         }
         add(By::All, BUILT, Kind::Build);
         add(By::All, BUILT, Kind::Untouched);

@@ -126,9 +126,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         object.put(new);
         let owner = object.owner;
+        self.notify(key);
         match ticket {
             Some(ticket) => {
-                object.moved_at = Some(ticket);
+                self.objects[key].moved_at = Some(ticket);
                 self.leave_ghost(Ghost { home: Some(key), owner, ticket, moved: runs.to_vec(), old });
             }
             None => self.release(owner, old),
