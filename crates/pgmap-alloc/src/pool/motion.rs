@@ -83,16 +83,11 @@ pub(crate) struct Moving<'m> {
 impl Moving<'_> {
     /// Ends without a note: nothing was hidden that can be found again.
     pub(crate) fn nothing_hidden(self) {
-        // SeqCst: as in `drop`.
-        self.line.fetch_sub(1, Ordering::SeqCst);
+        self.end();
         core::mem::forget(self);
     }
-}
 
-impl Drop for Moving<'_> {
-    fn drop(&mut self) {
-        // First the note, then the end of the motion: a watcher that misses the motion must see the note.
-        self.motion.note();
+    fn end(&self) {
         match self.line {
             // Release: pairs with `Watch::nothing_since`; who sees the end sees the note. Nobody else writes the line.
             Some(line) => line.store(0, Ordering::Release),
@@ -101,6 +96,14 @@ impl Drop for Moving<'_> {
                 self.motion.others.0.fetch_sub(1, Ordering::SeqCst);
             }
         }
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        // First the note, then the end of the motion: a watcher that misses the motion must see the note.
+        self.motion.note();
+        self.end();
     }
 }
 
