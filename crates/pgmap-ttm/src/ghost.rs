@@ -119,7 +119,9 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             left.extend(object.take(run));
         }
         object.put(ghost.old);
-        let ticket = object.used_until.unwrap_or_default().max(self.last_ticket);
+        let used_until = object.used_until;
+        self.notify(key);
+        let ticket = used_until.unwrap_or_default().max(self.last_ticket);
         self.leave_ghost(Ghost { home: None, owner: ghost.owner, ticket, moved: Vec::new(), old: left });
         self.relist(key, false);
     }
@@ -139,6 +141,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Frees what an object has just lost, once nothing that was started uses it any more.
     pub(crate) fn leave_for_nobody(&mut self, key: usize, old: Segments<'p, O>, until: Option<Ticket>) {
         let owner = self.objects[key].owner;
+        self.notify(key);
         self.relist(key, false);
         match until {
             Some(ticket) => self.leave_ghost(Ghost { home: None, owner, ticket, moved: Vec::new(), old }),

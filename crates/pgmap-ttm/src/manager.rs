@@ -239,6 +239,13 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         Bo { key, serial: self.objects[key].serial }
     }
 
+    /// Tells the mover where an object stands now.
+    pub(crate) fn notify(&mut self, key: usize) {
+        let bo = self.bo(key);
+        let mut pieces = self.objects[key].segments().map(|(page, segment)| (page, segment.piece));
+        self.mover.move_notify(bo, &mut pieces);
+    }
+
     pub(crate) fn known(&self, memory: MemoryType) -> Result<usize, UnknownMemory> {
         if memory.index() < self.memories.len() { Ok(memory.index()) } else { Err(UnknownMemory { memory }) }
     }

@@ -2,10 +2,11 @@
 
 use alloc::vec::Vec;
 
-use pgmap_alloc::{ChargeError, PgmapOps};
+use pgmap_alloc::{ChargeError, Owner, PgmapOps};
 
 use crate::ask::{Ask, Shape, Short};
-use crate::error::{CopyError, Failure};
+use crate::error::CopyError;
+use crate::failure::Failure;
 use crate::job::Shut;
 use crate::manager::{Manager, Step};
 use crate::mover::Mover;
@@ -36,8 +37,14 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         let accounts = self.memories[ask.place.memory.index()].accounts;
         accounts.try_charge(owner, pages).map_err(|why| match why {
-            ChargeError::OverLimit { has, max, .. } => (Failure::OverLimit, has.saturating_add(pages).saturating_sub(max).max(1)),
-            _ => (Failure::NoAccount, pages),
+            ChargeError::OverLimit { owner, has, max } => {
+                // Whoever had too much: the owner, or one of its parents.
+                accounts.refused(Owner(owner));
+                (Failure::OverLimit, has.saturating_add(pages).saturating_sub(max).max(1))
+            }
+            ChargeError::UnknownOwner { .. } => (Failure::NoAccount, pages),
+            // A parent was charged by someone else at the same moment.
+            _ => (Failure::OverLimit, pages),
         })?;
         let taken = match self.injected(Step::Allocate) {
             true => Err(Short(pages)),
@@ -126,9 +133,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         object.put(new);
         let owner = object.owner;
+        self.notify(key);
         match ticket {
             Some(ticket) => {
-                object.moved_at = Some(ticket);
+                self.objects[key].moved_at = Some(ticket);
                 self.leave_ghost(Ghost { home: Some(key), owner, ticket, moved: runs.to_vec(), old });
             }
             None => self.release(owner, old),

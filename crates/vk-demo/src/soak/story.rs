@@ -16,6 +16,8 @@ const OBJECTS: usize = 64;
 /// Pages of the largest object, unless the heap is too small for it.
 const LARGEST: u64 = 16;
 pub(super) const OWNERS: u32 = 3;
+/// Bad pages are rare.
+const RETIRE_ONE_IN: u32 = 8;
 /// Carve-outs at a time, at most.
 const CARVE_OUTS: usize = 3;
 
@@ -87,6 +89,10 @@ impl Story {
             95 => self.shares(model),
             96 => self.carve(model),
             97 => model.manager.reap(),
+            98 if self.below(RETIRE_ONE_IN) == 0 => {
+                let page = self.random.random_range(0..heap);
+                model.retire(page);
+            }
             _ => self.mistake(model, item),
         }
         model.forget_vanished();
