@@ -47,6 +47,7 @@ fn summary(outcomes: &[Outcome], row: usize, unit: &str) -> String {
         return skip.map_or_else(String::new, Skip::to_string);
     };
     let median = shares[shares.len() / 2];
-    let some = skip.map_or_else(String::new, |skip| format!(", {} of {} seeds: {skip}", outcomes.len() - shares.len(), outcomes.len()));
+    let some =
+        skip.map_or_else(String::new, |skip| format!(", {} of {} seeds: {skip}", outcomes.len() - shares.len(), outcomes.len()));
     format!("{median:.1} {unit} ({least:.1} to {most:.1}{some})")
 }
