@@ -346,43 +346,6 @@ pub enum UnplugError {
     CopyFailed(Bo),
 }
 
-/// What stops a move from inside; each verb turns it into its own error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    NoSpace,
-    OverLimit,
-    NoAccount,
-    Pinned,
-    Busy,
-    Copy(CopyError),
-}
-
-impl Failure {
-    /// Whether another place may do.
-    pub(crate) fn is_of_place(self) -> bool {
-        matches!(self, Failure::NoSpace | Failure::OverLimit | Failure::NoAccount)
-    }
-}
-
-macro_rules! from_failure {
-    ($($error:ident),+) => {$(
-        impl From<Failure> for $error {
-            fn from(failure: Failure) -> $error {
-                match failure {
-                    Failure::NoSpace => $error::NoSpace,
-                    Failure::OverLimit => $error::OverLimit,
-                    Failure::NoAccount => $error::NoAccount,
-                    Failure::Pinned => $error::Pinned,
-                    Failure::Busy => $error::Busy,
-                    Failure::Copy(why) => $error::Copy(why),
-                }
-            }
-        }
-    )+};
-}
-
-from_failure!(ValidateError, EvictError, FaultError);
-
 macro_rules! from_stale {
     ($($error:ident),+) => {$(
         impl From<Stale> for $error {

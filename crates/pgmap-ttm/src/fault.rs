@@ -8,7 +8,8 @@ use pgmap_alloc::{Order, PgmapOps};
 
 use crate::ask::{Ask, Shape};
 use crate::bo::Bo;
-use crate::error::{Failure, FaultError};
+use crate::error::FaultError;
+use crate::failure::Failure;
 use crate::job::Shut;
 use crate::manager::Manager;
 use crate::mover::Mover;

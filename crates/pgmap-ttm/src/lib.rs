@@ -60,6 +60,7 @@ extern crate alloc;
 // Words: plain values.
 mod bo;
 mod error;
+mod failure;
 mod mover;
 mod piece;
 mod place;

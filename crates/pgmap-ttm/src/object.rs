@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use pgmap_alloc::{Order, Owner, PgmapOps};
 
 use crate::bo::{ObjectParams, Priority};
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::piece::{Piece, Ticket};
 use crate::place::{Flags, MemoryType, Place, Placement};
 use crate::segment::{Pages, Segment, Segments, merge};
@@ -116,14 +116,10 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
     }
 
     fn stands_in_one_run(&self, place: &Place) -> bool {
-        let mut end = None;
-        let joined = self.segments().all(|(_, segment)| {
-            let Piece { first, pages, .. } = segment.piece;
-            let follows = end.is_none_or(|end| end == first);
-            end = Some(first + pages);
-            follows && segment.suits(place)
-        });
-        joined && self.resident() == self.pages
+        let mut neighbours = self.segments().zip(self.segments().skip(1));
+        neighbours.all(|((_, before), (_, segment))| segment.follows(before))
+            && self.segments().all(|(_, segment)| segment.suits(place))
+            && self.resident() == self.pages
     }
 
     /// Whether someone else holds a reference to one of its folios in `pages`.

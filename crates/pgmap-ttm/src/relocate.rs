@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use pgmap_alloc::{ChargeError, PgmapOps};
 
 use crate::ask::{Ask, Shape, Short};
-use crate::error::{CopyError, Failure};
+use crate::error::CopyError;
+use crate::failure::Failure;
 use crate::job::Shut;
 use crate::manager::{Manager, Step};
 use crate::mover::Mover;

@@ -33,6 +33,17 @@ impl<O: PgmapOps<Data = usize>> Segment<'_, O> {
         self.folio.as_ref().is_some_and(|folio| folio.refs() > 1)
     }
 
+    /// Whether it begins where `before` ends; as an address, too, for neighbours as offsets may lie in ranges far apart.
+    pub(crate) fn follows(&self, before: &Self) -> bool {
+        let Piece { memory, first, pages } = before.piece;
+        let joins = self.piece.memory == memory && self.piece.first == first + pages;
+        let bytes = |from: &Folio<'_, O>, to: &Folio<'_, O>| to.phys()?.0.checked_sub(from.phys()?.0);
+        match (&before.folio, &self.folio) {
+            (Some(from), Some(to)) => joins && bytes(from, to) == Some(pages << from.pgmap().page_shift()),
+            _ => joins,
+        }
+    }
+
     /// Cuts it in two, a folio in halves and host pages after the first `pages`; refuses where someone else holds a reference to
     /// the folio.
     pub(crate) fn cut(mut self, pages: u64) -> Result<[Self; 2], Self> {

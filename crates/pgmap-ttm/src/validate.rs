@@ -6,7 +6,8 @@ use pgmap_alloc::PgmapOps;
 
 use crate::ask::{Ask, Shape};
 use crate::bo::Bo;
-use crate::error::{Failure, ValidateError};
+use crate::error::ValidateError;
+use crate::failure::Failure;
 use crate::job::{Job, Part, Shut};
 use crate::manager::Manager;
 use crate::mover::Mover;

@@ -11,7 +11,7 @@ const ORDER: &[&[&str]] = &[
     &["piece"],
     &["bo"],
     &["error"],
-    &["mover"],
+    &["failure", "mover"],
     &["account", "job", "lru", "pick", "segment"],
     &["object", "ask", "carve"],
     &["folios", "host_pages"],

@@ -232,7 +232,17 @@ fn req_52_contiguous_never_crosses_into_another_range() {
     let bo = r.m.create(r.params(6)).unwrap();
     r.m.validate(bo, &run.within(1, 14).into()).unwrap();
     assert_eq!(r.m.pieces(bo).unwrap().next().unwrap().1.first, 8);
-    r.finish(&[block, whole, bo]);
+    // Nor is an object in one run that happens to stand on both sides of the border.
+    let both = r.m.create(r.params(2)).unwrap();
+    r.m.validate(bo, &r.to_host()).unwrap();
+    r.m.wait_all();
+    r.m.validate(both, &Place::new(r.vram).within(7, 9).into()).unwrap();
+    assert_eq!(r.m.validate(both, &run.into()), Ok(true));
+    assert_one_run(&r, both, 2);
+    let below: Vec<bool> = r.m.pieces(both).unwrap().map(|(_, piece)| piece.first < 8).collect();
+    assert!(below.iter().all(|is| *is == below[0]), "on one side");
+    assert_eq!(r.m.validate(both, &run.into()), Ok(false));
+    r.finish(&[block, whole, bo, both]);
 }
 
 #[test]
