@@ -106,7 +106,7 @@ fn req_56_a_parent_at_its_limit_refuses_its_children() {
     let usage = owners.usage(Owner(0)).unwrap();
     assert_eq!((usage.pages, usage.refused > 0, owners.usage(B).unwrap().refused), (12, true, 0), "it was the parent's limit");
     m.audit().unwrap();
-    objects.map(|bo| m.free(bo).unwrap());
+    objects.iter().for_each(|bo| m.free(*bo).unwrap());
     assert_eq!(owners.usage(Owner(0)).unwrap().pages, 0);
 }
 
