@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Soak(SoakOptions),
     /// Run an access trace over a space larger than the heap, at several folio orders and with several policies
     Fault(FaultOptions),
+    /// The same workload with the heap managed by pgmap-alloc, gpu-allocator and VMA, side by side
+    Compare(CompareOptions),
     /// List devices, heaps, budgets and the features that will be used
     List(OutputOptions),
 }
@@ -147,6 +149,19 @@ pub(crate) struct FaultOptions {
     /// Accesses in the trace; eight times the pages of the space by default
     #[arg(long, value_name = "N")]
     pub(crate) accesses: Option<u64>,
+}
+
+/// Options of `compare`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CompareOptions {
+    #[command(flatten)]
+    pub(crate) job: JobOptions,
+    /// How full the objects that are asked for make the heap at the most, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 92, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) full: u64,
+    /// Steps of the trace, which is made before anyone is asked
+    #[arg(long, value_name = "N", default_value_t = 4000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) ops: u64,
 }
 
 /// Options of `migrate`.

@@ -5,13 +5,14 @@
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::peers::Peers;
 use crate::pieces::Piece;
 
 /// A device whose memory objects are the ranges of one pgmap.
 ///
 /// Copies are recorded, sent by `submit`, and take effect in the order of the calls. A ticket is reached when everything
 /// submitted up to it is done; an error of the device ends the run and is never waited for without limit.
-pub(crate) trait Device {
+pub(crate) trait Device: Peers {
     /// Bytes of each memory object, in the order of the pgmap's ranges.
     fn objects(&self) -> &[u64];
 

@@ -1,5 +1,7 @@
 //! A device that goes wrong on purpose, so that the tests see that the demo would notice.
 
+use std::time::Duration;
+
 use clap::{Args, FromArgMatches};
 
 use crate::device::{Device, DeviceError, Layout, Ticket, Work};
@@ -7,6 +9,7 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{self, Host};
 use crate::job::Job;
+use crate::peers::{Holding, Peer, Peers};
 use crate::pieces::Piece;
 
 /// What goes wrong.
@@ -41,6 +44,32 @@ pub(crate) struct Faulty {
 impl Faulty {
     pub(crate) fn open(layout: &Layout, fault: Fault) -> Result<Faulty, DeviceError> {
         Ok(Faulty { host: Host::open(layout)?, fault })
+    }
+}
+
+impl Peers for Faulty {
+    fn begin(&mut self, peer: Peer, bytes: u64) -> Result<Result<(), String>, DeviceError> {
+        self.host.begin(peer, bytes)
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<Option<usize>, DeviceError> {
+        self.host.take(bytes)
+    }
+
+    fn put(&mut self, object: usize) -> Result<(), DeviceError> {
+        self.host.put(object)
+    }
+
+    fn holding(&self) -> Holding {
+        self.host.holding()
+    }
+
+    fn allocator_time(&self) -> Duration {
+        self.host.allocator_time()
+    }
+
+    fn end(&mut self) {
+        self.host.end();
     }
 }
 

@@ -93,6 +93,12 @@ pub(crate) fn order_within(order: u32, possible: Order) -> Result<Order, Failure
     }
 }
 
+/// The ranges that a device's memory objects are.
+pub(crate) fn ranges(device: &dyn Device) -> Vec<PhysRange> {
+    let range = |(index, bytes): (usize, &u64)| PhysRange { start: Phys((index as u64) << OBJECT_SHIFT), pages: bytes / PAGE };
+    device.objects().iter().enumerate().map(range).collect()
+}
+
 /// The pgmap over a device's memory objects.
 pub(crate) struct Heap {
     pgmap: Pgmap<'static, HeapOps>,
@@ -101,8 +107,7 @@ pub(crate) struct Heap {
 impl Heap {
     /// Makes the pgmap: range `n` is memory object `n`.
     pub(crate) fn new(device: &dyn Device) -> Result<Heap, Failure> {
-        let range = |(index, bytes): (usize, &u64)| PhysRange { start: Phys((index as u64) << OBJECT_SHIFT), pages: bytes / PAGE };
-        let ranges: Vec<PhysRange> = device.objects().iter().enumerate().map(range).collect();
+        let ranges = ranges(device);
         let ops = HeapOps { left: [const { AtomicU64::new(0) }; _] };
         let pgmap = Pgmap::new(&Params::new(&ranges), ops).map_err(|error| Failure::Heap(error.to_string()))?;
         Ok(Heap { pgmap })

@@ -1,10 +1,14 @@
 //! The device where there is no Vulkan: memory objects in this process, and the CPU as its copy engine.
 
+use std::time::Duration;
+
 use sysinfo::System;
 
 use crate::checksum;
 use crate::device::{Device, DeviceError, DeviceInfo, Features, HeapInfo, Kind, Layout, Ticket, Work};
 use crate::failure::Failure;
+use crate::lent::Lent;
+use crate::peers::{Holding, Peer, Peers};
 use crate::pieces::{self, Memory, Piece, Region};
 use crate::size::Bytes;
 
@@ -58,6 +62,7 @@ pub(crate) struct Host {
     /// Recorded and not yet submitted: kept back, so that a forgotten submit shows here as it would on a GPU.
     recorded: Vec<Region>,
     work: Work,
+    lent: Lent,
 }
 
 impl Host {
@@ -70,6 +75,7 @@ impl Host {
             staging: zeroed(layout.staging)?,
             recorded: Vec::new(),
             work: Work::default(),
+            lent: Lent::default(),
         })
     }
 
@@ -77,6 +83,7 @@ impl Host {
         match memory {
             Memory::Staging => &mut self.staging,
             Memory::Object(index) => &mut self.objects[index],
+            Memory::Lent(object) => self.lent.bytes(object),
         }
     }
 
@@ -120,6 +127,7 @@ impl Device for Host {
         let regions = pieces::regions(from, to, |memory| match memory {
             Memory::Staging => Some(self.staging.len() as u64),
             Memory::Object(index) => self.sizes.get(index).copied(),
+            Memory::Lent(object) => self.lent.size(object),
         })?;
         self.work.regions += regions.len() as u64;
         self.recorded.extend(regions);
@@ -139,6 +147,7 @@ impl Device for Host {
         pieces::inside(pieces, |memory| match memory {
             Memory::Staging => None,
             Memory::Object(index) => self.sizes.get(index).copied(),
+            Memory::Lent(object) => self.lent.size(object),
         })?;
         self.settle()?;
         let (mut sum, mut place) = (0, 0);
@@ -178,8 +187,38 @@ impl Host {
     }
 }
 
+impl Peers for Host {
+    fn begin(&mut self, peer: Peer, bytes: u64) -> Result<Result<(), String>, DeviceError> {
+        if peer != Peer::ObjectPerBuffer {
+            return Ok(Err("it needs Vulkan, and this is the host device".into()));
+        }
+        self.lent = Lent::with_limit(bytes);
+        Ok(Ok(()))
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<Option<usize>, DeviceError> {
+        self.lent.take(bytes)
+    }
+
+    fn put(&mut self, object: usize) -> Result<(), DeviceError> {
+        self.lent.put(object)
+    }
+
+    fn holding(&self) -> Holding {
+        self.lent.holding()
+    }
+
+    fn allocator_time(&self) -> Duration {
+        self.lent.time()
+    }
+
+    fn end(&mut self) {
+        self.lent = Lent::default();
+    }
+}
+
 /// Memory of zeroes, or a refusal instead of an abort.
-fn zeroed(bytes: u64) -> Result<Vec<u8>, DeviceError> {
+pub(crate) fn zeroed(bytes: u64) -> Result<Vec<u8>, DeviceError> {
     let bytes = usize::try_from(bytes).map_err(|_| DeviceError::OutOfHostMemory)?;
     let mut memory = Vec::new();
     memory.try_reserve_exact(bytes).map_err(|_| DeviceError::OutOfHostMemory)?;

@@ -6,6 +6,7 @@
 //! job       what every command on a device has in common, from its options to its exit code
 //! mover     what moves a manager's bytes: from pgmap-ttm to a device
 //! fault     access traces over a space larger than the heap
+//! compare   the same workload with other allocators beside the pgmap; peers says what those are to a device
 //! soak      random operations with injected failures
 //! run       the main job               migrate  the benchmark           list     what there is
 //! report    results as table, JSON or CSV; what is where in the heap    picture  the same drawn, as SVG or PNG
@@ -14,6 +15,7 @@
 mod checksum;
 mod choose;
 mod cli;
+mod compare;
 mod device;
 mod ending;
 mod failure;
@@ -25,10 +27,12 @@ mod heap;
 mod host;
 mod interrupt;
 mod job;
+mod lent;
 mod list;
 mod migrate;
 mod mover;
 mod pattern;
+mod peers;
 mod picture;
 mod pieces;
 mod progress;
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Command::Migrate(options) => job::carry_out::<migrate::Migrate>(&options),
         Command::Soak(options) => job::carry_out::<soak::Soak>(&options),
         Command::Fault(options) => job::carry_out::<fault::Fault>(&options),
+        Command::Compare(options) => job::carry_out::<compare::Compare>(&options),
         Command::List(options) => list::command(&options),
     };
     match done {

@@ -63,7 +63,7 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
             starts.push(end);
             end += pages * PAGE;
         }
-        let scratch = Ring { start: end, end: device.staging_bytes(), next: end };
+        let scratch = Ring::new(end, device.staging_bytes());
         DeviceMover { heap, device, hosts: starts, scratch, wrong: None, moved: Moved::default(), time: Duration::ZERO }
     }
 
@@ -193,14 +193,20 @@ impl Mover for DeviceMover<'_, '_> {
 
 /// Places in the scratch, one after another and round again. Who still needs an old one is looked after by the device, which
 /// waits before a place is used anew.
-struct Ring {
+pub(crate) struct Ring {
     start: u64,
     end: u64,
     next: u64,
 }
 
 impl Ring {
-    fn take(&mut self, bytes: u64) -> Result<u64, DeviceError> {
+    /// All of this part of the staging memory.
+    pub(crate) fn new(start: u64, end: u64) -> Ring {
+        Ring { start, end, next: start }
+    }
+
+    /// The next place of so many bytes.
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<u64, DeviceError> {
         if bytes > self.end - self.start {
             return Err(DeviceError::OutOfBounds);
         }
@@ -221,7 +227,7 @@ mod tests {
 
     #[test]
     fn places_follow_each_other_and_never_wrap_inside() {
-        let mut ring = Ring { start: 100, end: 110, next: 100 };
+        let mut ring = Ring::new(100, 110);
         assert_eq!([4, 4, 4, 6, 10].map(|bytes| ring.take(bytes).unwrap()), [100, 104, 100, 104, 100]);
         assert_eq!(ring.take(11), Err(DeviceError::OutOfBounds));
     }

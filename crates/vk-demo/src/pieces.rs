@@ -9,6 +9,8 @@ pub(crate) enum Memory {
     Staging,
     /// A memory object: a range of the pgmap.
     Object(usize),
+    /// An object whose memory is managed by another allocator.
+    Lent(usize),
 }
 
 /// A contiguous stretch of one memory.
@@ -152,7 +154,7 @@ mod tests {
         regions(from, to, |memory| match memory {
             Memory::Staging => Some(1000),
             Memory::Object(0) => Some(500),
-            Memory::Object(_) => None,
+            Memory::Object(_) | Memory::Lent(_) => None,
         })
     }
 

@@ -40,6 +40,12 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ("soak --heap 0", "zero"),
         ("soak --heap 8EiB", "more than host device may give"),
         ("soak --ops many", "invalid digit"),
+        ("compare --heap 0", "zero"),
+        ("compare --heap 5MiB", "no multiple of 4 MiB up to 256 MiB"),
+        ("compare --heap 512MiB", "no multiple of 4 MiB up to 256 MiB"),
+        ("compare --full 0", "not in 1..=100"),
+        ("compare --full 101", "not in 1..=100"),
+        ("compare --ops 0", "not in 1..=10000000"),
         ("dance", "unrecognized subcommand"),
     ];
     for (arguments, said) in cases {
@@ -58,7 +64,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
 #[test]
 fn an_unknown_device_ends_with_3_and_names_those_there_are() {
     for wanted in ["99", "no-such-card", "18446744073709551616"] {
-        for of in ["run", "migrate", "soak", "fault"] {
+        for of in ["run", "migrate", "soak", "fault", "compare"] {
             let ran = vk_demo(&format!("{of} --device {wanted}"));
             assert_eq!(ran.code, Some(3), "{wanted}: {}", ran.stderr);
             assert!(ran.stderr.contains("host device"), "{}", ran.stderr);

@@ -136,6 +136,7 @@ fn every_command_writes_every_form() {
         ("migrate --heap 16KiB", 15),
         ("soak --ops 99", 2),
         ("fault --heap 64KiB --order 1 --accesses 99", 7),
+        ("compare --heap 4MiB --ops 99", 4),
         ("list", 2),
     ];
     for (of, fewest_lines) in commands {
@@ -167,6 +168,24 @@ fn req_57_a_soak_with_injected_failures_is_verified_and_leaks_nothing() {
 }
 
 #[test]
+fn compare_says_aloud_who_is_left_out_and_compares_the_rest() {
+    let ran = on_host("compare --heap 4MiB --ops 400 --format json -q");
+    for peer in ["gpu-allocator", "VMA"] {
+        assert!(ran.stderr.contains(&format!("left out: {peer}: it needs Vulkan")), "{}", ran.stderr);
+    }
+    let report = ran.json();
+    assert_eq!((&report["schema"], &report["verified"]), (&"vk-demo/compare/1".into(), &true.into()));
+    let allocators = |list: &Value| list.as_array().unwrap().iter().map(|row| row["allocator"].clone()).collect::<Vec<_>>();
+    assert_eq!(allocators(&report["left_out"]), ["gpu-allocator", "VMA"]);
+    assert_eq!(allocators(&report["rows"]), ["pgmap-alloc, folios", "pgmap-alloc, contiguous", "a memory object per buffer"]);
+    for row in report["rows"].as_array().unwrap() {
+        assert_eq!((&row["asked"], &row["leaked_bytes"]), (&report["rows"][0]["asked"], &0.into()));
+        assert!(row["checked_bytes"].as_u64() > Some(0) && row["take_ns"].as_f64() > Some(0.0));
+    }
+    assert!(report["not_comparable"].as_array().is_some_and(|notes| !notes.is_empty()));
+}
+
+#[test]
 fn fault_has_a_row_for_every_order_and_policy_beside_order_0() {
     let report = on_host("fault --heap 1MiB --order 3 --accesses 400 --format json").json();
     assert_eq!((&report["schema"], &report["verified"]), (&"vk-demo/fault/1".into(), &true.into()));
@@ -188,6 +207,7 @@ fn an_interrupt_ends_each_command_cleanly_with_a_partial_report() {
         "soak --ops 1000000000 --inject",
         "fault --heap 1MiB --accesses 100000000",
         "migrate --heap 256MiB --bytes 256MiB",
+        "compare --ops 5000000",
     ] {
         let child = command(&format!("{of} --device host --format json"))
             .stdout(std::process::Stdio::piped())

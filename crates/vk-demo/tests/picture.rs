@@ -23,6 +23,7 @@ fn every_command_draws_what_it_reports() {
         ),
         ("migrate --heap 64KiB", &["Migration, host to device", "Migration, device to host", "bulk copy"]),
         ("soak --ops 3000 --inject", &["Device memory at the end of a soak", "Use over time", "steps made to fail"]),
+        ("compare --heap 4MiB --ops 400", &["Refused", "Idle, but not in its longest piece", "folios", "contiguous"]),
         ("fault --heap 1MiB --order 3 --accesses 400", &["Time of the trace", "Faults", "lru", "fifo", "random"]),
     ] {
         let report = on_host(&format!("{of} --format json --svg {svg} --png {png}")).json();
@@ -56,7 +57,13 @@ fn a_timeline_comes_with_the_result() {
 #[test]
 fn a_baseline_says_what_has_changed() {
     let (_directory, [then, now]) = files(["then.json", "now"]);
-    for of in ["run --heap 2MiB --ops 50", "migrate --heap 16KiB", "soak --ops 99", "fault --heap 64KiB --accesses 99"] {
+    for of in [
+        "run --heap 2MiB --ops 50",
+        "migrate --heap 16KiB",
+        "soak --ops 99",
+        "fault --heap 64KiB --accesses 99",
+        "compare --heap 4MiB --ops 99",
+    ] {
         assert_eq!(on_host(&format!("{of} --format json -o {then}")).code, Some(0));
         let ran = on_host(&format!("{of} --seed 2 --baseline {then} -o {now}"));
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -77,13 +84,14 @@ fn a_baseline_or_curve_of_another_schema_is_refused_before_the_work() {
     let cases = [
         (format!("run --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/run/"),
         (format!("soak --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/soak/1\""),
+        (format!("compare --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/compare/1\""),
         (format!("fault --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/fault/1\""),
         ("run --baseline /nonexistent".into(), "/nonexistent cannot be read"),
         ("migrate --baseline /dev/null".into(), "is no result of vk-demo"),
         ("run --curve /dev/null".into(), "is no result of vk-demo"),
     ];
     for (arguments, said) in cases {
-        let ran = on_host(&format!("{arguments} --heap 1MiB --svg {picture}"));
+        let ran = on_host(&format!("{arguments} --heap 4MiB --svg {picture}"));
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments}");
         assert!(ran.stderr.contains(said), "{arguments}: {}", ran.stderr);
         assert!(!std::path::Path::new(&picture).exists(), "nothing was drawn");

@@ -77,6 +77,28 @@ fn the_device_sums_what_it_holds() {
 }
 
 #[test]
+fn compare_asks_other_allocators_under_validation_without_a_message() {
+    if !validation_layer() {
+        return;
+    }
+    let report = vk_demo("compare --heap 8MiB --ops 500 --full 100 --validate --format json").json();
+    assert_eq!((&report["verified"], &report["validation_messages"]), (&true.into(), &0.into()));
+    let names = |list: &Value| list.as_array().unwrap().iter().map(|row| row["allocator"].clone()).collect::<Vec<_>>();
+    let (rows, left_out) = (names(&report["rows"]), names(&report["left_out"]));
+    assert!(rows.contains(&"gpu-allocator".into()), "{rows:?}");
+    if cfg!(feature = "vma") {
+        assert!(rows.contains(&"VMA".into()) && left_out.is_empty(), "{rows:?}, without {left_out:?}");
+    } else {
+        println!("skipped: VMA, this was built without the feature vma");
+        assert_eq!(left_out, ["VMA"]);
+    }
+    for row in report["rows"].as_array().unwrap() {
+        assert!(row["peak_held_bytes"].as_u64() <= Some(8 << 20), "nobody has more than the heap: {row}");
+        assert!(row["peak_placed_bytes"].as_u64() >= row["peak_asked_bytes"].as_u64().map(|bytes| bytes * 9 / 10), "{row}");
+    }
+}
+
+#[test]
 fn vulkan_is_chosen_before_the_host_device() {
     if !vulkan() {
         return;

@@ -50,13 +50,18 @@ impl Logical {
 
     /// A buffer that copies and shaders may read and write.
     pub(super) fn buffer(&self, bytes: u64) -> Result<vk::Buffer, DeviceError> {
+        let buffer = self.loose_buffer(bytes)?;
+        self.own(Owned::Buffer(buffer));
+        Ok(buffer)
+    }
+
+    /// The same, to be destroyed by the caller before the device is.
+    pub(super) fn loose_buffer(&self, bytes: u64) -> Result<vk::Buffer, DeviceError> {
         use vk::BufferUsageFlags as Usage;
         let usage = Usage::TRANSFER_SRC | Usage::TRANSFER_DST | Usage::STORAGE_BUFFER;
         let info = vk::BufferCreateInfo::default().size(bytes).usage(usage).sharing_mode(vk::SharingMode::EXCLUSIVE);
         // SAFETY: the size is not zero and within the device's largest buffer, which the layout was cut to.
-        let buffer = unsafe { self.raw.create_buffer(&info, None) }.map_err(call("making a buffer"))?;
-        self.own(Owned::Buffer(buffer));
-        Ok(buffer)
+        unsafe { self.raw.create_buffer(&info, None) }.map_err(call("making a buffer"))
     }
 
     /// Memory of one type, bound to all of `buffer`.
@@ -97,6 +102,13 @@ impl Logical {
         self.abandoned.set(true);
     }
 
+    /// Waits until the device is idle or lost; false where what it uses may not be destroyed.
+    pub(super) fn is_at_rest(&self) -> bool {
+        // SAFETY: the device lives, and only this thread uses its queue.
+        let idle = || unsafe { self.raw.device_wait_idle() };
+        !self.abandoned.get() && !idle().is_err_and(|result| error("closing the device", result) != DeviceError::Lost)
+    }
+
     /// Takes it into the list of what is destroyed with the device.
     pub(super) fn own(&self, thing: Owned) {
         self.owned.borrow_mut().push(thing);
@@ -105,12 +117,7 @@ impl Logical {
 
 impl Drop for Logical {
     fn drop(&mut self) {
-        if self.abandoned.get() {
-            return;
-        }
-        // SAFETY: the device lives, and only this thread uses its queue.
-        let idle = unsafe { self.raw.device_wait_idle() };
-        if idle.is_err_and(|result| error("closing the device", result) != DeviceError::Lost) {
+        if !self.is_at_rest() {
             return;
         }
         for thing in self.owned.take().into_iter().rev() {

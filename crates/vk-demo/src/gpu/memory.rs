@@ -33,16 +33,20 @@ fn object(device: &Logical, physical: &Physical, bytes: u64) -> Result<vk::Buffe
     let buffer = device.buffer(bytes)?;
     // SAFETY: the buffer was just made from this device.
     let needs = unsafe { device.raw.get_buffer_memory_requirements(buffer) };
-    let chosen = best_type(&physical.memory, needs.memory_type_bits, |memory_type| {
+    device.memory_for(buffer, needs.size, object_type(physical, needs.memory_type_bits)?)?;
+    Ok(buffer)
+}
+
+/// The type of memory that objects are of: one of those in `allowed`.
+pub(super) fn object_type(physical: &Physical, allowed: u32) -> Result<u32, DeviceError> {
+    let chosen = best_type(&physical.memory, allowed, |memory_type| {
         use vk::MemoryPropertyFlags as Flags;
         let flags = memory_type.property_flags;
         let ours = memory_type.heap_index == physical.heap && flags.contains(Flags::DEVICE_LOCAL);
         // Memory that the host sees through a window is scarce on some cards: leave it to others.
         ours.then_some(u32::from(!flags.contains(Flags::HOST_VISIBLE)))
     });
-    let memory_type = chosen.ok_or(DeviceError::OutOfDeviceMemory)?;
-    device.memory_for(buffer, needs.size, memory_type)?;
-    Ok(buffer)
+    chosen.ok_or(DeviceError::OutOfDeviceMemory)
 }
 
 /// The type with the highest score among those allowed; a type without a score is not taken.

@@ -5,6 +5,7 @@
 //! physical   which devices there are, their heaps and budgets
 //! logical    the opened device and what is made from it                  memory     one memory object per range, and staging
 //! checksum   the device sums its own memory
+//! peers      other allocators on the same device, for `compare`
 //! commands   a ring of command buffers and the one timeline              in_flight  what of the staging memory is in use
 //! ```
 //! [`Gpu`] puts them together as a [`Device`].
@@ -16,6 +17,7 @@ mod instance;
 mod logical;
 mod memory;
 mod messages;
+mod peers;
 mod physical;
 
 use std::rc::Rc;
@@ -31,6 +33,7 @@ use commands::Commands;
 use in_flight::{Before, InFlight};
 use logical::Logical;
 use memory::Memories;
+use peers::Lending;
 
 use crate::device::{Device, DeviceError, Layout, Ticket, Work};
 use crate::pieces::{self, Memory, Piece, Region};
@@ -49,8 +52,11 @@ pub(crate) struct Gpu {
     in_flight: InFlight,
     regions_per_command: usize,
     work: Work,
+    /// Where another allocator than the pgmap is at work.
+    lending: Option<Lending>,
+    physical: Physical,
     /// Last, so that it is dropped after all that is made from it.
-    _device: Rc<Logical>,
+    device: Rc<Logical>,
 }
 
 impl Gpu {
@@ -66,7 +72,9 @@ impl Gpu {
             in_flight: InFlight::default(),
             regions_per_command: if physical.instance.validated { REGIONS_UNDER_VALIDATION } else { REGIONS },
             work: Work::default(),
-            _device: device,
+            lending: None,
+            physical: physical.clone(),
+            device,
         })
     }
 
@@ -87,13 +95,16 @@ impl Gpu {
         match memory {
             Memory::Staging => Some(self.memories.staging.bytes),
             Memory::Object(index) => self.memories.sizes.get(index).copied(),
+            Memory::Lent(object) => self.lending.as_ref()?.size(object),
         }
     }
 
-    fn buffer(&self, memory: Memory) -> vk::Buffer {
+    /// None for an object that is not lent at this moment.
+    fn buffer(&self, memory: Memory) -> Option<vk::Buffer> {
         match memory {
-            Memory::Staging => self.memories.staging.buffer,
-            Memory::Object(index) => self.memories.objects[index],
+            Memory::Staging => Some(self.memories.staging.buffer),
+            Memory::Object(index) => self.memories.objects.get(index).copied(),
+            Memory::Lent(object) => self.lending.as_ref()?.buffer(object),
         }
     }
 }
@@ -124,7 +135,8 @@ impl Device for Gpu {
         self.commands.order()?;
         let same = |a: &Region, b: &Region| (a.from.memory, a.to.memory) == (b.from.memory, b.to.memory);
         for run in regions.chunk_by(same) {
-            let (source, target) = (self.buffer(run[0].from.memory), self.buffer(run[0].to.memory));
+            let buffers = self.buffer(run[0].from.memory).zip(self.buffer(run[0].to.memory));
+            let (source, target) = buffers.ok_or(DeviceError::OutOfBounds)?;
             for part in run.chunks(self.regions_per_command) {
                 let copies: Vec<vk::BufferCopy> = part.iter().map(buffer_copy).collect();
                 // SAFETY: `pieces::regions` has checked that each region lies inside both memories and does not overlap itself.

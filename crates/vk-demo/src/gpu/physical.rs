@@ -12,6 +12,7 @@ use crate::device::{DeviceInfo, Features, HeapInfo, Kind};
 const SHARE: (u64, u64) = (3, 4);
 
 /// A Vulkan device that has not been opened.
+#[derive(Clone)]
 pub(crate) struct Physical {
     pub(super) instance: Rc<Instance>,
     pub(super) raw: vk::PhysicalDevice,

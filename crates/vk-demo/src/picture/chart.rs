@@ -61,6 +61,8 @@ pub(crate) enum Stroke {
     Dashed,
     /// Dots, without marks.
     Dotted,
+    /// Dots and dashes in turn, without marks.
+    DotDashed,
 }
 
 /// More points than this get no marks.
@@ -71,6 +73,22 @@ impl Axis {
     pub(crate) fn percent(label: &str) -> Axis {
         let ticks = [0, 25, 50, 75, 100].map(|value| (f64::from(value), value.to_string())).to_vec();
         Axis { label: label.into(), from: 0.0, to: 100.0, logarithmic: false, ticks }
+    }
+
+    /// From zero to beyond the largest of these counts, in steps that are round.
+    pub(crate) fn counts(label: &str, values: impl Iterator<Item = f64>) -> Axis {
+        const PARTS: f64 = 4.0;
+        let most = values.filter(|value| value.is_finite()).fold(1.0, f64::max);
+        let round = (0..=18).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(power)));
+        let step = round.into_iter().find(|step| step * PARTS >= most).unwrap_or(most / PARTS);
+        let ticks = (0..=PARTS as u32).map(|part| step * f64::from(part)).map(|value| (value, value.to_string())).collect();
+        Axis { label: label.into(), from: 0.0, to: step * PARTS, logarithmic: false, ticks }
+    }
+
+    /// Steps of a run of so many.
+    pub(crate) fn steps(steps: u64) -> Axis {
+        let ticks = (0..=4).map(|quarter| steps * quarter / 4).map(|step| (step as f64, step.to_string())).collect();
+        Axis { label: "operations".into(), from: 0.0, to: steps.max(1) as f64, logarithmic: false, ticks }
     }
 
     /// Folio orders, from the least of these to the largest.
@@ -200,7 +218,7 @@ impl Stroke {
         match self {
             Stroke::Solid => "#3b0a56",
             Stroke::Dashed => "#2a9d7c",
-            Stroke::Dotted => ink::QUIET,
+            Stroke::Dotted | Stroke::DotDashed => ink::QUIET,
         }
     }
 
@@ -210,6 +228,7 @@ impl Stroke {
             Stroke::Solid => drawn,
             Stroke::Dashed => drawn.set("stroke-dasharray", "7 4"),
             Stroke::Dotted => drawn.set("stroke-dasharray", "2 4"),
+            Stroke::DotDashed => drawn.set("stroke-dasharray", "9 3 2 3"),
         }
     }
 
@@ -220,7 +239,7 @@ impl Stroke {
                 let square = Rectangle::new().set("x", x - 3.0).set("y", y - 3.0).set("width", 6).set("height", 6);
                 group.add(square.set("fill", "#ffffff").set("stroke", self.colour()).set("stroke-width", 1.6))
             }
-            Stroke::Dotted => group,
+            Stroke::Dotted | Stroke::DotDashed => group,
         }
     }
 }
@@ -234,6 +253,9 @@ mod tests {
         let axis = Axis::decades("GB/s", [0.44, 8.7, f64::NAN].into_iter());
         assert_eq!((axis.from, axis.to), (0.2, 10.0));
         assert_eq!((axis.place(0.2), axis.place(10.0)), (0.0, 1.0));
+        let counts = Axis::counts("", [3.0, 17.0].into_iter());
+        assert_eq!((counts.to, counts.ticks.len()), (20.0, 5));
+        assert_eq!(Axis::counts("", std::iter::empty()).to, 4.0);
         let none = Axis::decades("GB/s", std::iter::empty());
         assert!(none.from < none.to);
     }

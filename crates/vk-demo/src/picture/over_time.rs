@@ -18,11 +18,5 @@ pub(crate) fn over_time(timeline: &Timeline, steps: u64) -> Chart {
     } else {
         ("Use over time", vec![taken])
     };
-    let ticks = (0..=4).map(|quarter| steps * quarter / 4).map(|step| (step as f64, step.to_string())).collect();
-    Chart {
-        title: title.into(),
-        x: Axis { label: "operations".into(), from: 0.0, to: steps.max(1) as f64, logarithmic: false, ticks },
-        y: Axis::percent("%"),
-        lines,
-    }
+    Chart { title: title.into(), x: Axis::steps(steps), y: Axis::percent("%"), lines }
 }

@@ -1,6 +1,7 @@
 //! Results: where they go, and what their forms have in common.
 
 mod baseline;
+mod gaps;
 mod heat_map;
 mod output;
 mod saved;
@@ -10,6 +11,7 @@ mod whole;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 pub(crate) use baseline::Baseline;
+pub(crate) use gaps::Gaps;
 pub(crate) use heat_map::{Cell, Cells, HeatMap, State, UNITS};
 pub(crate) use output::{OpenFile, Output};
 pub(crate) use saved::Saved;
@@ -57,4 +59,22 @@ pub(crate) fn by_order(counts: &[u64]) -> String {
     let some: Vec<String> =
         counts.iter().enumerate().filter(|&(_, &count)| count > 0).map(|(order, count)| format!("o{order}:{count}")).collect();
     some.chunks(6).map(|line| line.join(" ")).collect::<Vec<_>>().join("\n")
+}
+
+/// The middle one of these values; no number where there are none.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        assert_eq!(median(&[5.0, 1.0, 3.0, 2.0, 4.0]), 3.0);
+        assert!(median(&[]).is_nan());
+    }
 }

@@ -3,6 +3,8 @@
 use pgmap_alloc::{Order, Pgmap, PgmapOps, RunState};
 use serde::Serialize;
 
+use super::Gaps;
+
 /// Moments that are kept of one run; up to twice as many where nobody knows how long it will take.
 const MOMENTS: u64 = 120;
 
@@ -57,24 +59,11 @@ impl Timeline {
 impl Moment {
     /// How it looks now.
     pub(crate) fn of<O: PgmapOps>(step: u64, pgmap: &Pgmap<'_, O>) -> Moment {
-        let (mut idle, mut usable) = (0, 0);
-        for run in pgmap.snapshot().filter(|run| run.state == RunState::Idle) {
-            idle += run.pages;
-            usable += whole_pages(run.start.get(), run.pages);
-        }
-        let percent = |part: u64, all: u64| if all == 0 { 0.0 } else { 100.0 * part as f64 / all as f64 };
-        Moment {
-            step,
-            taken_percent: percent(pgmap.pages() - idle, pgmap.pages()),
-            fragmentation_percent: percent(idle - usable, idle),
-        }
+        let idle = pgmap.snapshot().filter(|run| run.state == RunState::Idle);
+        let gaps = Gaps::of(idle.map(|run| run.start.get()..run.start.get() + run.pages), Order::PMD.pages());
+        let taken_percent = 100.0 * (pgmap.pages() - gaps.idle) as f64 / pgmap.pages() as f64;
+        Moment { step, taken_percent, fragmentation_percent: gaps.fragmentation_percent() }
     }
-}
-
-/// Pages of a run that whole, aligned folios of 2 MiB could have.
-fn whole_pages(start: u64, pages: u64) -> u64 {
-    let entry = Order::PMD.pages();
-    ((start + pages) / entry * entry).saturating_sub(start.div_ceil(entry) * entry)
 }
 
 #[cfg(test)]
