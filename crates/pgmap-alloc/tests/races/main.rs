@@ -72,7 +72,8 @@ impl PgmapOps for Driver {
 
     fn quiesce(&self) {
         assert_eq!(self.torn_down.load(Relaxed), 0, "torn down before the quiesce hook has run");
-        self.hooks.with_mut(|_| thread::yield_now());
+        // A look at something, so that others may come in between.
+        self.hooks.with_mut(|_| _ = self.done());
     }
 
     fn teardown(&self) {
@@ -130,8 +131,13 @@ fn pool<const WORDS: usize>(pages: u64) -> Arc<Pool<WORDS>> {
 }
 
 fn model(threads: impl Fn() + Send + Sync + 'static) {
+    model_up_to(3, threads);
+}
+
+/// [`model`] with fewer switches, where threads do much.
+fn model_up_to(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = 20_000;
     builder.check(threads);
 }

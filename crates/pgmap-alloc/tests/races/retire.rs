@@ -1,7 +1,7 @@
 //! Retiring a page against whoever has it, gets it or gives it back. Nobody writes a retired page; whoever finds it retired may
 //! read it.
 
-use pgmap_alloc::{Block, Folio, Lookup, Put, RequestError, RetireError, Retirement};
+use pgmap_alloc::{Block, Folio, Lookup, RequestError, RetireError, Retirement};
 
 use crate::{Map, ONE, at, model, pgmap, spawn, two};
 
@@ -23,7 +23,8 @@ fn request_against_retire() {
         let request = spawn(&pgmap, |pgmap| {
             let head = pgmap.alloc_folio_raw(ONE, 7).unwrap();
             pgmap.ops().write(head.get());
-            assert_eq!(pgmap.put_raw(head, 1), Ok(Put::Freed));
+            // The last put may be the retirement's, which has a look at the driver's data.
+            let _ = pgmap.put_raw(head, 1).unwrap();
         });
         let _ = pgmap.retire(at(0)).unwrap();
         read_if_retired(&pgmap, 0);
@@ -40,7 +41,7 @@ fn request_of_a_large_folio_against_retire_of_its_tail() {
         let request = spawn(&pgmap, |pgmap| {
             pgmap.request_folio_raw(at(0), two(), 7).map(|()| {
                 pgmap.ops().write(1);
-                assert_eq!(pgmap.put_raw(at(0), 1), Ok(Put::Freed));
+                let _ = pgmap.put_raw(at(0), 1).unwrap();
             })
         });
         let _ = pgmap.retire(at(1)).unwrap();
@@ -81,7 +82,6 @@ fn last_put_against_retire() {
         });
         let _ = pgmap.retire(at(1)).unwrap();
         read_if_retired(&pgmap, 1);
-        // The last put may be the retirement's, which had a look at the driver's data.
         let _ = put.join().unwrap();
         assert_eq!(pgmap.ops().calls(), 1);
         assert_retired(&pgmap, 1);
