@@ -5,7 +5,7 @@ use std::time::Duration;
 use benches::entry;
 use benches::sample::Budget;
 use benches::trace::{Descent, Way};
-use benches::works::{GIB, Kind, Work, packing};
+use benches::works::{By, GIB, Kind, Work, packing};
 
 fn main() {
     // `cargo bench -- --test` asks every bench for one short run.
@@ -13,7 +13,7 @@ fn main() {
     let (pages, steps) = if short { (GIB, 10_000) } else { (16 * GIB, 4_000_000) };
     let budget = Budget { measure: Duration::ZERO, prepare: Duration::from_secs(10) };
     for way in [Way::Churned, Way::Emptied] {
-        let work = Work { pages, kind: Kind::Packing(Descent::new(pages, &packing::PERCENTS, way, steps, 5)) };
+        let work = Work { pages, by: By::All, kind: Kind::Packing(Descent::new(pages, &packing::PERCENTS, way, steps, 5)) };
         for entry in entry::all() {
             let outcome = entry.measure(&work, budget);
             for (row, (name, unit)) in work.rows().into_iter().enumerate() {

@@ -9,7 +9,7 @@ use crate::peers::nothing::Nothing;
 use crate::peers::offset_allocator::OffsetAllocator;
 use crate::peers::ours::{FolioHandle, Folios, Pool, PoolHandle};
 use crate::sample::{Budget, Outcome, Skip};
-use crate::works::{Kind, Work, bulk, churn, fill, folio, hot_pair, metadata, packing, tail, threads};
+use crate::works::{By, Kind, Work, bulk, churn, fill, folio, hot_pair, metadata, packing, tail, threads};
 
 /// One column of the table.
 pub struct Entry {
@@ -18,7 +18,9 @@ pub struct Entry {
     shape: Shape,
     check: fn() -> Result<(), Fault>,
     measure: fn(&Work, Budget) -> Outcome,
-    metadata: fn(u64) -> Result<f64, Skip>,
+    /// Where it takes a mutex to share it between threads.
+    mutexed: Option<fn(&Work, Budget) -> Outcome>,
+    metadata: fn(u64, bool) -> Result<f64, Skip>,
 }
 
 #[derive(Clone, Copy)]
@@ -55,7 +57,8 @@ impl Entry {
 
     /// A peer that needs a mutex where threads are involved, and only there.
     fn single<P: Peer + Hand + Send>() -> Entry {
-        Entry::of::<P, Mutexed<P>>(Shape::Allocator)
+        let mutexed = Some(measure::<Mutexed<P>, Mutexed<P>> as fn(&Work, Budget) -> Outcome);
+        Entry { mutexed, ..Entry::of::<P, Mutexed<P>>(Shape::Allocator) }
     }
 
     fn of<P: Peer, S: SyncPeer>(shape: Shape) -> Entry {
@@ -67,7 +70,10 @@ impl Entry {
                 check::together::<S>()
             },
             measure: measure::<P, S>,
-            metadata: metadata::bytes_per_page::<P>,
+            mutexed: None,
+            metadata: |pages, full| {
+                if full { metadata::bytes_per_page::<P>(pages) } else { metadata::kib_when_built::<P>(pages) }
+            },
         }
     }
 
@@ -78,18 +84,22 @@ impl Entry {
 
     /// One repetition of one work.
     pub fn measure(&self, work: &Work, budget: Budget) -> Outcome {
+        if work.by == By::Mutexed {
+            return self.mutexed.map_or(Err(Skip::Unsupported), |measure| measure(work, budget));
+        }
         match (&work.kind, self.shape) {
             (Kind::Cycle(order), Shape::Counted(cycle)) => cycle(work.pages, *order, budget),
             (Kind::Cycle(_), _) => Err(Skip::Unsupported),
             (_, Shape::Harness) if !work.is_timing() => Err(Skip::Unsupported),
-            (Kind::Metadata, _) => metadata::in_child(self.name, work.pages),
+            (Kind::Metadata, _) => metadata::in_child(self.name, true, work.pages),
+            (Kind::Untouched, _) => metadata::in_child(self.name, false, work.pages),
             _ => (self.measure)(work, budget),
         }
     }
 
-    /// Bytes of host memory per page, in this process; see [`metadata`].
-    pub fn metadata(&self, pages: u64) -> Result<f64, Skip> {
-        (self.metadata)(pages)
+    /// Host memory in this process, when `full` of single pages or just built; see [`metadata`].
+    pub fn metadata(&self, pages: u64, full: bool) -> Result<f64, Skip> {
+        (self.metadata)(pages, full)
     }
 }
 
@@ -97,14 +107,14 @@ fn measure<P: Peer, S: SyncPeer>(work: &Work, budget: Budget) -> Outcome {
     let pages = work.pages;
     match &work.kind {
         Kind::HotPair(order) => hot_pair::hot_pair::<P>(pages, *order, budget),
-        Kind::Churn(trace) => churn::churn::<P>(pages, trace, budget),
+        Kind::Churn(_, trace) => churn::churn::<P>(pages, trace, budget),
         Kind::Fill(order) => fill::fill_and_free::<P>(pages, order, budget),
         Kind::Bulk => bulk::bulk::<P>(pages, budget),
         Kind::Threads(traces) => threads::churn::<S>(pages, traces, budget),
         Kind::CrossFree => threads::cross_free::<S>(pages, budget),
         Kind::Packing(trace) => packing::packing::<P>(pages, trace, budget),
-        Kind::Tail(trace) => tail::tail::<P>(pages, trace, budget),
+        Kind::Tail(_, trace) => tail::tail::<P>(pages, trace, budget),
         Kind::Build => folio::build::<P>(pages),
-        Kind::Cycle(_) | Kind::Metadata => Err(Skip::Unsupported),
+        Kind::Cycle(_) | Kind::Metadata | Kind::Untouched => Err(Skip::Unsupported),
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::machine::Machine;
 use crate::sample::Skip;
+use crate::targets::{self, Target, Verdict};
 
 /// One figure of the table: a work done by a peer.
 #[derive(Clone, Debug, Serialize)]
@@ -44,6 +45,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Where there are none.
     pub gaps: Vec<Gap>,
+    /// What the figures say to the targets.
+    pub targets: Vec<Verdict>,
     /// The conditions.
     pub machine: Machine,
 }
@@ -82,8 +85,8 @@ impl Collector {
         }
     }
 
-    /// Rows with their spread.
-    pub fn report(self, machine: Machine) -> Report {
+    /// Rows with their spread, held against the targets.
+    pub fn report(self, targets: &[Target], machine: Machine) -> Report {
         let gaps = self.skips.into_iter().map(|(place, skip)| {
             let (work, peer) = place.names;
             Gap { work, peer, why: skip.to_string() }
@@ -94,13 +97,19 @@ impl Collector {
             let (min, median) = (*values.first()?, *values.get(values.len() / 2)?);
             Some(Row { work, unit, peer, min, median, reps: values.len() })
         });
-        Report { rows: rows.collect(), gaps: gaps.collect(), machine }
+        let rows: Vec<Row> = rows.collect();
+        Report { targets: targets::verdicts(targets, &rows), rows, gaps: gaps.collect(), machine }
     }
 }
 
 impl Report {
+    /// The figures, the targets and the conditions.
+    pub fn text(&self, peers: &[&'static str]) -> String {
+        format!("{}\n\n{}\n\n{}\n", self.table(peers), self.target_table(), self.machine)
+    }
+
     /// One line per work, one column per peer, medians.
-    pub fn table(&self, peers: &[&'static str]) -> String {
+    fn table(&self, peers: &[&'static str]) -> Table {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header(["work", "unit"].into_iter().chain(peers.iter().copied()));
@@ -109,7 +118,21 @@ impl Report {
             table.add_row([work.clone(), unit.to_owned()].into_iter().chain(cells));
         }
         table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-        format!("{table}\n\n{}\n", self.machine)
+        table
+    }
+
+    /// One line per target.
+    fn target_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        table.set_header(["", "work", "by", "figure", "target", "best peer", "times better", "met"]);
+        for verdict in &self.targets {
+            let Verdict { id, work, by, figure, target, rival, times_better, met } = verdict;
+            let (rival, times) = (rival.unwrap_or("-"), times_better.map_or("-".into(), |times| format!("{times:.2}")));
+            let met = if *met { "yes" } else { "NO" };
+            table.add_row([id, work.as_str(), by, &number(*figure), target, rival, &times, met]);
+        }
+        table
     }
 
     /// One line per figure.
@@ -138,11 +161,14 @@ impl Report {
         let figure = self.rows.iter().find(|row| row.work == work && row.peer == peer);
         let gap = || self.gaps.iter().find(|gap| gap.work == work && gap.peer == peer);
         match figure {
-            Some(row) if row.median >= 100.0 => format!("{:.0}", row.median),
-            Some(row) => format!("{:.2}", row.median),
+            Some(row) => number(row.median),
             None => gap().map_or_else(String::new, |gap| gap.why.clone()),
         }
     }
+}
+
+fn number(figure: f64) -> String {
+    if figure >= 100.0 { format!("{figure:.0}") } else { format!("{figure:.2}") }
 }
 
 #[cfg(test)]
@@ -158,10 +184,10 @@ mod tests {
             collector.add(0, &first, (0, "peer"), Ok(vec![value]));
         }
         collector.add(0, &first, (1, "other"), Err(Skip::TooSlow));
-        let report = collector.report(Machine::here());
+        let report = collector.report(&[], Machine::here());
         let rows: Vec<_> = report.rows.iter().map(|row| (row.work.as_str(), row.min, row.median, row.reps)).collect();
         assert_eq!(rows, [("z", 1.0, 2.0, 3), ("a", 10.0, 20.0, 3)]);
-        let table = report.table(&["peer", "other"]);
+        let table = report.table(&["peer", "other"]).to_string();
         assert!(table.contains("cut off") && table.find("| z").is_some_and(|z| table.find("| a").is_some_and(|a| z < a)));
         assert_eq!(report.csv().lines().nth(1), Some("\"z\",ns,peer,1,2,3"));
     }

@@ -9,7 +9,10 @@ use std::{fs, io};
 use benches::entry::{self, Entry};
 use benches::machine::Machine;
 use benches::report::{Collector, Report};
+use benches::run::interleaved;
 use benches::sample::Budget;
+use benches::targets;
+use benches::works::metadata::FULL;
 use benches::works::{Scale, Work};
 use clap::{Parser, ValueEnum};
 
@@ -33,7 +36,7 @@ struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Measure one peer's host memory in this process, and print nothing else.
-    #[arg(long, value_name = "PAGES:PEER", hide = true)]
+    #[arg(long, value_name = "PAGES:STATE:PEER", hide = true)]
     metadata_of: Option<String>,
 }
 
@@ -59,12 +62,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let works = wanted(&args);
+    let scale = if args.quick { Scale::quick() } else { Scale::full() };
+    let works = wanted(&scale, &args);
     if works.is_empty() {
         eprintln!("no row's name contains {:?}", args.only.unwrap_or_default());
         return ExitCode::from(USAGE);
     }
-    let report = measure(&works, &entries, &args);
+    let report = measure(&works, &entries, &args).report(&targets::all(&scale), Machine::here());
     let peers: Vec<_> = entries.iter().map(|entry| entry.name).collect();
     let written = render(&report, args.format, &peers).and_then(|text| match &args.output {
         Some(path) => fs::write(path, text),
@@ -79,8 +83,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn wanted(args: &Args) -> Vec<Work> {
-    let scale = if args.quick { Scale::quick() } else { Scale::full() };
+fn wanted(scale: &Scale, args: &Args) -> Vec<Work> {
     let mut works = scale.works();
     if let Some(text) = &args.only {
         works.retain(|work| work.rows().iter().any(|(name, _)| name.contains(text.as_str())));
@@ -88,36 +91,18 @@ fn wanted(args: &Args) -> Vec<Work> {
     works
 }
 
-/// All works by all peers, then all again: a slow spell of the machine hits everyone.
-fn measure(works: &[Work], entries: &[Entry], args: &Args) -> Report {
+fn measure(works: &[Work], entries: &[Entry], args: &Args) -> Collector {
     let (reps, budget) = if args.quick {
-        (3, Budget { measure: Duration::from_millis(40), prepare: Duration::from_millis(400) })
+        (3, Budget { measure: Duration::from_millis(25), prepare: Duration::from_millis(400) })
     } else {
         (7, Budget { measure: Duration::from_millis(500), prepare: Duration::from_secs(10) })
     };
-    let mut collector = Collector::default();
-    let mut skipped = vec![vec![false; entries.len()]; works.len()];
-    for rep in 0..args.reps.unwrap_or(reps) {
-        for (number, work) in works.iter().enumerate() {
-            if rep > 0 && work.once() {
-                continue;
-            }
-            for (peer, entry) in entries.iter().enumerate() {
-                if skipped[number][peer] {
-                    continue;
-                }
-                let outcome = entry.measure(work, budget);
-                skipped[number][peer] = outcome.is_err();
-                collector.add(number, &work.rows(), (peer, entry.name), outcome);
-            }
-        }
-    }
-    collector.report(Machine::here())
+    interleaved(works, entries, args.reps.unwrap_or(reps), budget)
 }
 
 fn render(report: &Report, format: Format, peers: &[&'static str]) -> io::Result<String> {
     match format {
-        Format::Table => Ok(report.table(peers)),
+        Format::Table => Ok(report.text(peers)),
         Format::Json => Ok(serde_json::to_string_pretty(report)? + "\n"),
         Format::Csv => Ok(report.csv()),
     }
@@ -125,9 +110,10 @@ fn render(report: &Report, format: Format, peers: &[&'static str]) -> io::Result
 
 /// The other end of `works::metadata::in_child`.
 fn metadata_of(what: &str) -> ExitCode {
-    let figure = what.split_once(':').and_then(|(pages, peer)| {
+    let figure = what.split_once(':').and_then(|(pages, what)| {
+        let (state, peer) = what.split_once(':')?;
         let entry = entry::all().into_iter().find(|entry| entry.name == peer)?;
-        entry.metadata(pages.parse().ok()?).ok()
+        entry.metadata(pages.parse().ok()?, state == FULL).ok()
     });
     match figure {
         Some(figure) => {

@@ -1,4 +1,4 @@
-//! Host memory that a peer needs for a pool full of single pages, as the operating system sees it.
+//! Host memory that a peer needs, as the operating system sees it.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ use crate::sample::{Outcome, Skip};
 /// A peer that needs longer than this to fill the pool has no figure.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes of touched host memory per page; to be called in a process of its own, where nothing else has been allocated and freed.
+/// Bytes of touched host memory per page of a full pool; to be called in a process of its own, where nothing else has been
+/// allocated and freed.
 pub fn bytes_per_page<P: Peer>(pages: u64) -> Result<f64, Skip> {
     let count = usize::try_from(pages).map_err(|_| Skip::Unsupported)?;
     // Here, so that it outlives what it hands out.
@@ -36,21 +37,37 @@ pub fn bytes_per_page<P: Peer>(pages: u64) -> Result<f64, Skip> {
     Ok(after.saturating_sub(before) as f64 / filled as f64)
 }
 
-/// Resident bytes of this process; `None` where there is no `/proc`.
+/// KiB of touched host memory for a pool that has just been built; likewise.
+pub fn kib_when_built<P: Peer>(pages: u64) -> Result<f64, Skip> {
+    let before = resident().ok_or(Skip::Unsupported)?;
+    let peer = P::build(pages).ok_or(Skip::Unsupported)?;
+    let after = resident().ok_or(Skip::Unsupported)?;
+    drop(peer);
+    Ok(after.saturating_sub(before) as f64 / 1024.0)
+}
+
+/// Resident bytes of this process that come from no file, so not the program's own text; `None` where there is no `/proc`.
 fn resident() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    // The roll-up counts page by page; the summary in `status` may be a quarter of a MiB late on each CPU.
+    let text = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok().map(|kib: u64| kib * 1024)
 }
 
-/// The option by which a program that measures starts itself once more to call [`bytes_per_page`].
+/// The option by which a program that measures starts itself once more to call one of the above.
 pub const CHILD_OPTION: &str = "--metadata-of";
 
 /// Starts this program once more for one peer and reads the figure from its output.
-pub fn in_child(peer: &str, pages: u64) -> Outcome {
+pub fn in_child(peer: &str, full: bool, pages: u64) -> Outcome {
     let program = env::current_exe().map_err(|_| Skip::Unsupported)?;
-    let child = Command::new(program).arg(CHILD_OPTION).arg(format!("{pages}:{peer}")).output();
+    let what = format!("{pages}:{}:{peer}", if full { FULL } else { BUILT });
+    let child = Command::new(program).arg(CHILD_OPTION).arg(what).output();
     let output = child.map_err(|_| Skip::Unsupported)?;
     let figure = String::from_utf8(output.stdout).ok().and_then(|text| text.trim().parse().ok());
     figure.filter(|_| output.status.success()).map(|figure| vec![figure]).ok_or(Skip::Unsupported)
 }
+
+/// What the child is asked for; the number of pages stands before it, the peer's name behind it.
+pub const FULL: &str = "full";
+/// Likewise.
+pub const BUILT: &str = "built";

@@ -1,6 +1,7 @@
 //! Who pays for pages: the hook, and owners with limits as in the dmem cgroup.
 //!
-//! Owners stand side by side; a hierarchy of them is the caller's, who implements [`Charge`] for it.
+//! Owners may have parents: what an owner has, his parent has too, and so on up; the limit of each holds. Those who pay as one
+//! owner, or under one parent, meet at its counter, as in the cgroup.
 
 use crate::error::ChargeError;
 use crate::sync::{AtomicU64, Ordering};
@@ -9,13 +10,24 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(pub u32);
 
-/// Charged before pages are taken, uncharged after they have come back.
+/// Charged before pages are taken, uncharged when they come back. Called in any context: must not sleep.
 pub trait Charge {
-    /// Makes the owner pay for so many pages, or refuses.
+    /// Makes the owner pay for so many pages, or refuses and changes nothing.
     fn try_charge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError>;
 
-    /// Takes that back; refuses, and changes nothing, where the owner has not paid for so many.
+    /// Takes that back; refuses, and changes nothing, where the owner has not paid for so many. Whoever is told that he has more
+    /// than he may relies on a sequentially consistent write here.
     fn uncharge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError>;
+
+    /// Makes the owner pay for pages that he turned out to have still, whatever his limit.
+    fn charge_anyway(&self, owner: Owner, pages: u64) {
+        let _ = self.try_charge(owner, pages);
+    }
+
+    /// Told once of each allocation that was refused because this owner had too much.
+    fn refused(&self, owner: Owner) {
+        let _ = owner;
+    }
 }
 
 /// Nobody pays.
@@ -37,15 +49,23 @@ impl<C: Charge> Charge for &C {
     fn uncharge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError> {
         (**self).uncharge(owner, pages)
     }
+
+    fn charge_anyway(&self, owner: Owner, pages: u64) {
+        (**self).charge_anyway(owner, pages);
+    }
+
+    fn refused(&self, owner: Owner) {
+        (**self).refused(owner);
+    }
 }
 
 /// What an owner is promised, and what he may have, in pages. Sound if `min <= low <= max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Limits {
-    /// So many are never taken from him.
+    /// So many are never taken from him, as far as his parents are promised as many.
     pub min: u64,
-    /// So many are taken from him only when nobody else has anything to give.
+    /// So many are taken from him only when nobody else has anything to give; his parents as above.
     pub low: u64,
     /// He never gets more.
     pub max: u64,
@@ -95,6 +115,7 @@ struct Account {
 /// `N` owners, each with a line of its own.
 pub struct Owners<const N: usize> {
     accounts: [Account; N],
+    parents: [Option<Owner>; N],
 }
 
 impl<const N: usize> Default for Owners<N> {
@@ -104,7 +125,7 @@ impl<const N: usize> Default for Owners<N> {
 }
 
 impl<const N: usize> Owners<N> {
-    /// Owners 0 to `N - 1`, without limits.
+    /// Owners 0 to `N - 1`, without limits, side by side.
     pub fn new() -> Owners<N> {
         let zero = || AtomicU64::new(0);
         Owners {
@@ -116,11 +137,28 @@ impl<const N: usize> Owners<N> {
                 low: zero(),
                 max: AtomicU64::new(u64::MAX),
             }),
+            parents: [None; N],
         }
+    }
+
+    /// Owners 0 to `N - 1`, without limits, each with the parent of its place. A parent comes before its children.
+    pub fn with_parents(parents: [Option<Owner>; N]) -> Result<Owners<N>, ChargeError> {
+        for (owner, parent) in parents.iter().enumerate() {
+            if let Some(parent) = parent.filter(|parent| parent.0 as usize >= owner) {
+                return Err(ChargeError::Parent { owner: owner as u32, parent: parent.0 });
+            }
+        }
+        Ok(Owners { parents, ..Owners::new() })
     }
 
     fn account(&self, owner: Owner) -> Result<&Account, ChargeError> {
         self.accounts.get(owner.0 as usize).ok_or(ChargeError::UnknownOwner { owner: owner.0 })
+    }
+
+    /// An owner, his parent, and so on up.
+    fn lineage(&self, owner: Owner) -> impl Iterator<Item = (Owner, &Account)> {
+        let parent = |owner: &Owner| self.parents.get(owner.0 as usize).copied().flatten();
+        core::iter::successors(Some(owner), parent).filter_map(|owner| Some((owner, self.accounts.get(owner.0 as usize)?)))
     }
 
     /// Changes an owner's limits; what he has above a new maximum stays his until he gives it back.
@@ -137,7 +175,7 @@ impl<const N: usize> Owners<N> {
         Ok(())
     }
 
-    /// What an owner has. O(1).
+    /// What an owner has, his children's included. O(1).
     pub fn usage(&self, owner: Owner) -> Result<Usage, ChargeError> {
         let account = self.account(owner)?;
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
@@ -146,31 +184,31 @@ impl<const N: usize> Owners<N> {
         Ok(Usage { pages, high_water, refused: read(&account.refused), limits })
     }
 
-    /// How much an owner's pages are protected at this moment. O(1).
+    /// How much an owner's pages are protected at this moment: by what he is promised, but no more than each of his parents is.
+    /// O(parents). What children are promised together may be more than their parent is; that is not shared out.
     pub fn protection(&self, owner: Owner) -> Result<Protection, ChargeError> {
-        let Usage { pages, limits, .. } = self.usage(owner)?;
+        let Usage { pages, .. } = self.usage(owner)?;
+        let least = |of: fn(&Account) -> &AtomicU64| {
+            self.lineage(owner).map(|(_, account)| of(account).load(Ordering::Relaxed)).min().unwrap_or(0)
+        };
         Ok(match pages {
-            _ if pages <= limits.min => Protection::Min,
-            _ if pages <= limits.low => Protection::Low,
+            _ if pages <= least(|account| &account.min) => Protection::Min,
+            _ if pages <= least(|account| &account.low) => Protection::Low,
             _ => Protection::None,
         })
     }
 }
 
-impl<const N: usize> Charge for Owners<N> {
-    fn try_charge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError> {
-        let account = self.account(owner)?;
+impl Account {
+    /// Raises what the owner has, as far as his limit goes.
+    fn raise(&self, owner: Owner, pages: u64) -> Result<(), ChargeError> {
         // Relaxed throughout: a number, nothing hangs on it.
-        let mut has = account.pages.load(Ordering::Relaxed);
+        let mut has = self.pages.load(Ordering::Relaxed);
         loop {
-            let max = account.max.load(Ordering::Relaxed);
-            let Some(sum) = has.checked_add(pages).filter(|&sum| sum <= max) else {
-                account.refused.fetch_add(1, Ordering::Relaxed);
-                return Err(ChargeError::OverLimit { owner: owner.0, has, max });
-            };
-            match account.pages.compare_exchange_weak(has, sum, Ordering::Relaxed, Ordering::Relaxed) {
+            let sum = self.room(owner, has, pages)?;
+            match self.pages.compare_exchange_weak(has, sum, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
-                    account.high_water.fetch_max(sum, Ordering::Relaxed);
+                    self.high_water.fetch_max(sum, Ordering::Relaxed);
                     return Ok(());
                 }
                 Err(now) => has = now,
@@ -178,16 +216,55 @@ impl<const N: usize> Charge for Owners<N> {
         }
     }
 
+    /// What the owner would have.
+    fn room(&self, owner: Owner, has: u64, pages: u64) -> Result<u64, ChargeError> {
+        let max = self.max.load(Ordering::Relaxed);
+        has.checked_add(pages).filter(|&sum| sum <= max).ok_or(ChargeError::OverLimit { owner: owner.0, has, max })
+    }
+
+    /// Lowers what the owner has; `Err` with that if it is less.
+    fn lower(&self, pages: u64) -> Result<(), u64> {
+        // SeqCst: the write half of "uncharge, then note" (`ledger`). Relaxed on failure: tried again with what was found.
+        self.pages.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |has| has.checked_sub(pages)).map(|_| ())
+    }
+}
+
+/// Lock-free; O(parents).
+impl<const N: usize> Charge for Owners<N> {
+    fn try_charge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError> {
+        self.account(owner)?;
+        // Looked at first: who cannot be charged anyway must not be in others' way by charging and undoing it.
+        for (owner, account) in self.lineage(owner) {
+            // SeqCst: the read half of "uncharge, then note" (`ledger`).
+            account.room(owner, account.pages.load(Ordering::SeqCst), pages)?;
+        }
+        for (done, (payer, account)) in self.lineage(owner).enumerate() {
+            if let Err(error) = account.raise(payer, pages) {
+                // Raised a moment ago.
+                self.lineage(owner).take(done).for_each(|(_, account)| _ = account.lower(pages));
+                return Err(if done == 0 { error } else { ChargeError::Contended });
+            }
+        }
+        Ok(())
+    }
+
     fn uncharge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError> {
         let account = self.account(owner)?;
-        // Relaxed throughout: as in `try_charge`.
-        let mut has = account.pages.load(Ordering::Relaxed);
-        loop {
-            let left = has.checked_sub(pages).ok_or(ChargeError::NotCharged { owner: owner.0, has })?;
-            match account.pages.compare_exchange_weak(has, left, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(now) => has = now,
-            }
+        account.lower(pages).map_err(|has| ChargeError::NotCharged { owner: owner.0, has })?;
+        // They have what their children have.
+        self.lineage(owner).skip(1).for_each(|(_, account)| _ = account.lower(pages));
+        Ok(())
+    }
+
+    fn charge_anyway(&self, owner: Owner, pages: u64) {
+        // Relaxed: as in `raise`.
+        self.lineage(owner).for_each(|(_, account)| _ = account.pages.fetch_add(pages, Ordering::Relaxed));
+    }
+
+    fn refused(&self, owner: Owner) {
+        if let Ok(account) = self.account(owner) {
+            // Relaxed: as in `raise`.
+            account.refused.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

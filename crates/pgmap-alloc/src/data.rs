@@ -9,6 +9,9 @@ pub trait DriverData: Copy {
     /// Whether there is anything to store.
     const STORED: bool = true;
 
+    /// How many of the 64 bits it needs, from the lowest on.
+    const BITS: u32 = 64;
+
     /// As plain bits.
     fn to_bits(self) -> u64;
 
@@ -18,6 +21,7 @@ pub trait DriverData: Copy {
 
 impl DriverData for () {
     const STORED: bool = false;
+    const BITS: u32 = 0;
 
     fn to_bits(self) -> u64 {
         0
@@ -29,6 +33,8 @@ impl DriverData for () {
 macro_rules! unsigned {
     ($($ty:ty),+) => {
         $(impl DriverData for $ty {
+            const BITS: u32 = <$ty>::BITS;
+
             fn to_bits(self) -> u64 {
                 self as u64
             }

@@ -57,6 +57,8 @@ mod memory;
 mod table;
 mod pool;
 mod charge;
+mod tally;
+mod ledger;
 mod state;
 mod data;
 mod ops;
@@ -89,12 +91,14 @@ mod local;
 #[cfg(feature = "std")]
 mod per_thread;
 mod accounted;
+mod charging;
 #[cfg(all(test, feature = "alloc", not(loom)))]
 mod scaling;
 
-pub use accounted::{Account, Accounted, Refusals, Urgency};
+pub use accounted::{Accounted, OwnedRun};
 pub use block::{Block, Blocks};
 pub use charge::{Charge, Limits, Owner, Owners, Protection, Usage};
+pub use charging::{Charging, OwnedBlock, Paid};
 pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed, UntilDrained};
 pub use error::{
@@ -109,6 +113,7 @@ pub use hotplug::{Closed, Removal, UntilRemoved};
 #[cfg(all(feature = "huge-pages", not(any(loom, test))))]
 pub use huge_pages::HugePages;
 pub use idle::UntilIdle;
+pub use ledger::{Account, Refusals, Urgency};
 pub use local::Local;
 pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};

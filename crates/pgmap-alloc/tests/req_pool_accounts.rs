@@ -5,10 +5,12 @@
 
 use std::cell::RefCell;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgmap_alloc::{
-    Accounted, AccountedError, AllocError, AllocExtentError, Charge, ChargeError, Event, Extent, ExtentParams, FreeError, GenPool,
-    Limits, Offset, Order, Owner, Owners, Params, Pgmap, PgmapOps, Phys, PhysRange, Protection, ReturnError, Trace, Urgency,
+    Accounted, AccountedError, AfterFree, AllocError, AllocExtentError, Charge, ChargeError, Charging, Event, Extent, ExtentParams,
+    FreeError, Freed, GenPool, Limits, Offset, Order, Owner, Owners, Paid, Params, Pgmap, PgmapOps, Phys, PhysRange, Protection,
+    RequestError, ReturnError, Trace, Urgency,
 };
 
 fn range(page: u64, pages: u64) -> PhysRange {
@@ -172,16 +174,234 @@ fn req_49_the_account_adds_up() {
 }
 
 #[test]
-fn req_50_an_account_allocates_nothing_and_costs_the_bare_pool_nothing() {
-    // The account is a value around a borrowed pool: no heap, and the pool knows nothing of it.
-    let pool = pool(512);
-    let before = size_of_val(&pool);
-    let books = Accounted::new(&pool, (), (), 0);
-    let page = books.alloc(order(0), Owner(0), Urgency::Normal).unwrap();
-    // The bare pool sees the same pages.
+fn req_48_a_parent_has_what_its_children_have_and_every_limit_holds() {
+    // 0 is the root, 1 and 2 are its children, 3 is a child of 1.
+    let owners = Owners::<4>::with_parents([None, Some(Owner(0)), Some(Owner(0)), Some(Owner(1))]).unwrap();
+    let usage = |owner| owners.usage(Owner(owner)).unwrap().pages;
+    owners.set_limits(Owner(0), Limits { min: 40, low: 50, max: 100 }).unwrap();
+    owners.set_limits(Owner(1), Limits { min: 30, low: 60, max: 60 }).unwrap();
+    owners.set_limits(Owner(3), Limits { min: 35, low: 70, max: 70 }).unwrap();
+    owners.try_charge(Owner(3), 30).unwrap();
+    assert_eq!([usage(0), usage(1), usage(2), usage(3)], [30, 30, 0, 30]);
+    // His own promise is 35, but his parent is promised 30 only.
+    assert_eq!(owners.protection(Owner(3)), Ok(Protection::Min));
+    owners.try_charge(Owner(3), 10).unwrap();
+    assert_eq!(owners.protection(Owner(3)), Ok(Protection::Low));
+    owners.try_charge(Owner(3), 11).unwrap();
+    assert_eq!(owners.protection(Owner(3)), Ok(Protection::None), "the root's low is 50");
+    let over = |owner, has, max| Err(ChargeError::OverLimit { owner, has, max });
+    assert_eq!(owners.try_charge(Owner(3), 10), over(1, 51, 60), "his parent's limit");
+    owners.try_charge(Owner(2), 40).unwrap();
+    assert_eq!(owners.try_charge(Owner(1), 10), over(1, 51, 60));
+    assert_eq!(owners.try_charge(Owner(1), 9), Ok(()));
+    assert_eq!(owners.try_charge(Owner(2), 1), over(0, 100, 100), "the root's limit");
+    assert_eq!([usage(0), usage(1), usage(2), usage(3)], [100, 60, 40, 51], "refusals have changed nothing");
+    assert_eq!(owners.uncharge(Owner(2), 41), Err(ChargeError::NotCharged { owner: 2, has: 40 }));
+    owners.uncharge(Owner(3), 51).unwrap();
+    owners.uncharge(Owner(2), 40).unwrap();
+    owners.uncharge(Owner(1), 9).unwrap();
+    assert_eq!([usage(0), usage(1), usage(2), usage(3)], [0; 4]);
+    let later = Owners::<2>::with_parents([Some(Owner(1)), None]).err();
+    assert_eq!(later, Some(ChargeError::Parent { owner: 0, parent: 1 }));
+    assert!(Owners::<1>::with_parents([Some(Owner(0))]).is_err(), "nobody is his own parent");
+}
+
+#[test]
+fn req_48_whoever_frees_need_not_know_the_owner() {
+    let pool = pool(1024);
+    let owners = Owners::<2>::new();
+    let books = Accounted::new(&pool, &owners, (), 0);
+    let run = books.alloc_run(order(4), Owner(1), Urgency::Normal).unwrap();
+    assert_eq!((run.owner(), run.run().order(), owners.usage(Owner(1)).unwrap().pages), (Owner(1), order(4), 16));
+    drop(run);
+    assert_eq!((books.account().used, owners.usage(Owner(1)).unwrap().pages, pool.avail()), (0, 0, 1024));
+    let (run, owner) = books.alloc_run(order(4), Owner(1), Urgency::Normal).unwrap().into_raw();
+    assert_eq!(books.account().used, 16);
+    books.free(run.start(), run.order(), owner).unwrap();
+}
+
+/// A driver that keeps a folio of which the data says so.
+struct Keeping;
+
+impl PgmapOps for Keeping {
+    type Data = u32;
+
+    fn folio_free(&self, folio: Freed<u32>) -> AfterFree {
+        if folio.data == u32::MAX { AfterFree::Keep } else { AfterFree::Release }
+    }
+}
+
+#[test]
+fn req_48_the_owner_of_a_folio_stands_in_its_data_and_gets_it_back_at_the_last_put() {
+    let owners = Owners::<2>::new();
+    let vram = [range(0, 4096)];
+    let pgmap = Pgmap::new(&Params::new(&vram), Charging::new(Keeping, &owners, 0, 4096)).unwrap();
+    let has = |owner| owners.usage(Owner(owner)).unwrap().pages;
+    let normal = Urgency::Normal;
+    let folio = pgmap.alloc_folio_for(order(9), Owner(0), normal, 7).unwrap();
+    assert_eq!((folio.data().owner(), folio.data().data(), has(0)), (Some(Owner(0)), 7, 512));
+    // Others hold it too; the last put is somebody's who does not know.
+    let other = folio.clone();
+    drop(folio);
+    assert_eq!(has(0), 512);
+    std::thread::scope(|threads| threads.spawn(|| drop(other)).join().unwrap());
+    assert_eq!((has(0), pgmap.account().used), (0, 0));
+    // Split, and given back part by part.
+    let folio = pgmap.alloc_folio_for(order(2), Owner(1), normal, 1).unwrap();
+    let parts: Vec<_> = folio.split(order(0), 1).unwrap().collect();
+    for (left, part) in parts.into_iter().rev().enumerate() {
+        assert_eq!((part.data().owner(), has(1)), (Some(Owner(1)), 4 - left as u64));
+    }
+    assert_eq!(has(1), 0);
+    // Through a handle, into one, and at a given place.
+    let mut handle = pgmap.local().unwrap();
+    let folio = handle.alloc_folio_for(order(3), Owner(1), normal, 0).unwrap();
+    assert_eq!(has(1), 8);
+    handle.put(folio).unwrap();
+    assert_eq!(has(1), 0);
+    drop(handle);
+    let folio = pgmap.request_folio_for(at(64), order(6), Owner(1), normal, 0).unwrap();
+    let busy = AccountedError::Request { error: RequestError::Busy };
+    assert_eq!(pgmap.request_folio_for(at(64), order(6), Owner(0), normal, 0).unwrap_err(), busy);
+    assert_eq!((has(0), has(1)), (0, 64));
+    drop(folio);
+    // What the driver keeps is out of service, and nobody's; what is taken by the ordinary verbs is nobody's from the start.
+    let kept = pgmap.alloc_folio_for(order(0), Owner(0), normal, u32::MAX).unwrap();
+    let head = kept.offset();
+    drop(kept);
+    assert_eq!(has(0), 0);
+    pgmap.free_block_raw(head, order(0)).unwrap();
+    let unpaid = pgmap.alloc_folio_with(order(0), Paid::by_nobody(3)).unwrap();
+    assert_eq!((unpaid.data().owner(), unpaid.data().data(), pgmap.account().used), (None, 3, 0));
+    drop(unpaid);
+    drop(pgmap.alloc_folio(order(0)).unwrap());
+    assert_eq!((has(0), has(1), pgmap.account().used), (0, 0, 0));
+    assert_eq!(pgmap.account().allocated.iter().sum::<u64>(), 5);
+}
+
+#[test]
+fn req_48_blocks_know_who_pays_and_limits_and_the_watermark_hold_for_a_pgmap_too() {
+    let owners = Owners::<1>::new();
+    owners.set_limits(Owner(0), Limits { min: 0, low: 0, max: 700 }).unwrap();
+    let vram = [range(0, 1024)];
+    let pgmap = Pgmap::new(&Params::new(&vram).tracking_clear(), Charging::new((), &owners, 400, 1024)).unwrap();
+    let has = || owners.usage(Owner(0)).unwrap().pages;
+    let block = pgmap.alloc_block_for(order(9), Owner(0), Urgency::Normal).unwrap();
+    assert_eq!((block.owner(), block.block().order(), has()), (Owner(0), order(9), 512));
+    let reserve = AccountedError::Watermark { idle: 512, watermark: 400 };
+    assert_eq!(pgmap.alloc_folio_for(order(7), Owner(0), Urgency::Normal, ()).unwrap_err(), reserve);
+    let limit = AccountedError::Owner { error: ChargeError::OverLimit { owner: 0, has: 512, max: 700 } };
+    assert_eq!(pgmap.alloc_block_for(order(8), Owner(0), Urgency::Critical).unwrap_err(), limit);
+    assert_eq!(has(), 512);
+    let folio = block.into_folio(()).unwrap();
+    assert_eq!((folio.data().owner(), has()), (Some(Owner(0)), 512));
+    drop(folio);
+    pgmap.alloc_block_for(order(4), Owner(0), Urgency::Normal).unwrap().release_cleared();
+    assert_eq!((has(), pgmap.avail_cleared(Extent::ALL)), (0, 16));
+    drop(pgmap.alloc_block_for(order(4), Owner(0), Urgency::Normal).unwrap());
+    let refusals = pgmap.account().refusals;
+    assert_eq!((refusals.watermark, refusals.owner, owners.usage(Owner(0)).unwrap().refused), (1, 1, 1));
+    pgmap.kill();
+    let dying = AccountedError::Pool { error: AllocError::Dying };
+    assert_eq!(pgmap.alloc_block_for(order(0), Owner(0), Urgency::Normal).unwrap_err(), dying);
+    assert_eq!((has(), pgmap.account().refusals.dying), (0, 1));
+}
+
+#[test]
+fn req_48_the_books_of_many_threads_add_up_and_the_watermark_is_never_passed() {
+    const THREADS: u64 = 4;
+    // Large enough for stocks: a batch has 16 pages.
+    let pages = 1u64 << 20;
+    let pool = pool(pages);
+    let owners = Owners::<4>::new();
+    let books = Accounted::new(&pool, &owners, (), 1024);
+    let limit = pages - 1024;
+    let taken = AtomicU64::new(0);
+    std::thread::scope(|threads| {
+        for thread in 0..THREADS {
+            let (books, taken) = (&books, &taken);
+            threads.spawn(move || {
+                let (mut held, mut random) = (vec![], thread + 1);
+                for _ in 0..30_000 {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let o = order([0, 0, 2, 4, 9, 15][(random >> 40) as usize % 6]);
+                    match books.alloc(o, Owner(thread as u32), Urgency::Normal) {
+                        Ok(offset) => {
+                            assert!(taken.fetch_add(o.pages(), Ordering::SeqCst) + o.pages() <= limit, "beyond the watermark");
+                            held.push((offset, o));
+                        }
+                        Err(error) => {
+                            assert!(!matches!(error, AccountedError::Owner { .. }), "{error}");
+                            for _ in 0..held.len() / 2 {
+                                let (offset, o) = held.swap_remove((random >> 20) as usize % held.len());
+                                taken.fetch_sub(o.pages(), Ordering::SeqCst);
+                                books.free(offset, o, Owner(thread as u32)).unwrap();
+                            }
+                        }
+                    }
+                }
+                held.into_iter().for_each(|(offset, o)| {
+                    taken.fetch_sub(o.pages(), Ordering::SeqCst);
+                    books.free(offset, o, Owner(thread as u32)).unwrap();
+                });
+            });
+        }
+    });
+    let account = books.account();
+    assert_eq!((account.used, account.taken.iter().sum::<u64>(), pool.avail()), (0, 0, pages));
+    assert!(account.refusals.watermark > 0, "the pool was full at times");
+    assert!(account.high_water <= limit, "{}", account.high_water);
+    assert!((0..4).all(|owner| owners.usage(Owner(owner)).unwrap().pages == 0));
+    // One caller has all but the reserve, stocks or not.
+    let mut all = 0;
+    while books.alloc(order(0), Owner(0), Urgency::Normal).is_ok() {
+        all += 1;
+    }
+    assert_eq!((all, books.account().used), (limit, limit));
+}
+
+#[test]
+fn req_49_idle_runs_by_order_are_what_a_buddy_would_list() {
+    let pool = pool(1000);
+    let by_order = |pool: &GenPool<'_>| {
+        pool.idle_runs().iter().enumerate().filter(|(_, runs)| **runs > 0).map(|(o, runs)| (o, *runs)).collect::<Vec<_>>()
+    };
+    // 1000 = 512 + 256 + 128 + 64 + 32 + 8
+    assert_eq!(by_order(&pool), [(3, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1)]);
+    pool.alloc_at(at(0), order(0)).unwrap();
+    assert_eq!(by_order(&pool), [(0, 1), (1, 1), (2, 1), (3, 2), (4, 1), (5, 2), (6, 2), (7, 2), (8, 2)]);
+    pool.free(at(0), order(0)).unwrap();
+    assert_eq!(by_order(&pool).len(), 6);
+    let total: u64 = pool.idle_runs().iter().enumerate().map(|(o, runs)| runs << o).sum();
+    assert_eq!(total, pool.avail());
+}
+
+#[test]
+fn req_50_an_account_asks_nothing_of_the_host_and_the_bare_pool_knows_nothing_of_it() {
+    let pool = pool(1 << 20);
+    let owners = Owners::<2>::new();
+    let books = Accounted::new(&pool, &owners, (), 64);
+    let asked = allocation_counter::measure(|| {
+        // Taken, refused in every way, given back, proved, read.
+        let page = books.alloc(order(0), Owner(0), Urgency::Normal).unwrap();
+        let run = books.alloc_run(order(9), Owner(1), Urgency::Critical).unwrap();
+        owners.set_limits(Owner(1), Limits { max: 512, ..Limits::NONE }).unwrap();
+        assert!(books.alloc(order(0), Owner(1), Urgency::Normal).is_err());
+        assert!(books.alloc(order(19), Owner(0), Urgency::Normal).is_ok());
+        assert!(books.alloc(order(19), Owner(0), Urgency::Normal).is_err());
+        assert!(books.alloc(order(30), Owner(0), Urgency::Critical).is_err());
+        drop(run);
+        books.free(page, order(0), Owner(0)).unwrap();
+        assert_eq!(books.account().used, 1 << 19);
+        assert_eq!(pool.idle_runs()[19], 1);
+    });
+    assert_eq!(asked.count_total, 0, "{asked:?}");
+    // The bare pool sees the same pages, and what it does is in no book.
+    let (used, before) = (books.account().used, owners.usage(Owner(0)).unwrap());
+    let page = books.pool().alloc(order(0)).unwrap();
     assert!(!pool.is_idle(page));
-    books.pool().free(page, order(0)).unwrap();
-    assert_eq!(size_of_val(&pool), before);
+    pool.free(page, order(0)).unwrap();
+    assert_eq!((books.account().used, owners.usage(Owner(0)).unwrap()), (used, before));
 }
 
 struct Log(RefCell<Vec<Event>>);

@@ -1,6 +1,6 @@
 //! What a caller says of an object, and what it is told.
 
-use pgmap_alloc::{Order, PgmapOps};
+use pgmap_alloc::{Order, Owner, PgmapOps};
 
 use crate::piece::Ticket;
 use crate::place::{Place, Placement};
@@ -66,15 +66,9 @@ pub struct ObjectParams {
 }
 
 impl ObjectParams {
-    /// An object of `pages` pages, of folios as large as there are, that is lost when it is pushed out.
+    /// An object of `pages` pages, of folios as large as there are, that owner 0 pays for and that is lost when it is pushed out.
     pub fn new(pages: u64) -> ObjectParams {
-        ObjectParams {
-            pages,
-            owner: Owner::default(),
-            priority: Priority::default(),
-            largest: Order::MAX,
-            evict_to: Placement::nowhere(),
-        }
+        ObjectParams { pages, owner: Owner(0), priority: Priority::default(), largest: Order::MAX, evict_to: Placement::nowhere() }
     }
 
     /// The same object, pushed out to `placement`.
@@ -116,10 +110,6 @@ pub struct ObjectInfo {
     /// The last copy that brought some of its pages where they stand, if there was one.
     pub moved_at: Option<Ticket>,
 }
-
-/// Whoever the pages of an object are charged to: a process, a client, a control group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner(pub u32);
 
 /// An object that is about to be pushed out for another's need.
 #[derive(Clone, Copy, Debug)]

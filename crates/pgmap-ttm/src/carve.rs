@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use pgmap_alloc::{Block, Offset, Order, Pgmap, PgmapOps, RequestError};
+use pgmap_alloc::{Block, Extent, Offset, Pgmap, PgmapOps};
 use rangemap::RangeMap;
 
 use crate::error::CarveError;
@@ -39,34 +39,21 @@ impl<'p, O: PgmapOps<Data = usize>> CarveOuts<'p, O> {
     pub(crate) fn carve(&mut self, pgmap: &'p Pgmap<'p, O>, window: Window, tag: u32) -> Result<(), CarveError> {
         let mut blocks = Vec::new();
         let mut page = window.first;
-        // A block that would cross from one physical range into the next is tried in halves.
-        let mut largest = Order::MAX;
         while page < window.last {
-            let order = largest_run(page, window.last).min(largest);
-            match pgmap.request_block(Offset::new(page), order) {
-                Ok(block) => {
-                    blocks.push(block);
-                    page += order.pages();
-                    largest = Order::MAX;
-                }
-                Err(RequestError::CrossesRange) if order > Order::ZERO => {
-                    largest = Order::fitting(order.pages() / 2).unwrap_or(Order::ZERO);
-                }
-                Err(RequestError::OutOfRange | RequestError::CrossesRange | RequestError::Overflow) => {
-                    return Err(CarveError::OutOfRange { page });
-                }
-                Err(_) => return Err(CarveError::InUse { page }),
+            // A window may reach from one range into the next; a block may not.
+            let here = Offset::new(page);
+            let range = pgmap.ranges().find(|range| (range.first..range.end()).contains(&here));
+            let range = range.ok_or(CarveError::OutOfRange { page })?;
+            let end = range.end().min(Offset::new(window.last));
+            let part = Extent::between(here, end).map_err(|_| CarveError::EmptyWindow)?;
+            for run in part.runs(pgmap.largest_order()) {
+                let block = pgmap.request_block(run.start(), run.order());
+                blocks.push(block.map_err(|_| CarveError::InUse { page: run.start().get() })?);
             }
+            page = end.get();
         }
         self.tags.insert(window.first..window.last, (tag, window.first));
         self.blocks.insert(window.first, blocks);
         Ok(())
     }
-}
-
-/// The largest naturally aligned run that starts at `page` and ends at or before `last`.
-fn largest_run(page: u64, last: u64) -> Order {
-    let fitting = Order::fitting(last - page).unwrap_or(Order::ZERO);
-    let aligned = Order::new(page.trailing_zeros()).unwrap_or(Order::MAX);
-    fitting.min(aligned)
 }

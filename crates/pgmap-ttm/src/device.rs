@@ -18,7 +18,7 @@ pub enum Holder {
     Object {
         /// The object.
         bo: Bo,
-        /// The object's page; beyond its end where a folio is larger than the object.
+        /// The object's page.
         page: u64,
     },
     /// Something that left, or was freed, and whose copy has not signalled.

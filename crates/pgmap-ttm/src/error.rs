@@ -137,6 +137,9 @@ pub enum ValidateError {
     /// The owner is at its limit in every place that has room.
     #[error("the object's owner is at its limit")]
     OverLimit,
+    /// The owner has no account in a place that would have done.
+    #[error("the object's owner has no account in one of the places")]
+    NoAccount,
     /// The mover refused.
     #[error("the object was not copied: {0}")]
     Copy(CopyError),
@@ -164,6 +167,9 @@ pub enum EvictError {
     /// The owner is at its limit where it should go.
     #[error("the object's owner is at its limit where the object should go")]
     OverLimit,
+    /// The owner has no account where it should go.
+    #[error("the object's owner has no account where the object should go")]
+    NoAccount,
     /// The mover refused.
     #[error("the object was not copied: {0}")]
     Copy(CopyError),
@@ -194,8 +200,8 @@ pub enum FaultError {
     /// The object is pinned.
     #[error("the object is pinned")]
     Pinned,
-    /// No run down to the floor holds this page and none that cannot move alone.
-    #[error("no run down to the floor holds this page without a part of another folio")]
+    /// Down to the floor, every run around this page reaches beyond the object or holds pages that are there already.
+    #[error("no run down to the floor lies inside the object and holds only pages that are not there yet")]
     NoRun,
     /// There is no room, and no one could be pushed out.
     #[error("there is no room, and no one to push out for it")]
@@ -206,6 +212,9 @@ pub enum FaultError {
     /// Someone else holds a reference to one of its folios.
     #[error("someone else holds a reference to one of the object's folios")]
     Busy,
+    /// The owner has no account there.
+    #[error("the object's owner has no account there")]
+    NoAccount,
     /// The mover refused.
     #[error("the pages were not copied: {0}")]
     Copy(CopyError),
@@ -266,18 +275,6 @@ pub enum BulkError {
     /// The bulk has members.
     #[error("the bulk still has members")]
     NotEmpty,
-}
-
-/// Why an owner's shares were not set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum SharesError {
-    /// No such memory type.
-    #[error("the manager has no {0}")]
-    UnknownMemory(MemoryType),
-    /// Not min <= low <= max.
-    #[error("shares must be ordered: min <= low <= max")]
-    Unordered,
 }
 
 /// Why pages were not carved out, or not given back.
@@ -348,34 +345,6 @@ pub enum UnplugError {
     #[error("the copy of an object failed: it is back on the device")]
     CopyFailed(Bo),
 }
-
-/// What stops a move from inside; each verb turns it into its own error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    NoSpace,
-    OverLimit,
-    Pinned,
-    Busy,
-    Copy(CopyError),
-}
-
-macro_rules! from_failure {
-    ($($error:ident),+) => {$(
-        impl From<Failure> for $error {
-            fn from(failure: Failure) -> $error {
-                match failure {
-                    Failure::NoSpace => $error::NoSpace,
-                    Failure::OverLimit => $error::OverLimit,
-                    Failure::Pinned => $error::Pinned,
-                    Failure::Busy => $error::Busy,
-                    Failure::Copy(why) => $error::Copy(why),
-                }
-            }
-        }
-    )+};
-}
-
-from_failure!(ValidateError, EvictError, FaultError);
 
 macro_rules! from_stale {
     ($($error:ident),+) => {$(

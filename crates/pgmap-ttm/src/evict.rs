@@ -2,18 +2,20 @@
 
 use alloc::vec::Vec;
 
-use pgmap_alloc::PgmapOps;
+use pgmap_alloc::{PgmapOps, Protection};
 
-use crate::account::Protection;
+use crate::account::protection;
+use crate::ask::Ask;
 use crate::bo::{Bo, Candidate};
-use crate::error::{EvictError, Failure};
-use crate::fill::Ask;
+use crate::error::EvictError;
+use crate::failure::Failure;
 use crate::job::{Job, Part, Shut};
 use crate::lru::Cursor;
 use crate::manager::Manager;
 use crate::mover::Mover;
 use crate::piece::Piece;
 use crate::place::{MemoryType, Place, Placement};
+use crate::resource::Kind;
 use crate::segment::Segments;
 
 /// A walk over those who might go.
@@ -25,7 +27,7 @@ struct Walk {
 }
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
-    /// Pushes an object out of every device memory to where it goes when it is pushed out; its contents may be lost if that is nowhere.
+    /// Pushes an object out of every device memory to where it goes when it is pushed out; if that is nowhere, its contents are lost.
     pub fn evict(&mut self, bo: Bo) -> Result<(), EvictError> {
         let key = self.find(bo)?;
         if self.objects[key].pins > 0 {
@@ -33,10 +35,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         self.reap();
         let evict_to = self.objects[key].evict_to.clone();
-        for index in 0..self.memories.len() {
-            let memory = MemoryType(index as u8);
-            let stays = evict_to.places().iter().any(|place| place.memory == memory);
-            if !stays && !self.objects[key].pages_in(memory).is_empty() {
+        for memory in (0..).map(MemoryType).take(self.memories.len()) {
+            let leaves = matches!(self.memories[memory.index()].kind, Kind::Device { .. })
+                && evict_to.places().iter().all(|place| place.memory != memory);
+            if leaves && self.objects[key].resident_in(memory) > 0 {
                 self.push_out(key, memory, &evict_to, Shut::default())?;
             }
         }
@@ -92,6 +94,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         loop {
             let (why, missing) = match self.try_allocate(ask) {
                 Ok(new) => return Ok(new),
+                Err((Failure::NoAccount, _)) => return Err(Failure::NoAccount),
                 Err(refusal) => refusal,
             };
             let mut going = self.leaving(memory);
@@ -146,7 +149,8 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
                 // Only what the owner itself gives up lets it stay below its limit.
                 return false;
             }
-            match self.accounts.protection(owner, memory, object.cost_in(memory)) {
+            let usage = self.memories[memory.index()].accounts.usage(owner);
+            match protection(usage, object.resident_in(memory)) {
                 Protection::Min => return false,
                 Protection::Low if !walk.ignore_low => {
                     walk.spared_low = true;
@@ -167,7 +171,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         if object.at_work || object.pins > 0 {
             return Err(Failure::Busy);
         }
-        let going = object.cost_in(memory);
+        let going = object.resident_in(memory);
         if placement.places().is_empty() {
             if object.is_shared(&[object.whole()]) {
                 return Err(Failure::Busy);

@@ -1,16 +1,19 @@
 //! Faults: bring one page of an object in, and as much around it as one folio of the order asked for holds.
+//!
+//! What does not come stays where it is: a larger folio that only a part comes out of is split, at most into one part per order.
 
 use alloc::vec::Vec;
 
 use pgmap_alloc::{Order, PgmapOps};
 
+use crate::ask::{Ask, Shape};
 use crate::bo::Bo;
-use crate::error::{Failure, FaultError};
-use crate::fill::Ask;
+use crate::error::FaultError;
+use crate::failure::Failure;
 use crate::job::Shut;
 use crate::manager::Manager;
 use crate::mover::Mover;
-use crate::place::{Flags, Place};
+use crate::place::Place;
 use crate::segment::Pages;
 
 /// What a fault brought in.
@@ -27,7 +30,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
     ///
     /// Where the object ends too early, where pages of the run are there already, or where there is no room for so large a
     /// folio without pushing someone out, smaller orders are tried down to `floor`; then the same again pushing others out.
-    /// The rest of the object stays where it is.
+    /// The rest of the object stays where it is; a folio that it shares with the run is split, and stays split if the copy fails.
     pub fn fault(&mut self, bo: Bo, page: u64, place: &Place, order: Order, floor: Order) -> Result<Faulted, FaultError> {
         let key = self.find(bo)?;
         let object = &self.objects[key];
@@ -66,7 +69,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
             .rev()
             .take_while(|order| *order >= floor)
             .map(|order| (order, run_around(page, order)))
-            .filter(|(_, run)| self.can_come_alone(key, run, place))
+            .filter(|(_, run)| self.can_come(key, run, place))
             .collect();
         let mut refusal = FaultError::NoRun;
         for evicting in [false, true] {
@@ -76,7 +79,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
                         self.counters.faults += 1;
                         return Ok(Faulted { first: run.start, order: Some(*order) });
                     }
-                    Err(why @ (Failure::NoSpace | Failure::OverLimit)) => refusal = why.into(),
+                    Err(why) if why.is_of_place() => refusal = why.into(),
                     Err(why) => return Err(why.into()),
                 }
             }
@@ -84,14 +87,10 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         Err(refusal)
     }
 
-    /// Whether the run lies inside the object, none of it is at `place`, and no folio reaches across its borders.
-    fn can_come_alone(&self, key: usize, run: &Pages, place: &Place) -> bool {
+    /// Whether the run lies inside the object and none of it is at `place`.
+    fn can_come(&self, key: usize, run: &Pages, place: &Place) -> bool {
         let object = &self.objects[key];
-        run.end <= object.pages
-            && object.segments_in(run.clone()).all(|(first, segment)| {
-                let inside = run.start <= first && first + segment.piece.pages <= run.end;
-                !segment.suits(place) && (inside || !segment.is_folio())
-            })
+        run.end <= object.pages && object.segments_in(run.clone()).all(|(_, segment)| !segment.suits(place))
     }
 
     fn bring_run(&mut self, key: usize, run: &Pages, place: &Place, evicting: bool) -> Result<(), Failure> {
@@ -99,16 +98,28 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         if self.objects[key].is_shared(&runs) {
             return Err(Failure::Busy);
         }
-        // One folio, not as many as it takes.
-        let whole = place.with(place.flags | Flags::CONTIGUOUS);
-        let ask = Ask { key, place: &whole, runs: &runs, largest: Order::MAX };
+        let ask = Ask { key, place, runs: &runs, shape: Shape::OneFolio };
         let new = match evicting {
             true => self.allocate_evicting(&ask, Shut::default())?,
             false => self.try_allocate(&ask).map_err(|(why, _)| why)?,
         };
-        self.objects[key].cut_before(run.start);
-        self.objects[key].cut_before(run.end);
+        if let Err(why) = self.cut_out(key, run) {
+            self.release(self.objects[key].owner, new);
+            return Err(why);
+        }
         self.relocate(key, &runs, new, Shut::default())
+    }
+
+    /// Splits what reaches across the borders of the run.
+    fn cut_out(&mut self, key: usize, run: &Pages) -> Result<(), Failure> {
+        for border in [run.start, run.end] {
+            while let Some(parts) = self.objects[key].cut_towards(border)? {
+                for (page, piece) in parts {
+                    self.memories[piece.memory.index()].note_holder(piece.first, key, page);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::bo::Bo;
 use crate::error::{FenceError, WaitError};
 use crate::manager::{Manager, Step};
 use crate::mover::Mover;
+use crate::piece::Ticket;
 use crate::place::MemoryType;
 use crate::segment::{Ghost, Segments};
 
@@ -48,14 +49,14 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Adds the youngest ghost.
     pub(crate) fn leave_ghost(&mut self, ghost: Ghost<'p, O>) {
         for (_, segment) in &ghost.old {
-            self.memories[segment.piece.memory.index()].leaving += segment.cost();
+            self.memories[segment.piece.memory.index()].leaving += segment.piece.pages;
         }
         self.ghosts.push_back(ghost);
     }
 
     fn count_out(&mut self, ghost: &Ghost<'p, O>) {
         for (_, segment) in &ghost.old {
-            self.memories[segment.piece.memory.index()].leaving -= segment.cost();
+            self.memories[segment.piece.memory.index()].leaving -= segment.piece.pages;
         }
     }
 
@@ -118,7 +119,9 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             left.extend(object.take(run));
         }
         object.put(ghost.old);
-        let ticket = object.used_until.unwrap_or_default().max(self.last_ticket);
+        let used_until = object.used_until;
+        self.notify(key);
+        let ticket = used_until.unwrap_or_default().max(self.last_ticket);
         self.leave_ghost(Ghost { home: None, owner: ghost.owner, ticket, moved: Vec::new(), old: left });
         self.relist(key, false);
     }
@@ -131,7 +134,14 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             ghost.home = None;
             until = until.max(Some(ghost.ticket));
         }
-        let (owner, old) = (object.owner, object.take(object.whole()));
+        let old = object.take(object.whole());
+        self.leave_for_nobody(key, old, until);
+    }
+
+    /// Frees what an object has just lost, once nothing that was started uses it any more.
+    pub(crate) fn leave_for_nobody(&mut self, key: usize, old: Segments<'p, O>, until: Option<Ticket>) {
+        let owner = self.objects[key].owner;
+        self.notify(key);
         self.relist(key, false);
         match until {
             Some(ticket) => self.leave_ghost(Ghost { home: None, owner, ticket, moved: Vec::new(), old }),

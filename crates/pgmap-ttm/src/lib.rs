@@ -60,14 +60,17 @@ extern crate alloc;
 // Words: plain values.
 mod bo;
 mod error;
+mod failure;
 mod mover;
 mod piece;
 mod place;
 
 // Mechanism: each file keeps one book, or does one thing, and knows no manager.
 mod account;
+mod ask;
 mod carve;
-mod fill;
+mod folios;
+mod host_pages;
 mod job;
 mod lru;
 mod object;
@@ -93,13 +96,13 @@ mod validate;
 #[cfg(feature = "host")]
 mod host;
 
-pub use account::{Shares, Usage};
+pub use account::Accounts;
 pub use audit::{Audit, Inconsistency};
-pub use bo::{Bo, ByObject, Candidate, ObjectInfo, ObjectParams, Owner, Priority};
+pub use bo::{Bo, ByObject, Candidate, ObjectInfo, ObjectParams, Priority};
 pub use device::Holder;
 pub use error::{
     AddError, BulkError, CarveError, CopyError, CreateError, EvictError, FaultError, FenceError, FreeError, LookupError, PinError,
-    SharesError, Stale, UnknownMemory, UnpinError, UnplugError, ValidateError, WaitError,
+    Stale, UnknownMemory, UnpinError, UnplugError, ValidateError, WaitError,
 };
 pub use fault::Faulted;
 #[cfg(feature = "host")]
@@ -107,6 +110,7 @@ pub use host::HostMover;
 pub use lists::{Bulk, LruCursor};
 pub use manager::{Counters, Manager, Step};
 pub use mover::Mover;
+pub use pgmap_alloc::Owner;
 pub use piece::{Piece, Ticket};
 pub use place::{Flags, MemoryType, Pass, Place, Placement, Window};
 pub use promote::Promoted;

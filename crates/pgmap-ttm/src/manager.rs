@@ -5,12 +5,11 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
-use pgmap_alloc::PgmapOps;
+use pgmap_alloc::{Owner, PgmapOps};
 use slab::Slab;
 
-use crate::account::{Accounts, Shares, Usage};
-use crate::bo::{Bo, ByObject, Candidate, ObjectInfo, ObjectParams, Owner, Priority};
-use crate::error::{AddError, CreateError, FreeError, SharesError, Stale, UnknownMemory};
+use crate::bo::{Bo, ByObject, Candidate, ObjectInfo, ObjectParams, Priority};
+use crate::error::{AddError, CreateError, FreeError, Stale, UnknownMemory};
 use crate::lru::Lru;
 use crate::mover::Mover;
 use crate::object::Object;
@@ -77,7 +76,6 @@ pub struct Manager<'p, M: Mover, O: PgmapOps<Data = usize> = ByObject> {
     /// Oldest ticket first.
     pub(crate) ghosts: VecDeque<Ghost<'p, O>>,
     pub(crate) last_ticket: Ticket,
-    pub(crate) accounts: Accounts,
     /// What was pushed out: priority, when, and which object.
     pub(crate) pushed_out: BTreeSet<(Priority, u64, usize)>,
     pub(crate) last_serial: u64,
@@ -98,7 +96,6 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             bulks: HashMap::new(),
             ghosts: VecDeque::new(),
             last_ticket: Ticket::default(),
-            accounts: Accounts::default(),
             pushed_out: BTreeSet::new(),
             last_serial: 0,
             counters: Counters::default(),
@@ -109,7 +106,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
 
     /// Adds a memory type.
     pub fn add(&mut self, resources: ResourceManager<'p, O>) -> Result<MemoryType, AddError> {
-        if resources.pages == 0 {
+        if resources.pages() == 0 {
             return Err(AddError::NoPages);
         }
         if let Kind::Device { pgmap, .. } = &resources.kind
@@ -126,7 +123,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
 
     /// Makes an object that stands nowhere yet.
     pub fn create(&mut self, params: ObjectParams) -> Result<Bo, CreateError> {
-        let largest = self.memories.iter().map(|memory| memory.pages).max().unwrap_or(0);
+        let largest = self.memories.iter().map(ResourceManager::pages).max().unwrap_or(0);
         if params.pages == 0 {
             return Err(CreateError::NoPages);
         }
@@ -195,34 +192,9 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         Ok(())
     }
 
-    /// Sets what an owner is sure of, and what it is limited to, in one memory type. What it has already, it keeps.
-    pub fn set_shares(&mut self, owner: Owner, memory: MemoryType, shares: Shares) -> Result<(), SharesError> {
-        self.known(memory).map_err(|_| SharesError::UnknownMemory(memory))?;
-        if shares.min > shares.low || shares.low > shares.max {
-            return Err(SharesError::Unordered);
-        }
-        self.accounts.set_shares(owner, memory, shares);
-        Ok(())
-    }
-
-    /// What an owner has of one memory type.
-    pub fn owner_usage(&self, owner: Owner, memory: MemoryType) -> Usage {
-        self.accounts.usage(owner, memory)
-    }
-
-    /// Forgets an owner's shares and peaks everywhere; pages that it has stay charged.
-    pub fn forget_owner(&mut self, owner: Owner) {
-        self.accounts.forget(owner);
-    }
-
     /// How full a memory type is.
     pub fn memory_usage(&self, memory: MemoryType) -> Result<MemoryUsage, UnknownMemory> {
-        let resources = &self.memories[self.known(memory)?];
-        let carved = match &resources.kind {
-            Kind::Device { carved, .. } => carved.pages(),
-            Kind::Host { .. } => 0,
-        };
-        Ok(MemoryUsage { pages: resources.pages, end: resources.end, used: resources.used, leaving: self.leaving(memory), carved })
+        Ok(self.memories[self.known(memory)?].usage())
     }
 
     /// What the manager has done so far.
@@ -267,6 +239,13 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         Bo { key, serial: self.objects[key].serial }
     }
 
+    /// Tells the mover where an object stands now.
+    pub(crate) fn notify(&mut self, key: usize) {
+        let bo = self.bo(key);
+        let mut pieces = self.objects[key].segments().map(|(page, segment)| (page, segment.piece));
+        self.mover.move_notify(bo, &mut pieces);
+    }
+
     pub(crate) fn known(&self, memory: MemoryType) -> Result<usize, UnknownMemory> {
         if memory.index() < self.memories.len() { Ok(memory.index()) } else { Err(UnknownMemory { memory }) }
     }
@@ -287,9 +266,11 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     }
 
     fn release_one(&mut self, owner: Owner, segment: Segment<'p, O>) {
-        let (memory, cost) = (segment.piece.memory, segment.cost());
-        self.memories[memory.index()].release(segment);
-        self.accounts.uncharge(owner, memory, cost);
+        let Piece { memory, pages, .. } = segment.piece;
+        let memory = &mut self.memories[memory.index()];
+        memory.release(segment);
+        // Refused only if someone else uncharged what this manager had charged; the audit finds that.
+        let _ = memory.accounts.uncharge(owner, pages);
     }
 
     /// Lists an object where it has pages and is not pinned, and nowhere else; `touch` makes it the youngest.

@@ -1,5 +1,6 @@
 //! The one thing that a manager asks of a device: move bytes, and say when they have moved.
 
+use crate::bo::Bo;
 use crate::error::{CopyError, FenceError};
 use crate::piece::{Piece, Ticket};
 
@@ -20,4 +21,12 @@ pub trait Mover {
 
     /// Waits until the copy of `ticket` has ended; errors as in [`is_signalled`](Mover::is_signalled).
     fn wait(&mut self, ticket: Ticket) -> Result<(), FenceError>;
+
+    /// From now on the object's pages stand here, each piece with the object's page that it starts at, or nowhere: whoever maps
+    /// them has to map them anew before their next use. Called after each change, with copies perhaps still under way.
+    ///
+    /// Does nothing by default.
+    fn move_notify(&mut self, bo: Bo, pieces: &mut dyn Iterator<Item = (u64, Piece)>) {
+        let _ = (bo, pieces);
+    }
 }

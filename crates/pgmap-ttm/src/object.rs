@@ -3,9 +3,10 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use pgmap_alloc::{Order, PgmapOps};
+use pgmap_alloc::{Order, Owner, PgmapOps};
 
-use crate::bo::{ObjectParams, Owner, Priority};
+use crate::bo::{ObjectParams, Priority};
+use crate::failure::Failure;
 use crate::piece::{Piece, Ticket};
 use crate::place::{Flags, MemoryType, Place, Placement};
 use crate::segment::{Pages, Segment, Segments, merge};
@@ -94,9 +95,9 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
         merge(segments.filter(|(_, s)| s.piece.memory != memory).map(|(page, s)| page..page + s.piece.pages))
     }
 
-    /// How many pages it takes in `memory`.
-    pub(crate) fn cost_in(&self, memory: MemoryType) -> u64 {
-        self.segments().filter(|(_, s)| s.piece.memory == memory).map(|(_, s)| s.cost()).sum()
+    /// How many of its pages stand in `memory`.
+    pub(crate) fn resident_in(&self, memory: MemoryType) -> u64 {
+        self.segments().filter(|(_, s)| s.piece.memory == memory).map(|(_, s)| s.piece.pages).sum()
     }
 
     /// Its pages that a move to `place` would have to bring there, as runs: none if it stands there already.
@@ -115,14 +116,10 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
     }
 
     fn stands_in_one_run(&self, place: &Place) -> bool {
-        let mut end = None;
-        let joined = self.segments().all(|(_, segment)| {
-            let Piece { first, pages, .. } = segment.piece;
-            let follows = end.is_none_or(|end| end == first);
-            end = Some(first + pages);
-            follows && segment.suits(place)
-        });
-        joined && self.resident() == self.pages
+        let mut neighbours = self.segments().zip(self.segments().skip(1));
+        neighbours.all(|((_, before), (_, segment))| segment.follows(before))
+            && self.segments().all(|(_, segment)| segment.suits(place))
+            && self.resident() == self.pages
     }
 
     /// Whether someone else holds a reference to one of its folios in `pages`.
@@ -130,17 +127,21 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
         pages.iter().any(|run| self.segments_in(run.clone()).any(|(_, segment)| segment.is_shared()))
     }
 
-    /// Cuts a segment in two, so that none crosses the border before `page`; false if a folio stands in the way.
-    pub(crate) fn cut_before(&mut self, page: u64) -> bool {
-        match self.segment_at(page).map(|(first, segment)| (first, segment.is_folio())) {
-            None => true,
-            Some((first, _)) if first == page => true,
-            Some((_, true)) => false,
-            Some((first, false)) => {
-                if let Some(tail) = self.backing.get_mut(&first).and_then(|segment| segment.cut(page - first)) {
-                    self.backing.insert(page, tail);
-                }
-                true
+    /// Cuts the segment in two that crosses the border before `page`, and says where its parts stand; none if there is no such
+    /// segment. A folio is cut in halves, so to be asked again; refused where someone else holds a reference to it.
+    pub(crate) fn cut_towards(&mut self, page: u64) -> Result<Option<[(u64, Piece); 2]>, Failure> {
+        let crossing = self.segment_at(page).map(|(first, _)| first).filter(|first| *first < page);
+        let Some((first, segment)) = crossing.and_then(|first| self.backing.remove_entry(&first)) else { return Ok(None) };
+        match segment.cut(page - first) {
+            Ok([low, high]) => {
+                let middle = first + low.piece.pages;
+                let parts = [(first, low.piece), (middle, high.piece)];
+                self.backing.extend([(first, low), (middle, high)]);
+                Ok(Some(parts))
+            }
+            Err(whole) => {
+                self.backing.insert(first, whole);
+                Err(Failure::Busy)
             }
         }
     }

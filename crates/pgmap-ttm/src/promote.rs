@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use pgmap_alloc::PgmapOps;
 
 use crate::bo::Priority;
-use crate::error::{CopyError, Failure};
+use crate::error::CopyError;
+use crate::failure::Failure;
 use crate::job::{Job, Part, Shut};
 use crate::manager::Manager;
 use crate::mover::Mover;

@@ -2,10 +2,11 @@
 
 use alloc::vec::Vec;
 
-use pgmap_alloc::PgmapOps;
+use pgmap_alloc::{ChargeError, PgmapOps};
 
-use crate::error::{CopyError, Failure};
-use crate::fill::{Ask, Short};
+use crate::ask::{Ask, Shape, Short};
+use crate::error::CopyError;
+use crate::failure::Failure;
 use crate::job::Shut;
 use crate::manager::{Manager, Step};
 use crate::mover::Mover;
@@ -15,34 +16,37 @@ use crate::place::{Flags, MemoryType, Place};
 use crate::segment::{Ghost, Pages, Segments};
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
-    /// What an ask is charged for, if it could be met with everybody else out of the way.
-    pub(crate) fn possible(&self, ask: &Ask<'_>) -> Result<u64, Failure> {
-        let memory = ask.place.memory;
-        let resources = &self.memories[memory.index()];
-        if resources.gone || !resources.could_hold(ask.place, ask.pages()) {
+    /// Refuses an ask that could not be met with everybody else out of the way.
+    pub(crate) fn possible(&self, ask: &Ask<'_>) -> Result<(), Failure> {
+        let resources = &self.memories[ask.place.memory.index()];
+        if resources.gone || !resources.could_hold(ask.place, ask.pages(), ask.shape) {
             return Err(Failure::NoSpace);
         }
-        let cost = resources.cost(ask).ok_or(Failure::NoSpace)?;
-        let limit = self.accounts.usage(self.objects[ask.key].owner, memory).shares.max;
-        if cost <= limit { Ok(cost) } else { Err(Failure::OverLimit) }
+        match resources.accounts.usage(self.objects[ask.key].owner) {
+            Some(usage) if usage.limits.max < ask.pages() => Err(Failure::OverLimit),
+            _ => Ok(()),
+        }
     }
 
     /// Charges the object's owner, then takes the room, without disturbing anyone; or says by how many pages it failed.
     pub(crate) fn try_allocate(&mut self, ask: &Ask<'_>) -> Result<Segments<'p, O>, (Failure, u64)> {
-        let memory = ask.place.memory;
-        let owner = self.objects[ask.key].owner;
-        let index = memory.index();
-        let cost = self.possible(ask).map_err(|why| (why, ask.pages()))?;
+        let (owner, pages) = (self.objects[ask.key].owner, ask.pages());
+        self.possible(ask).map_err(|why| (why, pages))?;
         if self.injected(Step::Charge) {
-            return Err((Failure::OverLimit, cost));
+            return Err((Failure::OverLimit, pages));
         }
-        self.accounts.try_charge(owner, memory, cost).map_err(|over| (Failure::OverLimit, over))?;
+        let accounts = self.memories[ask.place.memory.index()].accounts;
+        accounts.try_charge(owner, pages).map_err(|why| match why {
+            ChargeError::OverLimit { has, max, .. } => (Failure::OverLimit, has.saturating_add(pages).saturating_sub(max).max(1)),
+            _ => (Failure::NoAccount, pages),
+        })?;
         let taken = match self.injected(Step::Allocate) {
-            true => Err(Short(cost)),
-            false => self.memories[index].allocate(memory, ask),
+            true => Err(Short(pages)),
+            false => self.memories[ask.place.memory.index()].allocate(ask.place.memory, ask),
         };
         taken.map_err(|Short(missing)| {
-            self.accounts.uncharge(owner, memory, cost);
+            // Charged a moment ago.
+            let _ = accounts.uncharge(owner, pages);
             (Failure::NoSpace, missing)
         })
     }
@@ -80,7 +84,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         let away = self.objects[key].runs_outside(stop, runs);
         let place = Place::new(stop).with(Flags::TEMPORARY);
-        let ask = Ask { key, place: &place, runs: &away, largest: self.objects[key].largest };
+        let ask = Ask { key, place: &place, runs: &away, shape: Shape::of(&place, self.objects[key].largest) };
         let halfway = self.allocate_evicting(&ask, shut)?;
         match self.start_copy(key, &halfway) {
             Ok(ticket) => self.switch(key, &away, halfway, ticket),
@@ -123,9 +127,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         object.put(new);
         let owner = object.owner;
+        self.notify(key);
         match ticket {
             Some(ticket) => {
-                object.moved_at = Some(ticket);
+                self.objects[key].moved_at = Some(ticket);
                 self.leave_ghost(Ghost { home: Some(key), owner, ticket, moved: runs.to_vec(), old });
             }
             None => self.release(owner, old),

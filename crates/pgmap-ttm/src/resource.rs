@@ -1,15 +1,16 @@
 //! One memory type: the folios of a pgmap, or pages of the host, and the segments of objects that are made of them.
 
-use core::ops::Range;
-
 use hashbrown::HashMap;
-use pgmap_alloc::{Order, Pgmap, PgmapOps};
+use pgmap_alloc::{Pgmap, PgmapOps};
 use rangemap::RangeSet;
 
+use crate::account::Accounts;
+use crate::ask::{Ask, Shape, Short};
 use crate::carve::CarveOuts;
-use crate::fill::{Ask, Short, take_folios, take_host_pages};
+use crate::folios::take_folios;
+use crate::host_pages::take_host_pages;
 use crate::piece::Piece;
-use crate::place::{Flags, MemoryType, Place};
+use crate::place::{MemoryType, Place};
 use crate::segment::{Segment, Segments};
 
 /// How full a memory type is, in pages.
@@ -30,9 +31,7 @@ pub struct MemoryUsage {
 /// A memory type as it is given to a manager.
 pub struct ResourceManager<'p, O: PgmapOps<Data = usize>> {
     pub(crate) kind: Kind<'p, O>,
-    pub(crate) pages: u64,
-    /// The first page beyond the last: more than `pages` where a pgmap has holes between its ranges.
-    pub(crate) end: u64,
+    pub(crate) accounts: &'p (dyn Accounts + Sync),
     pub(crate) used: u64,
     /// Of those, held by ghosts.
     pub(crate) leaving: u64,
@@ -48,6 +47,7 @@ pub(crate) enum Kind<'p, O: PgmapOps<Data = usize>> {
         carved: CarveOuts<'p, O>,
     },
     Host {
+        pages: u64,
         free: RangeSet<u64>,
     },
 }
@@ -55,10 +55,7 @@ pub(crate) enum Kind<'p, O: PgmapOps<Data = usize>> {
 impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
     /// The device memory of `pgmap`.
     pub fn device(pgmap: &'p Pgmap<'p, O>) -> ResourceManager<'p, O> {
-        let pages = pgmap.pages();
-        let end = pgmap.ranges().map(|range| range.first.get() + range.pages).max().unwrap_or(0);
-        let kind = Kind::Device { pgmap, holders: HashMap::new(), carved: CarveOuts::default() };
-        ResourceManager { kind, pages, end, used: 0, leaving: 0, gone: false }
+        ResourceManager::of(Kind::Device { pgmap, holders: HashMap::new(), carved: CarveOuts::default() })
     }
 
     /// `pages` pages of the host, numbered from 0; what they are is the mover's business.
@@ -67,61 +64,78 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
         if pages > 0 {
             free.insert(0..pages);
         }
-        ResourceManager { kind: Kind::Host { free }, pages, end: pages, used: 0, leaving: 0, gone: false }
+        ResourceManager::of(Kind::Host { pages, free })
     }
 
-    /// Whether `pages` pages could stand at `place` if nothing else did; carve-outs are not looked at.
-    pub(crate) fn could_hold(&self, place: &Place, pages: u64) -> bool {
-        let inside = |first: u64, end: u64| first.max(place.window.first)..end.min(place.window.last);
+    fn of(kind: Kind<'p, O>) -> ResourceManager<'p, O> {
+        ResourceManager { kind, accounts: &(), used: 0, leaving: 0, gone: false }
+    }
+
+    /// The same memory, with the accounts that its pages are charged to, such as
+    /// [`Owners`](pgmap_alloc::Owners). They may be charged by others too: what an owner is promised and limited to then holds
+    /// for all of it together. Without accounts nobody pays, and nothing is promised.
+    #[must_use]
+    pub fn charged_to(self, accounts: &'p (dyn Accounts + Sync)) -> ResourceManager<'p, O> {
+        ResourceManager { accounts, ..self }
+    }
+
+    /// All its pages.
+    pub(crate) fn pages(&self) -> u64 {
         match &self.kind {
-            Kind::Host { .. } => length(&inside(0, self.end)) >= pages,
-            Kind::Device { pgmap, .. } => {
-                let mut ranges = pgmap.ranges().map(|range| inside(range.first.get(), range.first.get() + range.pages));
-                if !place.flags.contains(Flags::CONTIGUOUS) {
-                    return ranges.map(|range| length(&range)).sum::<u64>() >= pages;
-                }
-                let Some(order) = Order::covering(pages) else { return false };
-                ranges.any(|range| range.start.div_ceil(order.pages()) < range.end / order.pages())
-            }
+            Kind::Device { pgmap, .. } => pgmap.pages(),
+            Kind::Host { pages, .. } => *pages,
         }
     }
 
-    /// How many pages an ask is charged for: a contiguous one takes a whole folio on a device.
-    pub(crate) fn cost(&self, ask: &Ask<'_>) -> Option<u64> {
-        let pages = ask.pages();
+    /// How full it is.
+    pub(crate) fn usage(&self) -> MemoryUsage {
+        let (end, carved) = match &self.kind {
+            Kind::Device { pgmap, carved, .. } => {
+                (pgmap.ranges().map(|range| range.end().get()).max().unwrap_or(0), carved.pages())
+            }
+            Kind::Host { pages, .. } => (*pages, 0),
+        };
+        MemoryUsage { pages: self.pages(), end, used: self.used, leaving: self.leaving, carved }
+    }
+
+    /// Whether `pages` pages of this shape could stand at `place` if nothing else did; carve-outs are not looked at.
+    pub(crate) fn could_hold(&self, place: &Place, pages: u64, shape: Shape) -> bool {
+        let inside = |first: u64, end: u64| first.max(place.window.first)..end.min(place.window.last);
         match &self.kind {
-            Kind::Device { .. } if ask.contiguous() => Order::covering(pages).map(Order::pages),
-            _ => Some(pages),
+            Kind::Host { pages: end, .. } => Shape::OneRun.fits(pages, core::iter::once(inside(0, *end))),
+            Kind::Device { pgmap, .. } => {
+                shape.fits(pages, pgmap.ranges().map(|range| inside(range.first.get(), range.end().get())))
+            }
         }
     }
 
     /// All of what is asked, or nothing.
     pub(crate) fn allocate(&mut self, memory: MemoryType, ask: &Ask<'_>) -> Result<Segments<'p, O>, Short> {
         let taken = match &mut self.kind {
-            Kind::Device { pgmap, holders, .. } => {
-                let taken = take_folios(pgmap, self.end, memory, ask)?;
-                holders.extend(taken.iter().map(|(page, segment)| (segment.piece.first, (ask.key, *page))));
-                taken
-            }
-            Kind::Host { free } => take_host_pages(free, memory, ask)?,
+            Kind::Device { pgmap, .. } => take_folios(pgmap, memory, ask)?,
+            Kind::Host { free, .. } => take_host_pages(free, memory, ask)?,
         };
-        self.used += taken.iter().map(|(_, segment)| segment.cost()).sum::<u64>();
+        taken.iter().for_each(|(page, segment)| self.note_holder(segment.piece.first, ask.key, *page));
+        self.used += ask.pages();
         Ok(taken)
+    }
+
+    /// Notes for whom, and for which page of it, the folio at `head` is.
+    pub(crate) fn note_holder(&mut self, head: u64, key: usize, page: u64) {
+        if let Kind::Device { holders, .. } = &mut self.kind {
+            holders.insert(head, (key, page));
+        }
     }
 
     /// Gives a segment's pages back: puts its folio, or frees its host pages.
     pub(crate) fn release(&mut self, segment: Segment<'p, O>) {
         let Piece { first, pages, .. } = segment.piece;
-        self.used -= segment.cost();
+        self.used -= pages;
         match &mut self.kind {
             Kind::Device { holders, .. } => {
                 holders.remove(&first);
             }
-            Kind::Host { free } => free.insert(first..first + pages),
+            Kind::Host { free, .. } => free.insert(first..first + pages),
         }
     }
-}
-
-fn length(range: &Range<u64>) -> u64 {
-    range.end.saturating_sub(range.start)
 }

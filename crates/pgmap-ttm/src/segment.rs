@@ -3,9 +3,8 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use pgmap_alloc::{Folio, PgmapOps};
+use pgmap_alloc::{Folio, Order, Owner, PgmapOps};
 
-use crate::bo::Owner;
 use crate::piece::{Piece, Ticket};
 use crate::place::{MemoryType, Place};
 
@@ -15,7 +14,7 @@ pub(crate) type Pages = Range<u64>;
 /// Segments, each with the object's page that it starts at.
 pub(crate) type Segments<'p, O> = Vec<(u64, Segment<'p, O>)>;
 
-/// Consecutive pages of an object that stand in consecutive pages of one memory type.
+/// Consecutive pages of an object that stand in consecutive pages of one memory type: in one whole folio, if it is device memory.
 pub(crate) struct Segment<'p, O: PgmapOps<Data = usize>> {
     pub(crate) piece: Piece,
     pub(crate) temporary: bool,
@@ -23,19 +22,10 @@ pub(crate) struct Segment<'p, O: PgmapOps<Data = usize>> {
 }
 
 impl<O: PgmapOps<Data = usize>> Segment<'_, O> {
-    /// The pages that it takes, which are more than it holds where one folio covers a contiguous object.
-    pub(crate) fn cost(&self) -> u64 {
-        self.folio.as_ref().map_or(self.piece.pages, |folio| folio.order().pages())
-    }
-
     /// Whether it may stay where it is for an object that belongs at `place`.
     pub(crate) fn suits(&self, place: &Place) -> bool {
         let Piece { memory, first, pages } = self.piece;
         !self.temporary && memory == place.memory && place.window.contains(first, pages)
-    }
-
-    pub(crate) fn is_folio(&self) -> bool {
-        self.folio.is_some()
     }
 
     /// Whether someone else holds a reference to its folio: then its pages are in use and must not move.
@@ -43,15 +33,29 @@ impl<O: PgmapOps<Data = usize>> Segment<'_, O> {
         self.folio.as_ref().is_some_and(|folio| folio.refs() > 1)
     }
 
-    /// Cuts host pages in two and returns the second part; a folio stays whole.
-    pub(crate) fn cut(&mut self, pages: u64) -> Option<Self> {
-        let Piece { memory, first, pages: all } = self.piece;
-        if self.is_folio() || pages == 0 || pages >= all {
-            return None;
+    /// Whether it begins where `before` ends; as an address, too, for neighbours as offsets may lie in ranges far apart.
+    pub(crate) fn follows(&self, before: &Self) -> bool {
+        let Piece { memory, first, pages } = before.piece;
+        let joins = self.piece.memory == memory && self.piece.first == first + pages;
+        let bytes = |from: &Folio<'_, O>, to: &Folio<'_, O>| to.phys()?.0.checked_sub(from.phys()?.0);
+        match (&before.folio, &self.folio) {
+            (Some(from), Some(to)) => joins && bytes(from, to) == Some(pages << from.pgmap().page_shift()),
+            _ => joins,
         }
-        self.piece.pages = pages;
-        let piece = Piece { memory, first: first + pages, pages: all - pages };
-        Some(Segment { piece, temporary: self.temporary, folio: None })
+    }
+
+    /// Cuts it in two, a folio in halves and host pages after the first `pages`; refuses where someone else holds a reference to
+    /// the folio.
+    pub(crate) fn cut(mut self, pages: u64) -> Result<[Self; 2], Self> {
+        let Piece { memory, first, pages: all } = self.piece;
+        let temporary = self.temporary;
+        let part = |first, pages, folio| Segment { piece: Piece { memory, first, pages }, temporary, folio };
+        let Some(folio) = self.folio.take() else { return Ok([part(first, pages, None), part(first + pages, all - pages, None)]) };
+        let half = Order::fitting(all / 2).unwrap_or(Order::ZERO);
+        match folio.split(half, 1) {
+            Ok(mut halves) => Ok([part(first, all / 2, halves.next()), part(first + all / 2, all / 2, halves.next())]),
+            Err((_, whole)) => Err(part(first, all, Some(whole))),
+        }
     }
 }
 
@@ -69,7 +73,7 @@ pub(crate) struct Ghost<'p, O: PgmapOps<Data = usize>> {
 
 impl<O: PgmapOps<Data = usize>> Ghost<'_, O> {
     pub(crate) fn pages_in(&self, memory: MemoryType) -> u64 {
-        self.old.iter().filter(|(_, s)| s.piece.memory == memory).map(|(_, s)| s.cost()).sum()
+        self.old.iter().filter(|(_, s)| s.piece.memory == memory).map(|(_, s)| s.piece.pages).sum()
     }
 }
 

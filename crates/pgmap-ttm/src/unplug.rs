@@ -1,15 +1,15 @@
-//! Hot-unplug: every object leaves the device, then its pgmap is killed.
+//! Hot-unplug: every object leaves the device, or loses what it has there, and then the pgmap is killed.
 
 use alloc::vec::Vec;
 
-use pgmap_alloc::{Killed, PgmapOps};
+use pgmap_alloc::{Killed, Pgmap, PgmapOps};
 
 use crate::error::UnplugError;
 use crate::job::Shut;
 use crate::manager::Manager;
 use crate::mover::Mover;
 use crate::place::MemoryType;
-use crate::resource::Kind;
+use crate::resource::{Kind, ResourceManager};
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Pushes every object out of a device memory type, waits for the copies, gives its carve-outs back, and kills its pgmap.
@@ -17,23 +17,46 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// What is left to the caller is to drain and tear down: nothing of this manager is in service there any more. If an object
     /// cannot leave, the device stays in use; those that left before stay out until they are promoted.
     pub fn unplug(&mut self, memory: MemoryType) -> Result<Killed<'p, O, 8>, UnplugError> {
-        let index = self.known(memory).map_err(|_| UnplugError::UnknownMemory(memory))?;
-        let Kind::Device { pgmap, .. } = &self.memories[index].kind else {
-            return Err(UnplugError::NotDevice(memory));
-        };
-        let pgmap = *pgmap;
-        if self.memories[index].gone {
-            return Err(UnplugError::UnknownMemory(memory));
-        }
-        self.memories[index].gone = true;
+        let pgmap = self.plugged(memory)?;
+        self.memories[memory.index()].gone = true;
         if let Err(why) = self.leave_device(memory) {
-            self.memories[index].gone = false;
+            self.memories[memory.index()].gone = false;
             return Err(why);
         }
-        if let Kind::Device { carved, .. } = &mut self.memories[index].kind {
+        Ok(self.retire_device(memory, pgmap))
+    }
+
+    /// Unplugs a device memory type whose device is gone already: what stands there is lost, pinned or not, and nothing is copied.
+    ///
+    /// Copies that were under way are waited for. One that the mover says has failed is undone, so an object that was on its way
+    /// here is back where it came from, and one that was on its way out is lost; [`info`](Manager::info) says how many pages an
+    /// object has left. Pins stay counted. Draining and tearing down are left to the caller, as for [`unplug`](Manager::unplug).
+    pub fn unplug_lost(&mut self, memory: MemoryType) -> Result<Killed<'p, O, 8>, UnplugError> {
+        let pgmap = self.plugged(memory)?;
+        self.memories[memory.index()].gone = true;
+        self.wait_all();
+        for key in self.keys_in(memory) {
+            self.gut_in(key, memory);
+        }
+        // What the device used until a ticket is free when the mover has given that up.
+        self.wait_all();
+        Ok(self.retire_device(memory, pgmap))
+    }
+
+    /// The pgmap of a device memory type that was not unplugged yet.
+    fn plugged(&self, memory: MemoryType) -> Result<&'p Pgmap<'p, O>, UnplugError> {
+        match self.memories.get(memory.index()) {
+            Some(ResourceManager { gone: false, kind: Kind::Device { pgmap, .. }, .. }) => Ok(pgmap),
+            Some(ResourceManager { gone: false, .. }) => Err(UnplugError::NotDevice(memory)),
+            _ => Err(UnplugError::UnknownMemory(memory)),
+        }
+    }
+
+    fn retire_device(&mut self, memory: MemoryType, pgmap: &'p Pgmap<'p, O>) -> Killed<'p, O, 8> {
+        if let Kind::Device { carved, .. } = &mut self.memories[memory.index()].kind {
             carved.clear();
         }
-        Ok(pgmap.kill())
+        pgmap.kill()
     }
 
     fn leave_device(&mut self, memory: MemoryType) -> Result<(), UnplugError> {
@@ -53,8 +76,19 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
     }
 
+    /// Takes an object's pages in one memory type, and with them what was in them.
+    fn gut_in(&mut self, key: usize, memory: MemoryType) {
+        let object = &mut self.objects[key];
+        let old = object.pages_in(memory).into_iter().flat_map(|run| object.take(run)).collect();
+        self.leave_for_nobody(key, old, self.objects[key].used_until);
+        if self.objects[key].resident() == 0 {
+            self.forget_pushed_out(key);
+        }
+        self.counters.gutted += 1;
+    }
+
     /// The objects with pages in `memory`.
     fn keys_in(&self, memory: MemoryType) -> Vec<usize> {
-        self.objects.iter().filter(|(_, object)| object.cost_in(memory) > 0).map(|(key, _)| key).collect()
+        self.objects.iter().filter(|(_, object)| object.resident_in(memory) > 0).map(|(key, _)| key).collect()
     }
 }

@@ -4,13 +4,15 @@ use alloc::vec::Vec;
 
 use pgmap_alloc::PgmapOps;
 
+use crate::ask::{Ask, Shape};
 use crate::bo::Bo;
-use crate::error::{Failure, ValidateError};
-use crate::fill::Ask;
+use crate::error::ValidateError;
+use crate::failure::Failure;
 use crate::job::{Job, Part, Shut};
 use crate::manager::Manager;
 use crate::mover::Mover;
-use crate::place::{Place, Placement};
+use crate::object::Object;
+use crate::place::{Flags, Place, Placement};
 use crate::segment::Pages;
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
@@ -47,8 +49,8 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
                 return Err(ValidateError::EmptyWindow { place: index });
             }
         }
-        let pages = self.objects[key].pages;
-        let fits = |place: &Place| self.memories[place.memory.index()].could_hold(place, pages);
+        let Object { pages, largest, .. } = self.objects[key];
+        let fits = |place: &Place| self.memories[place.memory.index()].could_hold(place, pages, Shape::of(place, largest));
         if placement.places().is_empty() || placement.places().iter().any(fits) { Ok(()) } else { Err(ValidateError::TooLarge) }
     }
 
@@ -89,7 +91,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             }
             match self.try_places(job, evicting) {
                 Ok(()) => return Ok(true),
-                Err(why @ (Failure::NoSpace | Failure::OverLimit)) => refusal = why,
+                Err(why) if why.is_of_place() => refusal = why,
                 Err(why) => return Err(why),
             }
         }
@@ -102,7 +104,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         for place in job.places.iter().filter(|place| place.takes_part(evicting)) {
             match self.bring(job, place, evicting) {
                 Ok(()) => return Ok(()),
-                Err(why @ (Failure::NoSpace | Failure::OverLimit)) => refusal = why,
+                Err(why) if why.is_of_place() => refusal = why,
                 Err(why) => return Err(why),
             }
         }
@@ -123,7 +125,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Moves the job's part to one place.
     fn bring(&mut self, job: &Job<'_>, place: &Place, evicting: bool) -> Result<(), Failure> {
         let runs = self.runs_to_move(job, place);
-        let ask = Ask { key: job.key, place, runs: &runs, largest: self.objects[job.key].largest };
+        let ask = Ask { key: job.key, place, runs: &runs, shape: Shape::of(place, self.objects[job.key].largest) };
         if self.objects[job.key].is_shared(&runs) {
             return Err(Failure::Busy);
         }
@@ -135,8 +137,9 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     fn runs_to_move(&self, job: &Job<'_>, place: &Place) -> Vec<Pages> {
         let object = &self.objects[job.key];
         match job.part {
-            Part::Misplaced => object.pages_not_at(place),
-            Part::In(memory) => object.pages_in(memory),
+            // One run is all or nothing, so what stands elsewhere comes along.
+            Part::In(memory) if !place.flags.contains(Flags::CONTIGUOUS) => object.pages_in(memory),
+            _ => object.pages_not_at(place),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use pgmap_alloc::{AllocError, Order, Params, Pgmap, Phys, PhysRange};
+use pgmap_alloc::{AllocError, Offset, Order, Params, Pgmap, Phys, PhysRange};
 use pgmap_ttm::*;
 use support::*;
 
@@ -65,6 +65,76 @@ fn fault_of_a_page_that_stands_nowhere_copies_nothing() {
 }
 
 #[test]
+fn fault_takes_a_part_out_of_a_larger_folio() {
+    let pgmap = pgmap(64);
+    let mut r = rig(&pgmap, 64);
+    let bo = r.in_vram(32, 1);
+    assert_eq!(pgmap.validate().unwrap().folios, 1);
+    let host = Place::new(r.host);
+    assert_eq!(r.m.fault(bo, 13, &host, order(1), order(0)), Ok(Faulted { first: 12, order: Some(order(1)) }));
+    r.audit();
+    let stay: Vec<_> = r.m.pieces(bo).unwrap().filter(|(_, p)| p.memory == r.vram).map(|(page, p)| (page, p.pages)).collect();
+    assert_eq!(stay, [(0, 8), (8, 4), (14, 2), (16, 16)], "as few parts as there can be");
+    for (page, piece) in r.m.pieces(bo).unwrap().filter(|(_, p)| p.memory == r.vram) {
+        assert_eq!(r.m.holder(r.vram, piece.first + piece.pages - 1), Ok(Holder::Object { bo, page: page + piece.pages - 1 }));
+    }
+    assert_eq!(pgmap.validate().unwrap().in_service, 32, "the part that left is a ghost");
+    assert_eq!(r.m.memory_usage(r.vram).unwrap().leaving, 2);
+    check(&mut r.m, bo, 1);
+    assert_eq!(pgmap.validate().unwrap().in_service, 30);
+    r.m.validate(bo, &r.to_vram()).unwrap();
+    check(&mut r.m, bo, 1);
+    r.finish(&[bo]);
+}
+
+#[test]
+fn fault_leaves_a_folio_whole_that_someone_else_holds() {
+    let pgmap = pgmap(64);
+    let mut r = rig(&pgmap, 64);
+    let bo = r.in_vram(32, 1);
+    let held = pgmap.try_get(Offset::new(20)).unwrap();
+    let host = Place::new(r.host);
+    assert_eq!(r.m.fault(bo, 13, &host, order(1), order(0)), Err(FaultError::Busy));
+    assert_eq!((pgmap.validate().unwrap().folios, r.m.memory_usage(r.host).unwrap().used), (1, 0));
+    drop(held);
+    r.m.mover_mut().refuse_next();
+    assert_eq!(r.m.fault(bo, 13, &host, order(1), order(0)), Err(FaultError::Copy(CopyError::Failed)));
+    assert_eq!((r.home(bo), r.m.memory_usage(r.host).unwrap().used), (Some(r.vram), 0), "split, and where it was");
+    r.audit();
+    check(&mut r.m, bo, 1);
+    // Started, and failed: the parts are back.
+    r.m.mover_mut().spoil_next();
+    r.m.fault(bo, 13, &host, order(1), order(0)).unwrap();
+    assert_eq!(r.m.wait(bo), Err(WaitError::CopyFailed));
+    assert_eq!(r.home(bo), Some(r.vram));
+    r.audit();
+    check(&mut r.m, bo, 1);
+    r.finish(&[bo]);
+}
+
+#[test]
+fn fault_gives_its_room_back_when_someone_takes_a_reference_in_the_middle() {
+    // The hook outlives the test, so what it looks at does, too.
+    let pgmap: &'static Pgmap<'static, ByObject> = Box::leak(Box::new(pgmap(64)));
+    let mut r = rig(pgmap, 64);
+    let bo = r.in_vram(32, 1);
+    let head = Offset::new(r.m.pieces(bo).unwrap().next().unwrap().1.first);
+    r.m.set_fault_hook(move |step| {
+        if step == Step::Allocate {
+            pgmap.get_raw(head).unwrap();
+        }
+        false
+    });
+    assert_eq!(r.m.fault(bo, 13, &Place::new(r.host), order(1), order(0)), Err(FaultError::Busy));
+    r.m.clear_fault_hook();
+    assert_eq!((r.home(bo), pgmap.validate().unwrap().folios, r.m.memory_usage(r.host).unwrap().used), (Some(r.vram), 1, 0));
+    r.audit();
+    pgmap.put_raw(head, 1).unwrap();
+    check(&mut r.m, bo, 1);
+    r.finish(&[bo]);
+}
+
+#[test]
 fn fault_refuses_what_cannot_be() {
     let (a, b) = (pgmap(16), pgmap(16));
     let mut mover = HostMover::new(SHIFT, DELAY);
@@ -78,7 +148,7 @@ fn fault_refuses_what_cannot_be() {
     assert_eq!(m.fault(bo, 8, &to, order(0), order(0)), Err(FaultError::OutOfRange { pages: 8 }));
     assert_eq!(m.fault(bo, 0, &to, order(0), order(1)), Err(FaultError::FloorAboveOrder));
     assert_eq!(m.fault(bo, 0, &to.within(3, 3), order(0), order(0)), Err(FaultError::EmptyWindow));
-    assert_eq!(m.fault(bo, 0, &to, order(2), order(0)), Err(FaultError::NoRun), "part of a folio cannot come alone");
+    assert_eq!(m.fault(bo, 0, &to, order(4), order(4)), Err(FaultError::NoRun), "the object ends too early");
     assert_eq!(m.fault(bo, 0, &to, order(3), order(0)), Ok(Faulted { first: 0, order: Some(order(3)) }));
     m.pin(bo).unwrap();
     assert_eq!(m.fault(bo, 0, &Place::new(first), order(3), order(0)), Err(FaultError::Pinned));
@@ -189,6 +259,59 @@ fn unplug_that_cannot_finish_leaves_the_device_in_use() {
     assert_eq!(r.home(a), Some(r.vram));
     check(&mut r.m, a, 1);
     r.finish(&[a, c]);
+}
+
+#[test]
+fn unplug_of_a_lost_device_guts_everything() {
+    let pgmap = pgmap(32);
+    let mut r = rig(&pgmap, 64);
+    let (stays, pinned, used) = (r.in_vram(8, 1), r.in_vram(4, 2), r.in_vram(4, 3));
+    let (partly, arriving, leaving) = (r.in_host(8, 4), r.in_host(4, 5), r.in_vram(4, 6));
+    let cached = r.in_host(4, 7);
+    r.m.carve_out(r.vram, Window { first: 31, last: 32 }, 1).unwrap();
+    r.m.pin(pinned).unwrap();
+    r.m.fault(partly, 0, &Place::new(r.vram), order(1), order(1)).unwrap();
+    r.m.wait(partly).unwrap();
+    r.m.validate(arriving, &r.to_vram()).unwrap();
+    r.m.evict(leaving).unwrap();
+    r.m.used_until(used, r.m.info(leaving).unwrap().moved_at.unwrap()).unwrap();
+    let held = pgmap.try_get(Offset::new(r.m.pieces(stays).unwrap().next().unwrap().1.first)).unwrap();
+    r.m.mover_mut().lose();
+
+    assert_eq!(r.m.unplug_lost(r.host).err(), Some(UnplugError::NotDevice(r.host)));
+    let killed = r.m.unplug_lost(r.vram).unwrap();
+    let left = |bo| r.m.info(bo).unwrap().resident;
+    assert_eq!([stays, pinned, used, leaving].map(left), [0; 4], "what stood there, or had not left, is lost");
+    assert_eq!([partly, arriving, cached].map(left), [6, 4, 4], "what stands in the host is not");
+    assert_eq!((r.m.counters().gutted, r.home(arriving)), (5, Some(r.host)));
+    r.audit();
+    assert_eq!(r.m.memory_usage(r.vram).unwrap().used, 0);
+    // Only what someone else holds is still in service; when that is put the drain ends.
+    let mut holders = vec![held];
+    killed.drain(|holdout| assert_eq!(holders.pop().map(|folio| folio.offset()), Some(holdout.offset))).teardown();
+    assert_eq!(r.m.unplug_lost(r.vram).err(), Some(UnplugError::UnknownMemory(r.vram)));
+    assert_eq!(r.m.wait(arriving), Err(WaitError::CopyFailed));
+    check(&mut r.m, arriving, 5);
+    check_resident(&mut r.m, partly, 4);
+    check(&mut r.m, cached, 7);
+    r.m.unpin(pinned).unwrap();
+    assert_eq!(r.m.validate(stays, &r.to_vram()), Err(ValidateError::NoSpace));
+    assert_eq!(r.m.validate(stays, &r.to_host()), Ok(true), "it stands again, with nothing in it");
+    r.finish(&[stays, pinned, used, partly, arriving, leaving, cached]);
+}
+
+#[test]
+fn what_was_lost_with_a_device_does_not_come_back_empty() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    let bo = r.in_host(8, 1);
+    assert_eq!(r.m.swapout(r.host, r.vram, 1), Ok(8));
+    r.m.wait(bo).unwrap();
+    r.m.unplug_lost(r.vram).unwrap().drain(|_| panic!("nothing of ours is in service")).teardown();
+    let info = r.m.info(bo).unwrap();
+    assert_eq!((info.resident, info.pushed_out), (0, false));
+    assert_eq!(r.m.promote(u64::MAX), Ok(Promoted::default()));
+    r.finish(&[bo]);
 }
 
 #[test]

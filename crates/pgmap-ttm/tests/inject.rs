@@ -34,6 +34,10 @@ fn story(r: &mut Rig<'_>) -> Vec<(Bo, u64)> {
         let _ = r.m.evict(bo);
         let _ = r.m.fault(bo, 5, &Place::new(vram), order(2), order(0));
         verify(r, &objects);
+        // Out of the middle of a larger folio.
+        let _ = r.m.validate(bo, &r.to_vram());
+        let _ = r.m.fault(bo, 1, &Place::new(host), order(0), order(0));
+        verify(r, &objects);
         let _ = r.m.validate(bo, &Place::new(swap).into());
         verify(r, &objects);
     }
@@ -48,11 +52,11 @@ fn story(r: &mut Rig<'_>) -> Vec<(Bo, u64)> {
 }
 
 fn verify(r: &mut Rig<'_>, objects: &[(Bo, u64)]) {
-    r.m.audit().unwrap();
+    r.audit();
     for (bo, seed) in objects {
         check(&mut r.m, *bo, *seed);
     }
-    r.m.audit().unwrap();
+    r.audit();
 }
 
 /// Runs the story with the `nth` step of this kind failing; says whether there was one.

@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use pgmap_alloc::Limits;
 use pgmap_ttm::*;
 use proptest::prelude::*;
 use support::*;
@@ -14,7 +15,7 @@ enum Op {
     Create { pages: u64, owner: u32, gone_when_evicted: bool },
     Validate { object: usize, places: Vec<(usize, u8, u64)> },
     Write { object: usize, seed: u64 },
-    Fault { object: usize, page: u64, order: u32 },
+    Fault { object: usize, page: u64, order: u32, memory: usize },
     Evict { object: usize },
     EvictPages { pages: u64 },
     Swapout { pages: u64 },
@@ -40,7 +41,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(pages, owner, gone_when_evicted)| Op::Create { pages, owner, gone_when_evicted }),
         8 => (object.clone(), prop::collection::vec(place, 0..3)).prop_map(|(object, places)| Op::Validate { object, places }),
         4 => (object.clone(), 0..1000u64).prop_map(|(object, seed)| Op::Write { object, seed }),
-        4 => (object.clone(), 0..20u64, 0..5u32).prop_map(|(object, page, order)| Op::Fault { object, page, order }),
+        4 => (object.clone(), 0..20u64, 0..5u32, 0..3usize)
+            .prop_map(|(object, page, order, memory)| Op::Fault { object, page, order, memory }),
         2 => object.clone().prop_map(|object| Op::Evict { object }),
         1 => (0..40u64).prop_map(|pages| Op::EvictPages { pages }),
         1 => (0..40u64).prop_map(|pages| Op::Swapout { pages }),
@@ -77,7 +79,7 @@ fn run(ops: Vec<Op>) {
     let mut objects: Vec<(Bo, Known)> = Vec::new();
     for op in ops {
         apply(&mut r, bulk, &mut objects, op);
-        r.m.audit().unwrap();
+        r.audit();
         for (bo, known) in &mut objects {
             // Reading waits, which would hide what pipelining does: so some are read at the end only.
             if bo.key() % 2 == 0 {
@@ -101,7 +103,6 @@ fn run(ops: Vec<Op>) {
 
 fn apply(r: &mut Rig<'_>, bulk: Bulk, objects: &mut Vec<(Bo, Known)>, op: Op) {
     let memories = [r.vram, r.host, r.swap];
-    let vram = Place::new(r.vram);
     if let Op::Create { pages, owner, gone_when_evicted } = op {
         let evict_to = if gone_when_evicted { Placement::nowhere() } else { r.to_host() };
         let bo = r.m.create(ObjectParams::new(pages).owner(Owner(owner)).evict_to(evict_to)).unwrap();
@@ -133,10 +134,10 @@ fn apply(r: &mut Rig<'_>, bulk: Bulk, objects: &mut Vec<(Bo, Known)>, op: Op) {
                 known.pages.extend((first..first + piece.pages).map(|page| (page, seed)));
             }
         }
-        Op::Fault { object, page, order: o } => {
+        Op::Fault { object, page, order: o, memory } => {
             let Some(i) = pick(object) else { return };
             let pages = r.m.info(objects[i].0).unwrap().pages;
-            let _ = r.m.fault(objects[i].0, page % pages, &vram, order(o), order(0));
+            let _ = r.m.fault(objects[i].0, page % pages, &Place::new(memories[memory]), order(o), order(0));
         }
         Op::Evict { object } => {
             let Some(i) = pick(object) else { return };
@@ -171,7 +172,7 @@ fn apply(r: &mut Rig<'_>, bulk: Bulk, objects: &mut Vec<(Bo, Known)>, op: Op) {
         Op::Promote { pages } => {
             let _ = r.m.promote(pages);
         }
-        Op::Shares { owner, min, max } => r.m.set_shares(Owner(owner), r.vram, Shares { min, low: min, max }).unwrap(),
+        Op::Shares { owner, min, max } => r.owners[0].set_limits(Owner(owner), Limits { min, low: min, max }).unwrap(),
         Op::Free { object } => {
             let Some(i) = pick(object) else { return };
             let freed = r.m.free(objects[i].0);

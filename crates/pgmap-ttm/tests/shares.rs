@@ -3,6 +3,7 @@
 
 mod support;
 
+use pgmap_alloc::{Accounted, AccountedError, Charge, ChargeError, GenPool, Limits, Params, Phys, PhysRange, Urgency};
 use pgmap_ttm::*;
 use support::*;
 
@@ -23,20 +24,24 @@ fn owned(r: &mut Rig<'_>, owner: Owner, pages: u64, seed: u64) -> Result<Bo, Val
     }
 }
 
-fn share(r: &mut Rig<'_>, owner: Owner, min: u64, low: u64, max: u64) {
-    r.m.set_shares(owner, r.vram, Shares { min, low, max }).unwrap();
+fn share(r: &Rig<'_>, owner: Owner, min: u64, low: u64, max: u64) {
+    r.owners[0].set_limits(owner, Limits { min, low, max }).unwrap();
+}
+
+fn pages_of(r: &Rig<'_>, owner: Owner) -> u64 {
+    r.owners[0].usage(owner).unwrap().pages
 }
 
 #[test]
 fn req_56_min_is_never_taken() {
     let pgmap = pgmap(16);
     let mut r = rig(&pgmap, 64);
-    share(&mut r, A, 8, 8, u64::MAX);
+    share(&r, A, 8, 8, u64::MAX);
     let a: Vec<Bo> = (0..4).map(|seed| owned(&mut r, A, 4, seed).unwrap()).collect();
     let b = owned(&mut r, B, 8, 9).unwrap();
-    assert_eq!(r.m.owner_usage(A, r.vram).pages, 8);
+    assert_eq!(pages_of(&r, A), 8);
     assert_eq!(owned(&mut r, B, 12, 10), Err(ValidateError::NoSpace), "what is left of A is sure");
-    assert_eq!(r.m.owner_usage(A, r.vram).pages, 8);
+    assert_eq!(pages_of(&r, A), 8);
     // B's own objects protect nobody from B, and A's own share does not stand in A's way.
     let a2 = owned(&mut r, A, 16, 11).unwrap();
     assert_eq!(r.home(a2), Some(r.vram));
@@ -47,18 +52,77 @@ fn req_56_min_is_never_taken() {
 }
 
 #[test]
+fn req_56_min_is_not_taken_by_way_of_a_large_object() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    share(&r, A, 4, 8, u64::MAX);
+    let a = owned(&mut r, A, 16, 1).unwrap();
+    assert_eq!(owned(&mut r, B, 4, 2), Err(ValidateError::NoSpace), "A has 16 and is sure of 4, but would be left with none");
+    share(&r, A, 0, 8, u64::MAX);
+    let b = owned(&mut r, B, 4, 2).unwrap();
+    check(&mut r.m, a, 1);
+    r.finish(&[a, b]);
+}
+
+#[test]
+fn req_56_an_account_counts_what_others_charge_it() {
+    let pgmap = pgmap(32);
+    let mut r = rig(&pgmap, 64);
+    // The same account pays for a pool that the driver uses without a manager.
+    let ranges = [PhysRange { start: Phys(0), pages: 64 }];
+    let pool = GenPool::new(&Params::new(&ranges)).unwrap();
+    let accounted = Accounted::new(&pool, r.owners[0], (), 0);
+    share(&r, A, 0, 0, 12);
+    let ring = accounted.alloc(order(3), A, Urgency::Normal).unwrap();
+    assert_eq!(owned(&mut r, A, 8, 1), Err(ValidateError::OverLimit));
+    let a = owned(&mut r, A, 4, 1).unwrap();
+    assert_eq!(pages_of(&r, A), 12);
+    let other = accounted.alloc(order(0), A, Urgency::Normal);
+    assert!(matches!(other, Err(AccountedError::Owner { error: ChargeError::OverLimit { has: 12, .. } })), "{other:?}");
+    r.m.audit().unwrap();
+    accounted.free(ring, order(3), A).unwrap();
+    let b = owned(&mut r, A, 8, 2).unwrap();
+    assert_eq!((r.home(a), pages_of(&r, A)), (Some(r.vram), 12));
+    // Someone takes back what the manager charged.
+    r.owners[0].uncharge(A, 1).unwrap();
+    let wrong = Inconsistency::Charged { owner: A, memory: r.vram, charged: 11, found: 12 };
+    assert_eq!(r.m.audit(), Err(wrong));
+    r.owners[0].try_charge(A, 1).unwrap();
+    r.finish(&[a, b]);
+}
+
+#[test]
+fn req_56_an_owner_without_an_account_is_told_so() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    let first = owned(&mut r, A, 16, 1).unwrap();
+    let stranger = Owner(OWNERS as u32);
+    assert_eq!(owned(&mut r, stranger, 4, 2), Err(ValidateError::NoAccount));
+    assert_eq!(r.home(first), Some(r.vram), "nobody goes for it");
+    // Where nobody pays, anyone may stand.
+    let mut mover = HostMover::new(SHIFT, DELAY);
+    mover.add(16).unwrap();
+    let mut m: Man<'_> = Manager::new(mover, SHIFT);
+    let free = m.add(ResourceManager::host(16)).unwrap();
+    let bo = m.create(ObjectParams::new(4).owner(stranger)).unwrap();
+    assert_eq!(m.validate(bo, &Place::new(free).into()), Ok(true));
+    m.audit().unwrap();
+    r.finish(&[first]);
+}
+
+#[test]
 fn req_56_low_is_taken_last() {
     let pgmap = pgmap(16);
     let mut r = rig(&pgmap, 64);
-    share(&mut r, A, 0, 8, u64::MAX);
+    share(&r, A, 0, 8, u64::MAX);
     let a: Vec<Bo> = (0..2).map(|seed| owned(&mut r, A, 4, seed).unwrap()).collect();
     let b: Vec<Bo> = (0..2).map(|seed| owned(&mut r, B, 4, seed).unwrap()).collect();
     let c = owned(&mut r, Owner(3), 8, 9).unwrap();
-    assert_eq!(r.m.owner_usage(A, r.vram).pages, 8, "A is older, but below its low share");
-    assert_eq!(r.m.owner_usage(B, r.vram).pages, 0);
+    assert_eq!(pages_of(&r, A), 8, "A is older, but below its low share");
+    assert_eq!(pages_of(&r, B), 0);
     r.m.pin(c).unwrap();
     let d = owned(&mut r, Owner(4), 4, 10).unwrap();
-    assert_eq!(r.m.owner_usage(A, r.vram).pages, 4, "when nothing else is left, low gives way");
+    assert_eq!(pages_of(&r, A), 4, "when nothing else is left, low gives way");
     r.m.unpin(c).unwrap();
     for (seed, bo) in (0..).zip(&a) {
         check(&mut r.m, *bo, seed);
@@ -70,20 +134,15 @@ fn req_56_low_is_taken_last() {
 fn req_56_max_makes_the_owner_give_up_its_own() {
     let pgmap = pgmap(32);
     let mut r = rig(&pgmap, 64);
-    share(&mut r, A, 0, 0, 8);
+    share(&r, A, 0, 0, 8);
     let b = owned(&mut r, B, 4, 1).unwrap();
     let a: Vec<Bo> = (0..3).map(|seed| owned(&mut r, A, 4, seed).unwrap()).collect();
     assert_eq!((r.home(a[0]), r.home(a[1]), r.home(b)), (Some(r.host), Some(r.vram), Some(r.vram)));
     assert_eq!(owned(&mut r, A, 12, 9), Err(ValidateError::OverLimit));
     assert_eq!((r.home(a[1]), r.home(a[2])), (Some(r.vram), Some(r.vram)), "nobody goes in vain");
-    let usage = r.m.owner_usage(A, r.vram);
-    assert_eq!((usage.pages, usage.peak), (8, 8));
-    r.m.forget_owner(A);
-    let usage = r.m.owner_usage(A, r.vram);
-    assert_eq!((usage.pages, usage.shares), (8, Shares::default()), "what it has stays charged");
-    r.m.forget_owner(Owner(9));
-    let unordered = Shares { min: 3, low: 2, max: 4 };
-    assert_eq!(r.m.set_shares(A, r.vram, unordered), Err(SharesError::Unordered));
+    let usage = r.owners[0].usage(A).unwrap();
+    assert_eq!((usage.pages, usage.high_water), (8, 8));
+    assert!(usage.refused > 0, "the account knows of the refusals, too");
     for (seed, bo) in (0..).zip(&a) {
         check(&mut r.m, *bo, seed);
     }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use pgmap_alloc::Offset;
+use pgmap_alloc::{Offset, Params, Pgmap, Phys, PhysRange};
 use pgmap_ttm::*;
 use support::*;
 
@@ -180,13 +180,95 @@ fn req_52_contiguous_is_one_run_and_moves_what_is_not() {
     fill(&mut r.m, bo, 11);
     let run = Place::new(r.vram).with(Flags::CONTIGUOUS);
     r.m.validate(bo, &run.into()).unwrap();
-    let pieces: Vec<Piece> = r.m.pieces(bo).unwrap().map(|(_, piece)| piece).collect();
-    assert_eq!((pieces.len(), pieces[0].pages), (1, 12));
+    assert_one_run(&r, bo, 12);
     let usage = r.m.memory_usage(r.vram).unwrap();
-    assert_eq!((usage.used, usage.leaving), (16 + 12, 12), "a whole folio is taken, and charged");
+    assert_eq!((usage.used, usage.leaving), (12 + 12, 12), "no page more than the object has is taken");
     check(&mut r.m, bo, 11);
     assert_eq!(r.m.validate(bo, &run.into()), Ok(false));
     r.finish(&[bo]);
+}
+
+#[test]
+fn req_52_contiguous_takes_a_gap_that_is_no_power_of_two() {
+    let pgmap = pgmap(24);
+    let mut r = rig(&pgmap, 64);
+    let run: Placement = Place::new(r.vram).with(Flags::CONTIGUOUS).into();
+    let at = |r: &Rig<'_>, bo| r.m.pieces(bo).unwrap().next().unwrap().1.first;
+    // 32 pages would not even fit; then 8 are left on one side, and 5 fill the gap to the page on the other.
+    let large = r.m.create(r.params(19)).unwrap();
+    r.m.validate(large, &run).unwrap();
+    assert_one_run(&r, large, 19);
+    fill(&mut r.m, large, 1);
+    let small = r.m.create(r.params(5)).unwrap();
+    r.m.validate(small, &run).unwrap();
+    assert_one_run(&r, small, 5);
+    fill(&mut r.m, small, 2);
+    assert_eq!(pgmap.validate().unwrap().idle, 0);
+    // In a window, from the high end.
+    r.m.free(large).unwrap();
+    r.m.wait_all();
+    let place = Place::new(r.vram).with(Flags::CONTIGUOUS | Flags::TOP_DOWN).within(2, 18);
+    let new = r.m.create(r.params(7)).unwrap();
+    r.m.validate(new, &place.into()).unwrap();
+    assert_one_run(&r, new, 7);
+    assert_eq!((at(&r, small), at(&r, new)), (19, 11));
+    check(&mut r.m, small, 2);
+    r.finish(&[small, new]);
+}
+
+#[test]
+fn req_52_contiguous_never_crosses_into_another_range() {
+    // Side by side as offsets, far apart as addresses. (There is no hole between them because no aligned run would cross.)
+    let ranges = [PhysRange { start: Phys(0), pages: 8 }, PhysRange { start: Phys(64 << SHIFT), pages: 6 }];
+    let pgmap = Pgmap::new(&Params { page_shift: SHIFT, ..Params::new(&ranges) }, ByObject).unwrap();
+    let mut r = rig(&pgmap, 64);
+    assert_eq!(r.m.memory_usage(r.vram).unwrap().end, 14, "the test wants no hole");
+    let block = r.m.create(r.params(3)).unwrap();
+    r.m.validate(block, &Place::new(r.vram).within(0, 3).into()).unwrap();
+    let run = Place::new(r.vram).with(Flags::CONTIGUOUS);
+    let whole = r.m.create(r.params(9)).unwrap();
+    assert_eq!(r.m.validate(whole, &run.into()), Err(ValidateError::TooLarge));
+    // 3 to 9 is idle, too, as offsets.
+    let bo = r.m.create(r.params(6)).unwrap();
+    r.m.validate(bo, &run.within(1, 14).into()).unwrap();
+    assert_eq!(r.m.pieces(bo).unwrap().next().unwrap().1.first, 8);
+    // Nor is an object in one run that happens to stand on both sides of the border.
+    let both = r.m.create(r.params(2)).unwrap();
+    r.m.validate(bo, &r.to_host()).unwrap();
+    r.m.wait_all();
+    r.m.validate(both, &Place::new(r.vram).within(7, 9).into()).unwrap();
+    assert_eq!(r.m.validate(both, &run.into()), Ok(true));
+    assert_one_run(&r, both, 2);
+    let below: Vec<bool> = r.m.pieces(both).unwrap().map(|(_, piece)| piece.first < 8).collect();
+    assert!(below.iter().all(|is| *is == below[0]), "on one side");
+    assert_eq!(r.m.validate(both, &run.into()), Ok(false));
+    r.finish(&[block, whole, bo, both]);
+}
+
+#[test]
+fn req_52_a_window_is_filled_with_what_is_idle_in_it() {
+    for flags in [Flags::empty(), Flags::TOP_DOWN] {
+        let pgmap = pgmap(64);
+        let mut r = rig(&pgmap, 64);
+        // Idle in the window: 9, 12 to 15, 24 to 31, 37; everything else is taken, in folios of every size.
+        let taken = [(0, 9), (10, 12), (16, 24), (32, 37), (38, 64)];
+        let others: Vec<Bo> = taken
+            .iter()
+            .map(|(first, last)| {
+                let bo = r.m.create(r.params(last - first)).unwrap();
+                r.m.validate(bo, &Place::new(r.vram).within(*first, *last).into()).unwrap();
+                bo
+            })
+            .collect();
+        let bo = r.m.create(r.params(14)).unwrap();
+        r.m.validate(bo, &Place::new(r.vram).with(flags).within(5, 38).into()).unwrap();
+        let mut folios: Vec<_> = r.m.pieces(bo).unwrap().map(|(_, p)| (p.first, p.pages)).collect();
+        assert_eq!(folios[0], (24, 8), "the largest first");
+        folios.sort_unstable();
+        assert_eq!(folios, [(9, 1), (12, 4), (24, 8), (37, 1)], "{flags:?}");
+        assert_eq!(r.m.counters().evicted, 0);
+        r.finish(&[&others[..], &[bo]].concat());
+    }
 }
 
 #[test]
@@ -301,6 +383,17 @@ fn folios_carry_the_key_of_their_object() {
         }
     }
     r.finish(&objects);
+}
+
+fn assert_one_run(r: &Rig<'_>, bo: Bo, pages: u64) {
+    let pieces: Vec<(u64, Piece)> = r.m.pieces(bo).unwrap().collect();
+    let start = pieces[0].1.first;
+    let mut next = 0;
+    for (page, piece) in &pieces {
+        assert_eq!((*page, piece.first - start), (next, next), "{pieces:?}");
+        next += piece.pages;
+    }
+    assert_eq!(next, pages);
 }
 
 fn is_even(r: &Rig<'_>, bo: Bo) -> bool {

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::fault::{Policy, Trace};
 use crate::size;
+use crate::views::Wanted;
 
 /// Folios on a real device heap: does the allocator work here, and what does folio order buy?
 #[derive(Debug, Parser)]
@@ -103,6 +104,9 @@ pub(crate) struct RunOptions {
     /// Largest folio order to place buffers with; what fits by default
     #[arg(long, value_name = "N")]
     pub(crate) order: Option<u32>,
+    /// Bind each buffer's folios to contiguous addresses and use it through them (sparse binding)
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Wanted::Auto)]
+    pub(crate) sparse: Wanted,
     /// Operations after the buffers have been made
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) ops: u64,

@@ -1,4 +1,4 @@
-//! What a device is to the rest of the program: memory objects, a staging memory, copies between them, and tickets.
+//! What a device is to the rest of the program: memory objects, a staging memory, copies between them, views, and tickets.
 //!
 //! There are two: [`gpu`](crate::gpu) (Vulkan) and [`host`](crate::host) (this process). Nothing outside them knows which.
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::peers::Peers;
-use crate::pieces::Piece;
+use crate::pieces::{Memory, Piece};
 
 /// A device whose memory objects are the ranges of one pgmap.
 ///
@@ -31,7 +31,24 @@ pub(crate) trait Device: Peers {
     /// Sends what has been recorded.
     fn submit(&mut self) -> Result<Ticket, DeviceError>;
 
-    /// What the device itself makes of these pieces of its memory objects, as [`checksum::add`](crate::checksum::add) would sum
+    /// Makes a view: contiguous addresses, so many bytes, with nothing behind them yet. None where the layout asked for no views,
+    /// or no addresses are left.
+    fn make_view(&mut self, _bytes: u64) -> Result<Option<View>, DeviceError> {
+        Ok(None)
+    }
+
+    /// Gives a view up, once everything that was recorded is done with it.
+    fn drop_view(&mut self, _view: View) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    /// Puts pieces of memory objects behind parts of views, or nothing: after everything that was recorded before, and before
+    /// everything that is recorded later. All parts and pieces are whole granules.
+    fn bind(&mut self, _binds: &[Bind]) -> Result<(), DeviceError> {
+        Err(DeviceError::OutOfBounds)
+    }
+
+    /// What the device itself makes of these pieces of its memory objects or views, as [`checksum::add`](crate::checksum::add) would sum
     /// them: everything that was recorded is done first. None where it cannot.
     fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError>;
 
@@ -48,6 +65,30 @@ pub(crate) trait Device: Peers {
 /// A point in the order of submissions: a value of the device's one timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(crate) u64);
+
+/// Contiguous addresses of a device, with scattered pieces of its memory objects behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View(pub(crate) usize);
+
+impl View {
+    /// Its first so many bytes.
+    pub(crate) fn piece(self, bytes: u64) -> Piece {
+        Piece { memory: Memory::View(self.0), start: 0, bytes }
+    }
+}
+
+/// What is to stand behind a part of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bind {
+    /// Of which view.
+    pub(crate) view: View,
+    /// The first byte of the part.
+    pub(crate) at: u64,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// The memory object and the byte of it that the part begins with; none for nothing.
+    pub(crate) to: Option<(usize, u64)>,
+}
 
 /// Counts of what a device was asked to do.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -72,6 +113,8 @@ pub(crate) struct Layout {
     pub(crate) objects: Vec<u64>,
     /// Bytes of the staging memory.
     pub(crate) staging: u64,
+    /// Whether there will be views: only where the device's `sparse` is a granule.
+    pub(crate) views: bool,
 }
 
 /// The three kinds of device, best first.
@@ -112,8 +155,12 @@ pub(crate) struct DeviceInfo {
     pub(crate) heap: HeapInfo,
     /// The largest memory object the device gives.
     pub(crate) max_object_bytes: u64,
+    /// All memory heaps, and the types of memory in each.
+    pub(crate) heaps: Vec<HeapDetails>,
     /// What will be used where it is there.
     pub(crate) features: Features,
+    /// Whether a scattered object can have contiguous addresses.
+    pub(crate) sparse: Sparse,
     /// Why this device cannot be used, where it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unusable: Option<String>,
@@ -130,6 +177,59 @@ pub(crate) struct HeapInfo {
     pub(crate) budget_from: &'static str,
 }
 
+/// One memory heap, as the driver describes it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct HeapDetails {
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// What the driver says this program may have of it, and has; none where the driver says nothing.
+    pub(crate) budget_bytes: Option<u64>,
+    pub(crate) usage_bytes: Option<u64>,
+    /// Whether it is the device's own.
+    pub(crate) device_local: bool,
+    /// Whether the pgmap's ranges come from it.
+    pub(crate) used: bool,
+    /// The types of memory in it.
+    pub(crate) types: Vec<TypeDetails>,
+}
+
+/// One type of memory.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TypeDetails {
+    /// As the driver numbers it.
+    pub(crate) index: u32,
+    /// Vulkan's words for what it can do.
+    pub(crate) properties: Vec<&'static str>,
+}
+
+/// Sparse binding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Sparse {
+    /// The device has it.
+    Granule {
+        /// Addresses are bound in whole granules.
+        granule_bytes: u64,
+        /// All views together have at most as many.
+        address_bytes: u64,
+    },
+    /// The device has it not.
+    Missing {
+        /// What is missing.
+        missing: String,
+    },
+}
+
+impl Sparse {
+    /// The granule, where there is one.
+    pub(crate) fn granule(&self) -> Option<u64> {
+        match self {
+            Sparse::Granule { granule_bytes, .. } => Some(*granule_bytes),
+            Sparse::Missing { .. } => None,
+        }
+    }
+}
+
 /// Abilities of a device that the demo uses where it finds them.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Features {
@@ -137,6 +237,8 @@ pub(crate) struct Features {
     pub(crate) timeline_semaphore: bool,
     /// The driver says how much of the heap is free.
     pub(crate) memory_budget: bool,
+    /// The heap's memory is the last that the driver moves out when there is too little for everyone.
+    pub(crate) memory_priority: bool,
     /// A queue family that only copies.
     pub(crate) transfer_queue: bool,
     /// Buffers bound to scattered folios.

@@ -59,3 +59,23 @@ impl Serialize for Ending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_device_that_gave_up_and_ctrl_c_leave_a_report_and_an_error_behind_it() {
+        let lost = Ending::of(Err(Failure::Device(DeviceError::Lost))).unwrap();
+        assert_eq!(serde_json::to_value(&lost).unwrap(), "the device is lost (VK_ERROR_DEVICE_LOST)");
+        assert!(lost.note().is_some_and(|note| note.contains("what was done until then")) && !lost.is_complete());
+        assert!(matches!(lost.into_result(), Err(Failure::Device(DeviceError::Lost))));
+        let interrupted = Ending::of(Err(Failure::Interrupted)).unwrap();
+        assert_eq!(serde_json::to_value(&interrupted).unwrap(), "interrupted");
+        assert!(matches!(interrupted.into_result(), Err(Failure::Interrupted)));
+        assert!(matches!(Ending::of(Err(Failure::Heap("x".into()))), Err(Failure::Heap(_))), "books that are wrong are no ending");
+        assert!(Ending::Complete.into_result().is_ok() && Ending::Complete.note().is_none());
+    }
+}

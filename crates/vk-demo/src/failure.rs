@@ -46,3 +46,25 @@ impl Failure {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_exit_code() {
+        let codes = [
+            (Failure::Usage(String::new()), 2),
+            (Failure::NoSuchDevice(String::new()), 3),
+            (Failure::Interrupted, 130),
+            (Failure::Device(DeviceError::Lost), 1),
+            (Failure::Device(DeviceError::OutOfHostMemory), 1),
+            (Failure::Heap(String::new()), 1),
+            (Failure::Output(String::new()), 1),
+        ];
+        for (failure, code) in codes {
+            // ExitCode has no other way to be compared.
+            assert_eq!(format!("{:?}", failure.exit_code()), format!("{:?}", ExitCode::from(code)), "{failure:?}");
+        }
+    }
+}

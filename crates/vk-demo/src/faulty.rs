@@ -1,16 +1,17 @@
-//! A device that goes wrong on purpose, so that the tests see that the demo would notice.
+//! A device that goes wrong on purpose, so that the tests see that the demo would notice; and one that has views, which the host
+//! device has not: a page table, looked up for each copy.
 
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
 
-use crate::device::{Device, DeviceError, Layout, Ticket, Work};
+use crate::device::{Bind, Device, DeviceError, DeviceInfo, Layout, Sparse, Ticket, View, Work};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{self, Host};
 use crate::job::Job;
 use crate::peers::{Holding, Peer, Peers};
-use crate::pieces::Piece;
+use crate::pieces::{Memory, Piece, push_merged};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]
@@ -21,29 +22,81 @@ pub(crate) enum Fault {
     FlippedBit,
     /// Copies go nowhere: the bytes that come back are old ones.
     LostCopies,
+    /// Views go on showing what was bound first.
+    LostBinds,
     /// The device is lost at this submission.
     DeviceLost(u64),
 }
 
 /// Plans a job with these arguments and runs it on a host device with a fault.
 pub(crate) fn run<J: Job>(arguments: &str, fault: Fault) -> Result<(Ending, J::Outcome), Failure> {
+    run_on::<J>(&host::describe(), arguments, fault)
+}
+
+/// The same on a device of that description.
+pub(crate) fn run_on<J: Job>(info: &DeviceInfo, arguments: &str, fault: Fault) -> Result<(Ending, J::Outcome), Failure> {
     let command = J::Options::augment_args(clap::Command::new("vk-demo").no_binary_name(true));
     let matches = command.try_get_matches_from(arguments.split_whitespace());
     let usage = |error: clap::Error| Failure::Usage(error.to_string());
     let options = J::Options::from_arg_matches(&matches.map_err(usage)?).map_err(usage)?;
-    let job = J::plan(&options, &host::describe())?;
-    job.run(&mut Faulty::open(job.layout(), fault)?, true)
+    let job = J::plan(&options, info)?;
+    let mut device = Faulty::open(job.layout(), fault)?;
+    if let Sparse::Granule { granule_bytes, address_bytes } = info.sparse {
+        (device.granule, device.addresses) = (granule_bytes, address_bytes);
+    }
+    job.run(&mut device, true)
 }
 
 /// The host device with a fault.
 pub(crate) struct Faulty {
     host: Host,
     fault: Fault,
+    granule: u64,
+    /// For all views together.
+    addresses: u64,
+    views: Vec<Option<Table>>,
+}
+
+/// What is behind each granule of a view: a memory object and a byte of it.
+struct Table {
+    bytes: u64,
+    behind: Vec<Option<(usize, u64)>>,
 }
 
 impl Faulty {
     pub(crate) fn open(layout: &Layout, fault: Fault) -> Result<Faulty, DeviceError> {
-        Ok(Faulty { host: Host::open(layout)?, fault })
+        Ok(Faulty { host: Host::open(layout)?, fault, granule: 1, addresses: 0, views: Vec::new() })
+    }
+
+    /// What a host device would be that has views of this granule, and so many addresses for them.
+    pub(crate) fn describe(granule_bytes: u64, address_bytes: u64) -> DeviceInfo {
+        DeviceInfo { sparse: Sparse::Granule { granule_bytes, address_bytes }, ..host::describe() }
+    }
+
+    /// What the pieces are of, with views looked through; refused where nothing is behind one.
+    fn behind(&self, pieces: &[Piece]) -> Result<Vec<Piece>, DeviceError> {
+        let mut found = Vec::new();
+        for piece in pieces {
+            let Memory::View(index) = piece.memory else {
+                push_merged(&mut found, *piece);
+                continue;
+            };
+            let table = self.views.get(index).and_then(Option::as_ref).ok_or(DeviceError::OutOfBounds)?;
+            assert!(piece.end() <= table.bytes);
+            let mut at = piece.start;
+            while at < piece.end() {
+                let (object, start) = table.behind[(at / self.granule) as usize].ok_or(DeviceError::OutOfBounds)?;
+                let end = piece.end().min((at / self.granule + 1) * self.granule);
+                let start = start + at % self.granule;
+                push_merged(&mut found, Piece { memory: Memory::Object(object), start, bytes: end - at });
+                at = end;
+            }
+        }
+        Ok(found)
+    }
+
+    fn addresses_left(&self) -> u64 {
+        self.addresses - self.views.iter().flatten().map(|table| table.bytes).sum::<u64>()
     }
 }
 
@@ -95,7 +148,7 @@ impl Device for Faulty {
     }
 
     fn copy(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), DeviceError> {
-        if matches!(self.fault, Fault::LostCopies) { Ok(()) } else { self.host.copy(from, to) }
+        if matches!(self.fault, Fault::LostCopies) { Ok(()) } else { self.host.copy(&self.behind(from)?, &self.behind(to)?) }
     }
 
     fn submit(&mut self) -> Result<Ticket, DeviceError> {
@@ -105,8 +158,37 @@ impl Device for Faulty {
         }
     }
 
+    fn make_view(&mut self, bytes: u64) -> Result<Option<View>, DeviceError> {
+        if bytes > self.addresses_left() {
+            return Ok(None);
+        }
+        self.views.push(Some(Table { bytes, behind: vec![None; bytes.div_ceil(self.granule) as usize] }));
+        Ok(Some(View(self.views.len() - 1)))
+    }
+
+    fn drop_view(&mut self, view: View) -> Result<(), DeviceError> {
+        self.views[view.0] = None;
+        Ok(())
+    }
+
+    fn bind(&mut self, binds: &[Bind]) -> Result<(), DeviceError> {
+        for bind in binds {
+            let table = self.views[bind.view.0].as_mut().ok_or(DeviceError::OutOfBounds)?;
+            let start = bind.to.map_or(0, |(_, start)| start);
+            let numbers = [bind.at, bind.bytes, start];
+            assert!(bind.bytes > 0 && numbers.iter().all(|number| number.is_multiple_of(self.granule)), "{bind:?}");
+            let first = (bind.at / self.granule) as usize;
+            for (index, part) in (0..).zip(&mut table.behind[first..][..(bind.bytes / self.granule) as usize]) {
+                if part.is_none() || !matches!(self.fault, Fault::LostBinds) {
+                    *part = bind.to.map(|(object, start)| (object, start + index * self.granule));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
-        self.host.checksum(pieces)
+        self.host.checksum(&self.behind(pieces)?)
     }
 
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {

@@ -74,7 +74,7 @@ pub(crate) fn plan(options: &HeapOptions, info: &DeviceInfo, staging: u64) -> Re
         return Err(Failure::Usage(text));
     }
     let objects = (0..heap).step_by(object as usize).map(|start| object.min(heap - start)).collect();
-    Ok(Layout { objects, staging })
+    Ok(Layout { objects, staging, views: false })
 }
 
 /// Drivers bound the number of memory objects in the low thousands.
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_folio_lies_inside_one_object_and_no_two_share_a_byte() {
-        let layout = Layout { objects: vec![3 * PAGE, 8 * PAGE, PAGE], staging: PAGE };
+        let layout = Layout { objects: vec![3 * PAGE, 8 * PAGE, PAGE], staging: PAGE, views: false };
         let device = Host::open(&layout).unwrap();
         let heap = Heap::new(&device).unwrap();
         let mut folios = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sysinfo::System;
 
 use crate::checksum;
-use crate::device::{Device, DeviceError, DeviceInfo, Features, HeapInfo, Kind, Layout, Ticket, Work};
+use crate::device::{Device, DeviceError, DeviceInfo, Features, HeapInfo, Kind, Layout, Sparse, Ticket, Work};
 use crate::failure::Failure;
 use crate::lent::Lent;
 use crate::peers::{Holding, Peer, Peers};
@@ -28,7 +28,9 @@ pub(crate) fn describe() -> DeviceInfo {
         api: None,
         heap: HeapInfo { bytes: total, budget_bytes: free / SHARE, budget_from: "half of the host's free memory" },
         max_object_bytes: MAX_OBJECT,
+        heaps: Vec::new(),
         features: Features::default(),
+        sparse: Sparse::Missing { missing: "the host device has no addresses of its own".into() },
         unusable: None,
     }
 }
@@ -81,9 +83,10 @@ impl Host {
 
     fn memory(&mut self, memory: Memory) -> &mut Vec<u8> {
         match memory {
-            Memory::Staging => &mut self.staging,
             Memory::Object(index) => &mut self.objects[index],
             Memory::Lent(object) => self.lent.bytes(object),
+            // There are no views here: a copy that names one is refused before it comes to this.
+            Memory::Staging | Memory::View(_) => &mut self.staging,
         }
     }
 
@@ -128,6 +131,7 @@ impl Device for Host {
             Memory::Staging => Some(self.staging.len() as u64),
             Memory::Object(index) => self.sizes.get(index).copied(),
             Memory::Lent(object) => self.lent.size(object),
+            Memory::View(_) => None,
         })?;
         self.work.regions += regions.len() as u64;
         self.recorded.extend(regions);
@@ -145,7 +149,7 @@ impl Device for Host {
 
     fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
         pieces::inside(pieces, |memory| match memory {
-            Memory::Staging => None,
+            Memory::Staging | Memory::View(_) => None,
             Memory::Object(index) => self.sizes.get(index).copied(),
             Memory::Lent(object) => self.lent.size(object),
         })?;
@@ -224,4 +228,23 @@ pub(crate) fn zeroed(bytes: u64) -> Result<Vec<u8>, DeviceError> {
     memory.try_reserve_exact(bytes).map_err(|_| DeviceError::OutOfHostMemory)?;
     memory.resize(bytes, 0);
     Ok(memory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_the_host_has_not_is_refused_and_no_abort() {
+        let too_much = [
+            Layout { objects: vec![1 << 62], staging: 0, views: false },
+            Layout { objects: vec![], staging: 1 << 62, views: false },
+        ];
+        for layout in too_much {
+            assert_eq!(Host::open(&layout).err(), Some(DeviceError::OutOfHostMemory));
+        }
+        let lent = Lent::with_limit(u64::MAX).take(1 << 62);
+        assert_eq!(lent, Err(DeviceError::OutOfHostMemory));
+        assert!(matches!(room_for(u64::MAX), Err(Failure::Usage(_))));
+    }
 }

@@ -1,11 +1,12 @@
-//! What there is: devices, heaps, budgets, and the features that will be used.
+//! What there is: devices, heaps, types of memory, budgets, and the features that will be used.
 
+use comfy_table::Table;
 use serde::Serialize;
 
 use crate::Verdict;
 use crate::choose::Devices;
 use crate::cli::{Format, OutputOptions};
-use crate::device::{DeviceInfo, Kind};
+use crate::device::{DeviceInfo, HeapDetails, Kind, Sparse};
 use crate::failure::Failure;
 use crate::report::{self, Output};
 use crate::size::Bytes;
@@ -60,10 +61,46 @@ fn text(devices: &[Listed<'_>], no_vulkan: Option<&str>) -> String {
         ]);
     }
     let mut text = table.to_string();
+    if devices.iter().any(|listed| !listed.info.heaps.is_empty()) {
+        text += &format!("\n\n{}", heaps(devices));
+    }
     if let Some(why) = no_vulkan {
         text += &format!("\nNo Vulkan here: {why}.");
     }
     text
+}
+
+/// Every heap of every device.
+fn heaps(devices: &[Listed<'_>]) -> Table {
+    let mut table = report::table(&["", "heap", "size", "budget", "in use", "", "types of memory"]);
+    for Listed { index, info } in devices {
+        for (number, heap) in info.heaps.iter().enumerate() {
+            let size = |bytes: Option<u64>| bytes.map_or("not told".into(), |bytes| Bytes(bytes).to_string());
+            table.add_row([
+                index.to_string(),
+                number.to_string(),
+                Bytes(heap.bytes).to_string(),
+                size(heap.budget_bytes),
+                size(heap.usage_bytes),
+                place(heap).into(),
+                heap.types.iter().map(|kind| format!("{}: {}", kind.index, words(&kind.properties))).collect::<Vec<_>>().join("\n"),
+            ]);
+        }
+    }
+    table
+}
+
+fn place(heap: &HeapDetails) -> &'static str {
+    match (heap.device_local, heap.used) {
+        (true, true) => "device-local,\nused for folios",
+        (true, false) => "device-local",
+        (false, true) => "used for folios",
+        (false, false) => "host's",
+    }
+}
+
+fn words(properties: &[&str]) -> String {
+    if properties.is_empty() { "nothing special".into() } else { properties.join(", ") }
 }
 
 fn used(info: &DeviceInfo) -> String {
@@ -74,9 +111,15 @@ fn used(info: &DeviceInfo) -> String {
     let names = [
         (features.timeline_semaphore, "timeline semaphore"),
         (features.memory_budget, "memory budget"),
+        (features.memory_priority, "memory priority"),
         (features.transfer_queue, "copy queue"),
     ];
-    names.iter().filter(|(there, _)| *there).map(|(_, name)| *name).collect::<Vec<_>>().join("\n")
+    let mut used: Vec<String> = names.iter().filter(|(there, _)| *there).map(|(_, name)| (*name).into()).collect();
+    used.push(match &info.sparse {
+        Sparse::Granule { granule_bytes, .. } => format!("sparse binding,\ngranule {}", Bytes(*granule_bytes)),
+        Sparse::Missing { missing } => format!("(no sparse binding:\n{missing})"),
+    });
+    used.join("\n")
 }
 
 /// One line for a spreadsheet.
@@ -93,8 +136,12 @@ struct Row<'a> {
     max_object_bytes: u64,
     timeline_semaphore: bool,
     memory_budget: bool,
+    memory_priority: bool,
     transfer_queue: bool,
     sparse_binding: bool,
+    sparse_granule_bytes: Option<u64>,
+    heaps: usize,
+    memory_types: usize,
     unusable: Option<&'a str>,
 }
 
@@ -112,8 +159,12 @@ impl<'a> From<&Listed<'a>> for Row<'a> {
             max_object_bytes: info.max_object_bytes,
             timeline_semaphore: info.features.timeline_semaphore,
             memory_budget: info.features.memory_budget,
+            memory_priority: info.features.memory_priority,
             transfer_queue: info.features.transfer_queue,
             sparse_binding: info.features.sparse_binding,
+            sparse_granule_bytes: info.sparse.granule(),
+            heaps: info.heaps.len(),
+            memory_types: info.heaps.iter().map(|heap| heap.types.len()).sum(),
             unusable: info.unusable.as_deref(),
         }
     }

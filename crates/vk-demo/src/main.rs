@@ -4,7 +4,7 @@
 //! cli       what was asked for         choose   which device            device   what a device is; gpu and host are the two
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
 //! job       what every command on a device has in common, from its options to its exit code
-//! mover     what moves a manager's bytes: from pgmap-ttm to a device
+//! mover     what moves a manager's bytes: from pgmap-ttm to a device    views    contiguous addresses for each object
 //! fault     access traces over a space larger than the heap
 //! compare   the same workload with other allocators beside the pgmap; peers says what those are to a device
 //! soak      random operations with injected failures
@@ -40,6 +40,7 @@ mod report;
 mod run;
 mod size;
 mod soak;
+mod views;
 
 use std::process::ExitCode;
 

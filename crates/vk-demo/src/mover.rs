@@ -8,11 +8,12 @@
 use std::time::{Duration, Instant};
 
 use pgmap_alloc::Offset;
-use pgmap_ttm::{CopyError, FenceError, Manager, Mover, Piece as Pages, Ticket};
+use pgmap_ttm::{Bo, CopyError, FenceError, Manager, Mover, Piece as Pages, Ticket};
 
 use crate::device::{self, Device, DeviceError};
 use crate::heap::{Heap, HeapOps, PAGE};
 use crate::pieces::{Piece, push_merged};
+use crate::views::Views;
 
 /// Index of the heap among the memory types.
 pub(crate) const HEAP: usize = 0;
@@ -27,6 +28,8 @@ pub(crate) struct DeviceMover<'h, 'd> {
     /// Where in the staging memory each memory type but the heap begins.
     hosts: Vec<u64>,
     scratch: Ring,
+    /// Where objects have contiguous addresses.
+    pub(crate) views: Option<Views>,
     /// What the device said first when it went wrong: a manager only learns that it did.
     wrong: Option<DeviceError>,
     pub(crate) moved: Moved,
@@ -64,7 +67,16 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
             end += pages * PAGE;
         }
         let scratch = Ring::new(end, device.staging_bytes());
-        DeviceMover { heap, device, hosts: starts, scratch, wrong: None, moved: Moved::default(), time: Duration::ZERO }
+        DeviceMover {
+            heap,
+            device,
+            hosts: starts,
+            scratch,
+            views: None,
+            wrong: None,
+            moved: Moved::default(),
+            time: Duration::ZERO,
+        }
     }
 
     /// What went wrong with the device, if anything did.
@@ -72,15 +84,49 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
         self.wrong.clone().map_or(Ok(()), Err)
     }
 
+    /// Gives an object that stands nowhere yet a view, if objects have views.
+    pub(crate) fn show(&mut self, bo: Bo, pages: u64) -> Result<(), DeviceError> {
+        let Some(views) = &mut self.views else { return Ok(()) };
+        views.make(self.device, bo, pages * PAGE)
+    }
+
+    /// Gives the view of an object up that has been freed.
+    pub(crate) fn hide(&mut self, bo: Bo) -> Result<(), DeviceError> {
+        let Some(views) = &mut self.views else { return Ok(()) };
+        views.give_up(self.device, bo)
+    }
+
+    /// Writes contents into an object that stands in the heap as a whole, through its view where it can be seen through it;
+    /// otherwise as [`write`](DeviceMover::write).
+    pub(crate) fn write_object(&mut self, bo: Bo, to: &[Pages], bytes: &[u8]) -> Result<Option<Ticket>, DeviceError> {
+        match self.view(bo)? {
+            Some(view) => self.upload(&[view], bytes).map(Some),
+            None => self.write(to, bytes),
+        }
+    }
+
+    /// Reads the contents of an object that stands in the heap as a whole, through its view where it can be seen through it;
+    /// otherwise as [`read`](DeviceMover::read).
+    pub(crate) fn read_object(&mut self, bo: Bo, from: &[Pages], bytes: &mut [u8]) -> Result<(), DeviceError> {
+        match self.view(bo)? {
+            Some(view) => self.download(&[view], bytes),
+            None => self.read(from, bytes),
+        }
+    }
+
+    fn view(&mut self, bo: Bo) -> Result<Option<Piece>, DeviceError> {
+        let Some(views) = &mut self.views else { return Ok(None) };
+        let start = Instant::now();
+        let piece = views.piece(self.device, bo);
+        self.time += start.elapsed();
+        piece
+    }
+
     /// Writes contents into pages that nothing else is about to move; says until when the device is at it.
     pub(crate) fn write(&mut self, to: &[Pages], bytes: &[u8]) -> Result<Option<Ticket>, DeviceError> {
         if to.iter().any(|piece| piece.memory.index() == HEAP) {
             let to = self.pieces(to)?;
-            let staged = self.scratch.take(bytes.len() as u64)?;
-            self.device.write_staging(staged, bytes)?;
-            self.moved.to_device_bytes += bytes.len() as u64;
-            let ticket = self.send(&[Piece::staging(staged, bytes.len() as u64)], &to)?;
-            return Ok(Some(Ticket(ticket.0)));
+            return self.upload(&to, bytes).map(Some);
         }
         let mut left = bytes;
         for piece in self.pieces(to)? {
@@ -95,11 +141,7 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
     pub(crate) fn read(&mut self, from: &[Pages], bytes: &mut [u8]) -> Result<(), DeviceError> {
         if from.iter().any(|piece| piece.memory.index() == HEAP) {
             let from = self.pieces(from)?;
-            let staged = self.scratch.take(bytes.len() as u64)?;
-            self.moved.to_host_bytes += bytes.len() as u64;
-            self.send(&from, &[Piece::staging(staged, bytes.len() as u64)])?;
-            // Waits for that copy and no other.
-            return self.timed(|device| device.read_staging(staged, bytes));
+            return self.download(&from, bytes);
         }
         let mut left = bytes;
         for piece in self.pieces(from)? {
@@ -110,9 +152,29 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
         Ok(())
     }
 
-    /// What the device makes of pages of the heap, as [`Device::checksum`] says.
-    pub(crate) fn checksum(&mut self, pages: &[Pages]) -> Result<Option<u32>, DeviceError> {
-        let pieces = self.pieces(pages)?;
+    fn upload(&mut self, to: &[Piece], bytes: &[u8]) -> Result<Ticket, DeviceError> {
+        let staged = self.scratch.take(bytes.len() as u64)?;
+        self.device.write_staging(staged, bytes)?;
+        self.moved.to_device_bytes += bytes.len() as u64;
+        let ticket = self.send(&[Piece::staging(staged, bytes.len() as u64)], to)?;
+        Ok(Ticket(ticket.0))
+    }
+
+    fn download(&mut self, from: &[Piece], bytes: &mut [u8]) -> Result<(), DeviceError> {
+        let staged = self.scratch.take(bytes.len() as u64)?;
+        self.moved.to_host_bytes += bytes.len() as u64;
+        self.send(from, &[Piece::staging(staged, bytes.len() as u64)])?;
+        // Waits for that copy and no other.
+        self.timed(|device| device.read_staging(staged, bytes))
+    }
+
+    /// What the device makes of an object that stands in the heap as a whole, as [`Device::checksum`] says: through its view
+    /// where it can be seen through it.
+    pub(crate) fn sum_object(&mut self, bo: Bo, pages: &[Pages]) -> Result<Option<u32>, DeviceError> {
+        let pieces = match self.view(bo)? {
+            Some(view) => vec![view],
+            None => self.pieces(pages)?,
+        };
         self.timed(|device| device.checksum(&pieces))
     }
 
@@ -188,6 +250,13 @@ impl Mover for DeviceMover<'_, '_> {
 
     fn wait(&mut self, ticket: Ticket) -> Result<(), FenceError> {
         self.timed(|device| device.wait(device::Ticket(ticket.0))).map_err(|wrong| self.fence_error(wrong))
+    }
+
+    fn move_notify(&mut self, bo: Bo, pieces: &mut dyn Iterator<Item = (u64, Pages)>) {
+        let (Some(views), heap) = (&mut self.views, self.heap) else { return };
+        let in_heap = pieces.filter(|(_, piece)| piece.memory.index() == HEAP);
+        let parts = in_heap.filter_map(|(page, piece)| Some((page * PAGE, heap.piece_at(Offset::new(piece.first), piece.pages)?)));
+        views.moved(bo, parts);
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) enum Memory {
     Object(usize),
     /// An object whose memory is managed by another allocator.
     Lent(usize),
+    /// A view: what it shows lies in memory objects. Pieces of views and of memory objects are not known to overlap.
+    View(usize),
 }
 
 /// A contiguous stretch of one memory.
@@ -154,7 +156,7 @@ mod tests {
         regions(from, to, |memory| match memory {
             Memory::Staging => Some(1000),
             Memory::Object(0) => Some(500),
-            Memory::Object(_) | Memory::Lent(_) => None,
+            Memory::Object(_) | Memory::Lent(_) | Memory::View(_) => None,
         })
     }
 

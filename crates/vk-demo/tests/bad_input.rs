@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::io::Write;
 use std::process::Stdio;
 
 use common::{command, on_host, vk_demo};
@@ -31,6 +30,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ("--validate", "--validate needs a Vulkan device"),
         ("migrate --heap 1MiB --bytes 12KiB", "no power of two"),
         ("migrate --heap 1MiB --bytes 2MiB", "no power of two between 4 KiB and 1 MiB"),
+        ("migrate --heap 1MiB --bytes 4EiB", "no power of two between 4 KiB and 1 MiB"),
         ("migrate --heap 1MiB --order 9", "order 9 is beyond"),
         ("fault --policy mru", "lru, fifo, random"),
         ("fault --trace walk", "stream, random, zipf, two-phase"),
@@ -101,13 +101,53 @@ fn a_file_is_left_alone_until_there_is_a_result() {
     assert_eq!(report["verified"], true);
 }
 
+/// One small run of each command that works on a device.
+const SMALL: [&str; 5] = [
+    "run --heap 1MiB --ops 9",
+    "migrate --heap 16KiB",
+    "soak --ops 99",
+    "fault --heap 64KiB --order 1 --accesses 99",
+    "compare --heap 4MiB --ops 99",
+];
+
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let mut child = command("run --heap 1MiB --ops 9 --device host").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    writeln!(std::io::stdout(), "{stderr}").unwrap();
-    assert!(!stderr.contains("panicked"));
-    assert_eq!(output.status.code(), Some(0));
+    for of in SMALL {
+        let mut child = command(&format!("{of} --device host")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!stderr.contains("panicked"), "{of}: {stderr}");
+        assert_eq!(output.status.code(), Some(0), "{of}: {stderr}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_an_error_and_no_panic() {
+    for of in SMALL {
+        for full in ["stdout", "-o /dev/full", "--svg /dev/full"] {
+            let (option, stdout) = match full {
+                "stdout" => ("", std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into()),
+                option => (option, Stdio::null()),
+            };
+            let ran = command(&format!("{of} --device host {option}")).stdout(stdout).stderr(Stdio::piped()).output().unwrap();
+            let stderr = String::from_utf8(ran.stderr).unwrap();
+            assert_eq!(ran.status.code(), Some(1), "{of} {full}: {stderr}");
+            assert!(stderr.contains("could not be written"), "{of} {full}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn more_than_the_host_has_is_refused_before_the_work() {
+    let list = vk_demo("list --format json").json();
+    let host = list["devices"].as_array().unwrap().iter().find(|device| device["kind"] == "host").unwrap();
+    let budget = host["heap"]["budget_bytes"].as_u64().unwrap();
+    // The heap alone may be had; what is not in it may not, being fifteen times as much.
+    for of in ["run", "fault"] {
+        let ran = on_host(&format!("{of} --heap {} --oversub 16", budget / 2));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{of}: {}", ran.stderr);
+        assert!(ran.stderr.contains("of host memory are needed"), "{of}: {}", ran.stderr);
+    }
 }

@@ -163,6 +163,7 @@ fn req_57_a_soak_with_injected_failures_is_verified_and_leaks_nothing() {
     for step in ["charge", "allocate", "copy", "fence"] {
         assert!(report["injected"][step].as_u64() > Some(0), "{step}");
     }
+    assert_eq!((&report["unplugged"], &report["retired_pages"]), (&true.into(), &16.into()));
     assert!(report["did"]["undone"].as_u64() > Some(0) && report["did"]["swapped_out"].as_u64() > Some(0));
     assert_eq!(soak("--time 1")["verified"], true);
 }

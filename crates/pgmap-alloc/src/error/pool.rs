@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::FreeError;
+use super::{FreeError, RequestError};
 use crate::offset::Offset;
 
 errors! {
@@ -105,11 +105,15 @@ errors! {
         NotCharged { owner: u32, has: u64 } => "owner {owner} has only {has} pages",
         /// Limits that contradict each other.
         LimitsCross { min: u64, low: u64, max: u64 } => "min {min}, low {low} and max {max} are not in rising order",
+        /// An owner's parent must come before him.
+        Parent { owner: u32, parent: u32 } => "owner {parent} cannot be the parent of owner {owner}",
+        /// The owner or one of his parents was charged by others at the same moment; nothing has changed.
+        Contended => "the owner's parents were charged by others during the call",
     }
 }
 
 errors! {
-    /// Why a pool with an account allocated nothing.
+    /// Why a pool or a pgmap with an account allocated nothing.
     AccountedError {
         /// The owner was not charged.
         Owner { error: ChargeError } => "{error}",
@@ -119,6 +123,8 @@ errors! {
         Fragmented { idle: u64 } => "{idle} pages are idle, but scattered",
         /// The pool refused.
         Pool { error: AllocError } => "{error}",
+        /// The pgmap refused these pages.
+        Request { error: RequestError } => "{error}",
     }
 }
 

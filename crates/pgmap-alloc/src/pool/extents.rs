@@ -260,6 +260,18 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.avail_in(Extent::ALL)
     }
 
+    /// How many idle runs there are of each order, every gap cut into the largest: what a buddy allocator's free lists would hold.
+    /// A snapshot: O(gaps); exact at a quiet moment. Allocates nothing.
+    pub fn idle_runs(&self) -> [u64; Order::MAX.get() as usize + 1] {
+        let mut runs = [0; Order::MAX.get() as usize + 1];
+        for run in self.gaps_in(Extent::ALL).flat_map(|gap| gap.runs(self.largest_entry())) {
+            if let Some(count) = runs.get_mut(run.order().get() as usize) {
+                *count += 1;
+            }
+        }
+        runs
+    }
+
     /// The first gap of a window: idle pages side by side.
     pub fn first_gap(&self, window: Extent) -> Option<Extent> {
         let mut found = None;

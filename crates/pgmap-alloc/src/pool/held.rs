@@ -114,9 +114,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let (level, table) = (place.level.checked_sub(1)?, self.shape.child(place.table, entry));
             let look = || self.held_among(marks, Place { level, table, entry: 0, order: Self::RADIX });
             look().or_else(|| {
+                // Take it away, then look again, all of it SeqCst: the read half of rule 2.
                 below.remove(entry);
-                // Take it away, then look again: the read half of rule 2.
-                full_fence();
                 look().inspect(|_| _ = below.insert(entry))
             })
         })

@@ -81,7 +81,7 @@ use held::Held;
 use listing::Summary;
 pub(crate) use local::Local;
 pub use local::{LocalPool, Taken};
-use motion::Motion;
+pub(crate) use motion::Motion;
 use notes::Clear;
 pub use notes::Contents;
 use params::Layout;

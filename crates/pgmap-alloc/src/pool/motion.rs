@@ -67,6 +67,15 @@ pub(crate) struct Moving<'m> {
     line: &'m AtomicU32,
 }
 
+impl Moving<'_> {
+    /// Ends without a note: nothing was hidden that can be found again.
+    pub(crate) fn nothing_hidden(self) {
+        // SeqCst: as in `drop`.
+        self.line.fetch_sub(1, Ordering::SeqCst);
+        core::mem::forget(self);
+    }
+}
+
 impl Drop for Moving<'_> {
     fn drop(&mut self) {
         // First the note, then the end of the motion: a watcher that misses the motion must see the note.

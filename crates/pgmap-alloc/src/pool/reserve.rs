@@ -71,6 +71,18 @@ impl<'b, const WORDS: usize> Reservation<'_, 'b, WORDS> {
     }
 
     /// Makes all runs that it still holds the caller's. O(number of runs); never sleeps; cannot fail.
+    ///
+    /// There is no second time:
+    ///
+    /// ```compile_fail,E0382
+    /// # use pgmap_alloc::{GenPool, Offset, Order, Params, Phys, PhysRange};
+    /// # let ranges = [PhysRange { start: Phys(0), pages: 64 }];
+    /// # let pool = GenPool::new(&Params::new(&ranges).taking_reservations()).unwrap();
+    /// # let mut room = [Offset::new(0)];
+    /// let reserved = pool.reserve(Order::ZERO, &mut room).unwrap();
+    /// reserved.commit();
+    /// reserved.commit();
+    /// ```
     pub fn commit(mut self) -> &'b [Offset] {
         let first = self.next;
         while self.commit_one().is_some() {}

@@ -13,8 +13,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// them it took. Those that [`Extent::common`] finds in the place are to be evicted, the others can stay.
     ///
     /// Takes the lowest place that the last candidate opens, or the highest for a search from the top. O(candidates squared).
-    /// The pool is not changed: what is idle may be gone when the eviction is done.
+    /// `None` too where no eviction can help: for parameters that [`GenPool::alloc_extent`] refuses whatever is idle. The pool is
+    /// not changed: what is idle may be gone when the eviction is done.
     pub fn scan_eviction(&self, params: &ExtentParams, candidates: &[Extent]) -> Option<(Extent, usize)> {
+        self.check(params).ok()?;
         let want = params.want();
         candidates.iter().enumerate().find_map(|(index, opened)| {
             let named = candidates.get(..=index)?;

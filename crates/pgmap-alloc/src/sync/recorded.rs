@@ -102,6 +102,17 @@ macro_rules! recorded {
                 self.compare_exchange(old, new, won, lost)
             }
 
+            pub(crate) fn fetch_update(
+                &self,
+                won: Ordering,
+                lost: Ordering,
+                step: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                self.note(Kind::Read);
+                self.note(Kind::Locked);
+                self.0.fetch_update(won, lost, step)
+            }
+
             recorded!(@locked $value: swap, fetch_add, fetch_sub, fetch_and, fetch_or, fetch_xor, fetch_max, fetch_min);
         }
     };

@@ -1,8 +1,10 @@
 //! A small machine: one device, host memory, a swap, and objects whose every byte is known.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
-use pgmap_alloc::{Order, Params, Pgmap, Phys, PhysRange};
-use pgmap_ttm::{Bo, ByObject, HostMover, Manager, MemoryType, ObjectParams, Piece, Place, Placement, ResourceManager, WaitError};
+use pgmap_alloc::{Order, Owners, Params, Pgmap, Phys, PhysRange};
+use pgmap_ttm::{
+    Audit, Bo, ByObject, HostMover, Manager, MemoryType, ObjectParams, Owner, Piece, Place, Placement, ResourceManager, WaitError,
+};
 
 pub type Man<'p> = Manager<'p, HostMover>;
 
@@ -10,6 +12,8 @@ pub type Man<'p> = Manager<'p, HostMover>;
 pub const SHIFT: u32 = 9;
 /// Copies are done this many copies late, unless they are waited for.
 pub const DELAY: u64 = 3;
+/// Owners with an account.
+pub const OWNERS: usize = 8;
 
 pub fn pgmap(pages: u64) -> Pgmap<'static, ByObject> {
     let ranges = [PhysRange { start: Phys(1 << 30), pages }];
@@ -23,6 +27,8 @@ pub struct Rig<'p> {
     pub vram: MemoryType,
     pub host: MemoryType,
     pub swap: MemoryType,
+    /// The accounts of each memory type, which nobody but the manager charges.
+    pub owners: [&'static Owners<OWNERS>; 3],
 }
 
 pub fn rig<'p>(pgmap: &'p Pgmap<'p, ByObject>, host: u64) -> Rig<'p> {
@@ -30,10 +36,11 @@ pub fn rig<'p>(pgmap: &'p Pgmap<'p, ByObject>, host: u64) -> Rig<'p> {
     let end = pgmap.ranges().map(|range| range.first.get() + range.pages).max().unwrap();
     [end, host, 256].into_iter().for_each(|pages| mover.add(pages).unwrap());
     let mut m = Manager::new(mover, SHIFT);
-    let vram = m.add(ResourceManager::device(pgmap)).unwrap();
-    let host = m.add(ResourceManager::host(host)).unwrap();
-    let swap = m.add(ResourceManager::host(256)).unwrap();
-    Rig { m, pgmap, vram, host, swap }
+    let owners: [&Owners<OWNERS>; 3] = std::array::from_fn(|_| &*Box::leak(Box::default()));
+    let vram = m.add(ResourceManager::device(pgmap).charged_to(owners[0])).unwrap();
+    let host = m.add(ResourceManager::host(host).charged_to(owners[1])).unwrap();
+    let swap = m.add(ResourceManager::host(256).charged_to(owners[2])).unwrap();
+    Rig { m, pgmap, vram, host, swap, owners }
 }
 
 impl Rig<'_> {
@@ -70,13 +77,22 @@ impl Rig<'_> {
         self.m.home(bo).unwrap()
     }
 
+    /// Every book agrees with every other, and the accounts with what is taken, to the page.
+    pub fn audit(&self) -> Audit {
+        for (memory, owners) in [self.vram, self.host, self.swap].into_iter().zip(self.owners) {
+            let charged: u64 = (0..OWNERS as u32).map(|owner| owners.usage(Owner(owner)).unwrap().pages).sum();
+            assert_eq!(charged, self.m.memory_usage(memory).unwrap().used, "what owners are charged for in {memory}");
+        }
+        self.m.audit().unwrap()
+    }
+
     /// Waits for everything, frees the objects, and finds nothing left anywhere.
     pub fn finish(mut self, objects: &[Bo]) {
         for bo in objects {
             self.m.free(*bo).unwrap();
         }
         self.m.wait_all();
-        assert_eq!(self.m.audit().unwrap(), pgmap_ttm::Audit::default());
+        assert_eq!(self.audit(), Audit::default());
         for memory in [self.vram, self.host, self.swap] {
             assert_eq!(self.m.memory_usage(memory).unwrap().used, 0, "{memory} leaks");
         }

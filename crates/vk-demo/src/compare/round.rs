@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn objects_that_share_a_byte_and_memory_that_is_not_given_back_are_seen() {
         let trace = Trace::new(1 << 20, 1 << 19, 200, 1);
-        let layout = Layout { objects: vec![1 << 20], staging: 4 * trace.largest };
+        let layout = Layout { objects: vec![1 << 20], staging: 4 * trace.largest, views: false };
         let mut device = Host::open(&layout).unwrap();
         let round = Work { trace: &trace, seed: 1 }.with(&mut device, Careless).unwrap();
         assert!(round.wrong_words > 0);

@@ -7,8 +7,9 @@ use ash::vk;
 
 use super::call;
 use super::logical::{Logical, Owned};
-use super::memory::{Memories, Staging};
+use super::memory::{Memories, Object, Staging};
 use super::physical::Physical;
+use super::views::Shown;
 use crate::device::DeviceError;
 use crate::pieces::{Memory, Piece};
 
@@ -27,6 +28,9 @@ pub(super) struct Summer {
     pub(super) layout: vk::PipelineLayout,
     /// Of each memory object, window by window.
     sets: Vec<Vec<vk::DescriptorSet>>,
+    /// Of views: they come and go, so these are written anew for each sum.
+    spare: Vec<vk::DescriptorSet>,
+    set_layout: vk::DescriptorSetLayout,
     window: u64,
     sum: Staging,
 }
@@ -46,14 +50,15 @@ impl Summer {
         let layout = pipeline_layout(device, set_layout)?;
         let pipeline = pipeline(device, layout)?;
         let sum = Staging::new(device, physical, WORD)?;
-        let window = WINDOW.min(physical.max_storage_bytes() / WINDOW_STEP * WINDOW_STEP);
+        let most = u64::from(physical.limits().max_storage_buffer_range);
+        let window = WINDOW.min(most / WINDOW_STEP * WINDOW_STEP);
         if window == 0 {
             return Err(DeviceError::Vulkan { call: "making windows", result: "storage buffers are too small".into() });
         }
         let count: u64 = memories.sizes.iter().map(|bytes| bytes.div_ceil(window)).sum();
         let pool = pool(device, count as u32)?;
         let mut sets = Vec::new();
-        for (&buffer, &bytes) in memories.objects.iter().zip(&memories.sizes) {
+        for &Object { buffer, bytes, .. } in &memories.objects {
             let mut windows = Vec::new();
             for at in (0..bytes).step_by(window as usize) {
                 let set = descriptor_set(device, pool, set_layout)?;
@@ -63,16 +68,37 @@ impl Summer {
             }
             sets.push(windows);
         }
-        Ok(Summer { pipeline, layout, sets, window, sum })
+        Ok(Summer { pipeline, layout, sets, spare: Vec::new(), set_layout, window, sum })
     }
 
-    /// The dispatches that sum these pieces, of memory objects only, as one row of words.
-    pub(super) fn spans(&self, pieces: &[Piece]) -> Result<Vec<Span>, DeviceError> {
+    /// The dispatches that sum these pieces, of memory objects and views, as one row of words.
+    ///
+    /// # Safety
+    /// No dispatch is under way; the device is the one that this was made from, and so are the buffers of the views.
+    pub(super) unsafe fn spans(
+        &mut self,
+        device: &Logical,
+        pieces: &[Piece],
+        view: impl Fn(usize) -> Option<Shown>,
+    ) -> Result<Vec<Span>, DeviceError> {
         let mut spans = Vec::new();
         let mut place = 0;
+        let mut spares = 0;
         for piece in pieces {
-            let Memory::Object(object) = piece.memory else { return Err(DeviceError::OutOfBounds) };
-            let windows = self.sets.get(object).ok_or(DeviceError::OutOfBounds)?;
+            let windows = match piece.memory {
+                Memory::Staging | Memory::Lent(_) => return Err(DeviceError::OutOfBounds),
+                Memory::Object(index) => self.sets.get(index).ok_or(DeviceError::OutOfBounds)?.as_slice(),
+                Memory::View(index) => {
+                    let shown = view(index).ok_or(DeviceError::OutOfBounds)?;
+                    let first = spares;
+                    for at in (0..shown.bytes).step_by(self.window as usize) {
+                        let set = self.spare_set(device, spares)?;
+                        fill(device, set, 0, (shown.buffer, at, self.window.min(shown.bytes - at)));
+                        spares += 1;
+                    }
+                    self.spare.get(first..spares).ok_or(DeviceError::OutOfBounds)?
+                }
+            };
             let mut at = piece.start;
             while at < piece.end() {
                 let set = *windows.get((at / self.window) as usize).ok_or(DeviceError::OutOfBounds)?;
@@ -85,6 +111,17 @@ impl Summer {
             }
         }
         Ok(spans)
+    }
+
+    /// A set whose window can be written anew.
+    fn spare_set(&mut self, device: &Logical, index: usize) -> Result<vk::DescriptorSet, DeviceError> {
+        if let Some(set) = self.spare.get(index) {
+            return Ok(*set);
+        }
+        let set = descriptor_set(device, pool(device, 1)?, self.set_layout)?;
+        fill(device, set, 1, (self.sum.buffer, 0, WORD));
+        self.spare.push(set);
+        Ok(set)
     }
 
     /// Starts at zero.

@@ -8,6 +8,7 @@ use ash::vk;
 use super::call;
 use super::checksum::{Span, Summer};
 use super::logical::Logical;
+use super::views::BufferBinds;
 use crate::device::{DeviceError, Ticket};
 
 /// How many submissions can be under way; more wait for the oldest.
@@ -26,6 +27,8 @@ pub(super) struct Commands {
     recording: bool,
     /// The last value submitted.
     submitted: Ticket,
+    /// The last value that a bind signals, if nothing has been submitted since: the next submission waits for it.
+    bound: Option<Ticket>,
     /// The highest value seen reached.
     reached: Ticket,
 }
@@ -46,6 +49,7 @@ impl Commands {
             current: 0,
             recording: false,
             submitted: Ticket(0),
+            bound: None,
             reached: Ticket(0),
         })
     }
@@ -53,6 +57,16 @@ impl Commands {
     /// The highest ticket known to be reached.
     pub(super) fn known_reached(&self) -> Ticket {
         self.reached
+    }
+
+    /// The last value submitted.
+    pub(super) fn submitted(&self) -> Ticket {
+        self.submitted
+    }
+
+    /// Whether anything has been recorded that is not submitted.
+    pub(super) fn is_recording(&self) -> bool {
+        self.recording
     }
 
     /// Records a copy between two buffers, after everything recorded or submitted before it.
@@ -113,15 +127,47 @@ impl Commands {
 
         let ticket = Ticket(self.submitted.0 + 1);
         let (buffers, semaphores, values) = ([slot.buffer], [self.timeline], [ticket.0]);
+        let (bound, stages) = ([self.bound.unwrap_or_default().0], [Stage::ALL_COMMANDS]);
         let mut timeline = vk::TimelineSemaphoreSubmitInfo::default().signal_semaphore_values(&values);
-        let info = vk::SubmitInfo::default().command_buffers(&buffers).signal_semaphores(&semaphores).push_next(&mut timeline);
+        let mut info = vk::SubmitInfo::default().command_buffers(&buffers).signal_semaphores(&semaphores);
+        if self.bound.is_some() {
+            timeline = timeline.wait_semaphore_values(&bound);
+            info = info.wait_semaphores(&semaphores).wait_dst_stage_mask(&stages);
+        }
+        let info = info.push_next(&mut timeline);
         // SAFETY: all handles belong to this device, the value is higher than any before it, and only this thread uses the queue.
         unsafe { self.device.raw.queue_submit(self.device.queue, &[info], vk::Fence::null()) }
             .map_err(call("submitting copies"))?;
         slot.used = ticket;
         self.submitted = ticket;
+        self.bound = None;
         self.current = (self.current + 1) % self.slots.len();
         Ok(ticket)
+    }
+
+    /// Binds memory to sparse buffers, after everything submitted before and before everything submitted later. What has been
+    /// recorded must have been submitted: binds are no commands.
+    ///
+    /// # Safety
+    /// The buffers are sparse and belong to this device; the binds are whole granules inside buffer and memory.
+    pub(super) unsafe fn bind(&mut self, plan: &[BufferBinds]) -> Result<(), DeviceError> {
+        let Some(queue) = self.device.binding else { return Err(DeviceError::OutOfBounds) };
+        let buffers: Vec<_> =
+            plan.iter().map(|(buffer, binds)| vk::SparseBufferMemoryBindInfo::default().buffer(*buffer).binds(binds)).collect();
+        let ticket = Ticket(self.submitted.0 + 1);
+        let (semaphores, before, after) = ([self.timeline], [self.submitted.0], [ticket.0]);
+        let mut timeline =
+            vk::TimelineSemaphoreSubmitInfo::default().wait_semaphore_values(&before).signal_semaphore_values(&after);
+        let info = vk::BindSparseInfo::default()
+            .wait_semaphores(&semaphores)
+            .signal_semaphores(&semaphores)
+            .buffer_binds(&buffers)
+            .push_next(&mut timeline);
+        // SAFETY: by this function's contract; the queue's family binds, the value is higher than any before it, and only this
+        // thread uses the queue.
+        unsafe { self.device.raw.queue_bind_sparse(queue, &[info], vk::Fence::null()) }.map_err(call("binding folios"))?;
+        (self.submitted, self.bound) = (ticket, Some(ticket));
+        Ok(())
     }
 
     /// Whether a ticket is reached.

@@ -3,17 +3,24 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use ash::vk;
+use ash::{ext, vk};
 
 use super::instance::Instance;
 use super::physical::Physical;
 use super::{call, error};
 use crate::device::DeviceError;
 
-/// A device, its one queue, and the list of what it owns.
+/// Priority of the heap's memory: the last to be moved out. All other memory has the driver's default, which is lower.
+const HIGHEST: f32 = 1.0;
+
+/// A device, its queues, and the list of what it owns.
 pub(super) struct Logical {
     pub(super) raw: ash::Device,
     pub(super) queue: vk::Queue,
+    /// Binds sparse buffers; the same one where it can.
+    pub(super) binding: Option<vk::Queue>,
+    /// Whether memory has priorities.
+    prioritised: bool,
     owned: RefCell<Vec<Owned>>,
     /// Set when the device has stopped answering: then nothing may be destroyed, because it may still be in use.
     abandoned: Cell<bool>,
@@ -35,17 +42,43 @@ pub(super) enum Owned {
 }
 
 impl Logical {
-    /// Opens the device with one queue and timeline semaphores.
-    pub(super) fn open(physical: &Physical) -> Result<Logical, DeviceError> {
+    /// Opens the device with one queue and timeline semaphores; with `binding`, a queue of that family binds sparse buffers.
+    pub(super) fn open(physical: &Physical, binding: Option<u32>) -> Result<Logical, DeviceError> {
+        let mut families = vec![physical.queue_family];
+        families.extend(binding.filter(|family| *family != physical.queue_family));
         let priorities = [1.0];
-        let queues = [vk::DeviceQueueCreateInfo::default().queue_family_index(physical.queue_family).queue_priorities(&priorities)];
-        let mut features = vk::PhysicalDeviceVulkan12Features::default().timeline_semaphore(true);
-        let info = vk::DeviceCreateInfo::default().queue_create_infos(&queues).push_next(&mut features);
-        // SAFETY: every pointer in `info` is to a local that outlives the call; family and feature were found on this device.
+        let queue = |family: &u32| vk::DeviceQueueCreateInfo::default().queue_family_index(*family).queue_priorities(&priorities);
+        let queues: Vec<_> = families.iter().map(queue).collect();
+
+        let sparse = vk::PhysicalDeviceFeatures::default()
+            .sparse_binding(binding.is_some())
+            .sparse_residency_buffer(binding.is_some())
+            .sparse_residency_aliased(binding.is_some());
+        let mut timeline = vk::PhysicalDeviceVulkan12Features::default().timeline_semaphore(true);
+        let mut priority = vk::PhysicalDeviceMemoryPriorityFeaturesEXT::default().memory_priority(true);
+        let mut extensions = Vec::new();
+        let mut info =
+            vk::DeviceCreateInfo::default().queue_create_infos(&queues).enabled_features(&sparse).push_next(&mut timeline);
+        let prioritised = physical.info.features.memory_priority;
+        if prioritised {
+            extensions.push(ext::memory_priority::NAME.as_ptr());
+            info = info.push_next(&mut priority);
+        }
+        let info = info.enabled_extension_names(&extensions);
+        // SAFETY: every pointer in `info` is to a local that outlives the call; families, features and the extension were found
+        // on this device.
         let raw = unsafe { physical.instance.raw.create_device(physical.raw, &info, None) }.map_err(call("opening the device"))?;
-        // SAFETY: the device was made with one queue of this family.
-        let queue = unsafe { raw.get_device_queue(physical.queue_family, 0) };
-        Ok(Logical { raw, queue, owned: RefCell::default(), abandoned: Cell::new(false), _instance: Rc::clone(&physical.instance) })
+        // SAFETY: the device was made with one queue of each of these families.
+        let queue = |family| unsafe { raw.get_device_queue(family, 0) };
+        Ok(Logical {
+            queue: queue(physical.queue_family),
+            binding: binding.map(queue),
+            raw,
+            prioritised,
+            owned: RefCell::default(),
+            abandoned: Cell::new(false),
+            _instance: Rc::clone(&physical.instance),
+        })
     }
 
     /// A buffer that copies and shaders may read and write.
@@ -57,17 +90,39 @@ impl Logical {
 
     /// The same, to be destroyed by the caller before the device is.
     pub(super) fn loose_buffer(&self, bytes: u64) -> Result<vk::Buffer, DeviceError> {
+        self.new_buffer(bytes, vk::BufferCreateFlags::empty())
+    }
+
+    /// The same over addresses that memory is bound to part by part, and that may be seen elsewhere too.
+    pub(super) fn loose_sparse_buffer(&self, bytes: u64) -> Result<vk::Buffer, DeviceError> {
+        use vk::BufferCreateFlags as Flags;
+        self.new_buffer(bytes, Flags::SPARSE_BINDING | Flags::SPARSE_RESIDENCY | Flags::SPARSE_ALIASED)
+    }
+
+    fn new_buffer(&self, bytes: u64, flags: vk::BufferCreateFlags) -> Result<vk::Buffer, DeviceError> {
         use vk::BufferUsageFlags as Usage;
         let usage = Usage::TRANSFER_SRC | Usage::TRANSFER_DST | Usage::STORAGE_BUFFER;
-        let info = vk::BufferCreateInfo::default().size(bytes).usage(usage).sharing_mode(vk::SharingMode::EXCLUSIVE);
-        // SAFETY: the size is not zero and within the device's largest buffer, which the layout was cut to.
+        let info = vk::BufferCreateInfo::default().flags(flags).size(bytes).usage(usage).sharing_mode(vk::SharingMode::EXCLUSIVE);
+        // SAFETY: the size is not zero and within the device's largest buffer, which the layout was cut to; sparse buffers are
+        // made only where their features are enabled, and within the addresses there are.
         unsafe { self.raw.create_buffer(&info, None) }.map_err(call("making a buffer"))
     }
 
-    /// Memory of one type, bound to all of `buffer`.
-    pub(super) fn memory_for(&self, buffer: vk::Buffer, bytes: u64, memory_type: u32) -> Result<vk::DeviceMemory, DeviceError> {
-        let info = vk::MemoryAllocateInfo::default().allocation_size(bytes).memory_type_index(memory_type);
-        // SAFETY: the type is one of this device's; a size beyond its limits is refused, not undefined, under the heap check.
+    /// Memory of one type, bound to all of `buffer`; that of the heap goes before all other where memory has priorities.
+    pub(super) fn memory_for(
+        &self,
+        buffer: vk::Buffer,
+        bytes: u64,
+        memory_type: u32,
+        is_heap: bool,
+    ) -> Result<vk::DeviceMemory, DeviceError> {
+        let mut highest = vk::MemoryPriorityAllocateInfoEXT::default().priority(HIGHEST);
+        let mut info = vk::MemoryAllocateInfo::default().allocation_size(bytes).memory_type_index(memory_type);
+        if is_heap && self.prioritised {
+            info = info.push_next(&mut highest);
+        }
+        // SAFETY: the type is one of this device's, the extension in the chain is enabled; a size beyond its limits is refused,
+        // not undefined, under the heap check.
         let memory = unsafe { self.raw.allocate_memory(&info, None) }.map_err(call("taking device memory"))?;
         self.own(Owned::Memory(memory));
         // SAFETY: the buffer has no memory yet; type and size are those that it asked for; offset 0 is aligned.

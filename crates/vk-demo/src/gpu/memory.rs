@@ -12,29 +12,38 @@ use crate::device::{DeviceError, Layout};
 /// The memory objects and the staging memory.
 pub(super) struct Memories {
     pub(super) sizes: Vec<u64>,
-    pub(super) objects: Vec<vk::Buffer>,
+    pub(super) objects: Vec<Object>,
     pub(super) staging: Staging,
+}
+
+/// One memory object, seen through a buffer over all of it.
+pub(super) struct Object {
+    pub(super) buffer: vk::Buffer,
+    pub(super) memory: vk::DeviceMemory,
+    pub(super) bytes: u64,
 }
 
 impl Memories {
     /// Takes all of it, device-local for the objects.
     pub(super) fn new(device: &Logical, physical: &Physical, layout: &Layout) -> Result<Memories, DeviceError> {
+        // Views are of the same memory.
+        let suits = if layout.views { physical.sparse.map_or(u32::MAX, |ability| ability.memory_types) } else { u32::MAX };
         let mut objects = Vec::with_capacity(layout.objects.len());
         for &bytes in &layout.objects {
-            objects.push(object(device, physical, bytes)?);
+            objects.push(object(device, physical, bytes, suits)?);
         }
         let staging = Staging::new(device, physical, layout.staging)?;
         Ok(Memories { sizes: layout.objects.clone(), objects, staging })
     }
 }
 
-/// One memory object, seen through a buffer over all of it.
-fn object(device: &Logical, physical: &Physical, bytes: u64) -> Result<vk::Buffer, DeviceError> {
+fn object(device: &Logical, physical: &Physical, bytes: u64, suits: u32) -> Result<Object, DeviceError> {
     let buffer = device.buffer(bytes)?;
     // SAFETY: the buffer was just made from this device.
     let needs = unsafe { device.raw.get_buffer_memory_requirements(buffer) };
-    device.memory_for(buffer, needs.size, object_type(physical, needs.memory_type_bits)?)?;
-    Ok(buffer)
+    let memory_type = object_type(physical, needs.memory_type_bits & suits)?;
+    let memory = device.memory_for(buffer, needs.size, memory_type, true)?;
+    Ok(Object { buffer, memory, bytes })
 }
 
 /// The type of memory that objects are of: one of those in `allowed`.
@@ -83,7 +92,7 @@ impl Staging {
             flags.contains(Flags::HOST_VISIBLE | Flags::HOST_COHERENT).then_some(score)
         });
         let memory_type = chosen.ok_or(DeviceError::OutOfHostMemory)?;
-        let memory = device.memory_for(buffer, needs.size, memory_type)?;
+        let memory = device.memory_for(buffer, needs.size, memory_type, false)?;
         // SAFETY: the type is host-visible, and this memory is mapped only here.
         let mapped = unsafe { device.raw.map_memory(memory, 0, vk::WHOLE_SIZE, vk::MemoryMapFlags::empty()) }
             .map_err(call("mapping the staging memory"))?;

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! instance   the loader, found at run time, and the validation layer     messages   what the layer says, counted
-//! physical   which devices there are, their heaps and budgets
+//! physical   which devices there are                                     heaps, queues, sparse   and what each of them has
 //! logical    the opened device and what is made from it                  memory     one memory object per range, and staging
-//! checksum   the device sums its own memory
+//! views      contiguous addresses over scattered folios                  checksum   the device sums its own memory
 //! peers      other allocators on the same device, for `compare`
 //! commands   a ring of command buffers and the one timeline              in_flight  what of the staging memory is in use
 //! ```
@@ -12,6 +12,7 @@
 
 mod checksum;
 mod commands;
+mod heaps;
 mod in_flight;
 mod instance;
 mod logical;
@@ -19,6 +20,9 @@ mod memory;
 mod messages;
 mod peers;
 mod physical;
+mod queues;
+mod sparse;
+mod views;
 
 use std::rc::Rc;
 
@@ -34,8 +38,9 @@ use in_flight::{Before, InFlight};
 use logical::Logical;
 use memory::Memories;
 use peers::Lending;
+use views::{Shown, Views};
 
-use crate::device::{Device, DeviceError, Layout, Ticket, Work};
+use crate::device::{Bind, Device, DeviceError, Layout, Ticket, View, Work};
 use crate::pieces::{self, Memory, Piece, Region};
 
 /// The validation layer's time grows with the square of the regions in one command.
@@ -48,6 +53,8 @@ pub(crate) struct Gpu {
     memories: Memories,
     /// Where the queue computes.
     summer: Option<Summer>,
+    /// Where they were asked for.
+    views: Option<Views>,
     commands: Commands,
     in_flight: InFlight,
     regions_per_command: usize,
@@ -62,12 +69,14 @@ pub(crate) struct Gpu {
 impl Gpu {
     /// Opens the device and takes the memory.
     pub(crate) fn open(physical: &Physical, layout: &Layout) -> Result<Gpu, DeviceError> {
-        let device = Rc::new(Logical::open(physical)?);
+        let sparse = physical.sparse.filter(|_| layout.views);
+        let device = Rc::new(Logical::open(physical, sparse.map(|ability| ability.queue_family))?);
         let memories = Memories::new(&device, physical, layout)?;
         let summer = physical.computes().then(|| Summer::new(&device, physical, &memories)).transpose()?;
         Ok(Gpu {
             memories,
             summer,
+            views: sparse.map(|ability| Views::new(&device, ability)),
             commands: Commands::new(&device, physical.queue_family)?,
             in_flight: InFlight::default(),
             regions_per_command: if physical.instance.validated { REGIONS_UNDER_VALIDATION } else { REGIONS },
@@ -96,15 +105,37 @@ impl Gpu {
             Memory::Staging => Some(self.memories.staging.bytes),
             Memory::Object(index) => self.memories.sizes.get(index).copied(),
             Memory::Lent(object) => self.lending.as_ref()?.size(object),
+            Memory::View(index) => self.view(index).map(|view| view.bytes),
         }
     }
 
-    /// None for an object that is not lent at this moment.
+    /// None for an object that is not lent and a view that is not there at this moment.
     fn buffer(&self, memory: Memory) -> Option<vk::Buffer> {
         match memory {
             Memory::Staging => Some(self.memories.staging.buffer),
-            Memory::Object(index) => self.memories.objects.get(index).copied(),
+            Memory::Object(index) => self.memories.objects.get(index).map(|object| object.buffer),
             Memory::Lent(object) => self.lending.as_ref()?.buffer(object),
+            Memory::View(index) => self.view(index).map(|view| view.buffer),
+        }
+    }
+
+    fn view(&self, index: usize) -> Option<Shown> {
+        self.views.as_ref()?.get(index)
+    }
+
+    fn submit_recorded(&mut self) -> Result<(), DeviceError> {
+        if self.commands.is_recording() {
+            self.submit()?;
+        }
+        Ok(())
+    }
+
+    /// What is known to be done is no longer in use.
+    fn retire(&mut self) {
+        let reached = self.commands.known_reached();
+        self.in_flight.reached(reached);
+        if let Some(views) = &mut self.views {
+            views.reached(reached);
         }
     }
 }
@@ -159,6 +190,29 @@ impl Device for Gpu {
         Ok(ticket)
     }
 
+    fn make_view(&mut self, bytes: u64) -> Result<Option<View>, DeviceError> {
+        self.views.as_mut().map_or(Ok(None), |views| views.make(bytes))
+    }
+
+    fn drop_view(&mut self, view: View) -> Result<(), DeviceError> {
+        self.submit_recorded()?;
+        if let Some(views) = &mut self.views {
+            views.give_up(view, self.commands.submitted());
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, binds: &[Bind]) -> Result<(), DeviceError> {
+        let Some(views) = &self.views else { return Err(DeviceError::OutOfBounds) };
+        let plan = views.plan(binds, &self.memories.objects)?;
+        if plan.is_empty() {
+            return Ok(());
+        }
+        self.submit_recorded()?;
+        // SAFETY: `plan` has checked every bind, and nothing recorded is left.
+        unsafe { self.commands.bind(&plan) }
+    }
+
     fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
         pieces::inside(pieces, |memory| self.size_of(memory))?;
         if self.summer.is_none() {
@@ -167,10 +221,11 @@ impl Device for Gpu {
         // Everything before it first, so that the sum is not under way when it is cleared.
         let before = self.submit()?;
         self.wait(before)?;
-        let Some(summer) = &mut self.summer else { return Ok(None) };
+        let (Some(summer), views) = (&mut self.summer, &self.views) else { return Ok(None) };
         // SAFETY: nothing is under way.
         unsafe { summer.clear() }?;
-        let spans = summer.spans(pieces)?;
+        // SAFETY: nothing is under way, and all of them were made from this device.
+        let spans = unsafe { summer.spans(&self.device, pieces, |index| views.as_ref()?.get(index)) }?;
         // SAFETY: the summer was made from the same device, and the spans by it.
         unsafe { self.commands.sum(summer, &spans) }?;
         let ticket = self.submit()?;
@@ -181,13 +236,13 @@ impl Device for Gpu {
 
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {
         let reached = self.commands.is_reached(ticket)?;
-        self.in_flight.reached(self.commands.known_reached());
+        self.retire();
         Ok(reached)
     }
 
     fn wait(&mut self, ticket: Ticket) -> Result<(), DeviceError> {
         self.commands.wait(ticket)?;
-        self.in_flight.reached(self.commands.known_reached());
+        self.retire();
         Ok(())
     }
 

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use ash::{ext, vk};
 
+use super::heaps::Heaps;
 use super::instance::Instance;
-use crate::device::{DeviceInfo, Features, HeapInfo, Kind};
-
-/// Without `VK_EXT_memory_budget` this share of the heap is taken to be free; the rest is for everyone else.
-const SHARE: (u64, u64) = (3, 4);
+use super::queues::Queues;
+use super::sparse::{self, Ability};
+use crate::device::{DeviceInfo, Features, Kind, Sparse};
 
 /// A Vulkan device that has not been opened.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub(crate) struct Physical {
     pub(super) queue_family: u32,
     /// The memory heap that `info.heap` describes.
     pub(super) heap: u32,
+    /// What views need to know, where `info.sparse` says that there can be some.
+    pub(super) sparse: Option<Ability>,
     /// Best first within its kind.
     rank: u32,
 }
@@ -42,33 +44,36 @@ impl Physical {
 
     /// Whether the queue that copies also computes.
     pub(super) fn computes(&self) -> bool {
-        // SAFETY: `raw` came from this instance, which lives.
-        let families = unsafe { self.instance.raw.get_physical_device_queue_family_properties(self.raw) };
-        families.get(self.queue_family as usize).is_some_and(|family| family.queue_flags.contains(vk::QueueFlags::COMPUTE))
+        Queues::of(&self.instance, self.raw).computes(self.queue_family)
     }
 
-    /// The most bytes that a shader sees of one buffer.
-    pub(super) fn max_storage_bytes(&self) -> u64 {
+    /// Its limits: what a shader sees of a buffer, the addresses of sparse buffers.
+    pub(super) fn limits(&self) -> vk::PhysicalDeviceLimits {
         // SAFETY: `raw` came from this instance, which lives.
-        let properties = unsafe { self.instance.raw.get_physical_device_properties(self.raw) };
-        u64::from(properties.limits.max_storage_buffer_range)
+        unsafe { self.instance.raw.get_physical_device_properties(self.raw) }.limits
     }
 
     fn look_at(instance: &Rc<Instance>, raw: vk::PhysicalDevice) -> Physical {
+        let mut physical = Physical::without_sparse(instance, raw);
+        if physical.info.unusable.is_none() {
+            match sparse::ability(&physical) {
+                Ok(ability) => (physical.info.sparse, physical.sparse) = (ability.info(), Some(ability)),
+                Err(missing) => physical.info.sparse = Sparse::Missing { missing },
+            }
+            physical.info.features.sparse_binding = physical.sparse.is_some();
+        }
+        physical
+    }
+
+    fn without_sparse(instance: &Rc<Instance>, raw: vk::PhysicalDevice) -> Physical {
         let properties = Properties::of(instance, raw);
         let has_budget = has_extension(instance, raw, ext::memory_budget::NAME);
-        let (memory, budget, usage) = memory(instance, raw, has_budget);
-        let heap = largest_local_heap(&memory);
-        let bytes = memory.memory_heaps.get(heap as usize).map_or(0, |heap| heap.size);
-        let (budget_bytes, budget_from) = if has_budget {
-            let slot = heap as usize;
-            (budget[slot].saturating_sub(usage[slot]).min(bytes), "VK_EXT_memory_budget")
-        } else {
-            (bytes / SHARE.1 * SHARE.0, "3/4 of the heap")
-        };
-        let queue = queue_family(instance, raw);
-        let (timeline_semaphore, sparse_binding) = features(instance, raw, properties.api);
-        let unusable = unusable(properties.api, timeline_semaphore, queue, bytes);
+        let heaps = Heaps::of(instance, raw, has_budget);
+        let heap = heaps.info();
+        let queue = Queues::of(instance, raw).copying();
+        let has_priority = has_extension(instance, raw, ext::memory_priority::NAME);
+        let (timeline_semaphore, memory_priority) = features(instance, raw, properties.api, has_priority);
+        let unusable = unusable(properties.api, timeline_semaphore, queue, heap.bytes);
         let (kind, rank) = kind(properties.device_type);
         Physical {
             instance: Rc::clone(instance),
@@ -78,19 +83,23 @@ impl Physical {
                 driver: properties.driver,
                 kind,
                 api: Some(version_text(properties.api)),
-                heap: HeapInfo { bytes, budget_bytes, budget_from },
+                heap,
                 max_object_bytes: properties.max_object_bytes,
+                heaps: heaps.details(),
                 features: Features {
                     timeline_semaphore,
                     memory_budget: has_budget,
+                    memory_priority,
                     transfer_queue: queue.is_some_and(|(_, dedicated)| dedicated),
-                    sparse_binding,
+                    sparse_binding: false,
                 },
+                sparse: Sparse::Missing { missing: "the device cannot be used".into() },
                 unusable,
             },
-            memory,
+            memory: heaps.memory,
             queue_family: queue.map_or(0, |(family, _)| family),
-            heap,
+            heap: heaps.used,
+            sparse: None,
             rank,
         }
     }
@@ -153,56 +162,21 @@ fn has_extension(instance: &Instance, raw: vk::PhysicalDevice, name: &CStr) -> b
     offered.iter().any(|offer| offer.extension_name_as_c_str() == Ok(name))
 }
 
-type PerHeap = [u64; vk::MAX_MEMORY_HEAPS];
-
-fn memory(
-    instance: &Instance,
-    raw: vk::PhysicalDevice,
-    has_budget: bool,
-) -> (vk::PhysicalDeviceMemoryProperties, PerHeap, PerHeap) {
-    let mut budget = vk::PhysicalDeviceMemoryBudgetPropertiesEXT::default();
-    let mut all = vk::PhysicalDeviceMemoryProperties2::default();
-    if has_budget {
-        all = all.push_next(&mut budget);
-    }
-    // SAFETY: `raw` came from this instance; the budget is chained only where its extension is offered.
-    unsafe { instance.raw.get_physical_device_memory_properties2(raw, &mut all) };
-    let memory = all.memory_properties;
-    (memory, budget.heap_budget, budget.heap_usage)
-}
-
-fn largest_local_heap(memory: &vk::PhysicalDeviceMemoryProperties) -> u32 {
-    let heaps = &memory.memory_heaps[..memory.memory_heap_count as usize];
-    let local = |heap: &vk::MemoryHeap| heap.flags.contains(vk::MemoryHeapFlags::DEVICE_LOCAL);
-    (0..memory.memory_heap_count)
-        .filter(|&index| local(&heaps[index as usize]))
-        .max_by_key(|&index| heaps[index as usize].size)
-        .unwrap_or(0)
-}
-
-/// The family to copy on, and whether it does nothing else: a copy engine works beside the others.
-fn queue_family(instance: &Instance, raw: vk::PhysicalDevice) -> Option<(u32, bool)> {
-    use vk::QueueFlags as Q;
-    // SAFETY: `raw` came from this instance, which lives.
-    let families = unsafe { instance.raw.get_physical_device_queue_family_properties(raw) };
-    let first = |wanted: fn(Q) -> bool| families.iter().position(|family| wanted(family.queue_flags));
-    let dedicated = first(|flags| flags.contains(Q::TRANSFER) && !flags.intersects(Q::GRAPHICS | Q::COMPUTE));
-    // A family with graphics or compute copies too, whether it says so or not.
-    let any = first(|flags| flags.intersects(Q::TRANSFER | Q::COMPUTE | Q::GRAPHICS));
-    dedicated.map(|family| (family as u32, true)).or(any.map(|family| (family as u32, false)))
-}
-
-/// Timeline semaphores and sparse binding.
-fn features(instance: &Instance, raw: vk::PhysicalDevice, api: u32) -> (bool, bool) {
+/// Timeline semaphores, and memory priorities where their extension is offered.
+fn features(instance: &Instance, raw: vk::PhysicalDevice, api: u32, has_priority: bool) -> (bool, bool) {
     let mut core12 = vk::PhysicalDeviceVulkan12Features::default();
+    let mut priority = vk::PhysicalDeviceMemoryPriorityFeaturesEXT::default();
     let mut all = vk::PhysicalDeviceFeatures2::default();
     if api >= vk::API_VERSION_1_2 {
         all = all.push_next(&mut core12);
     }
-    // SAFETY: `raw` came from this instance; the struct in the chain is core in the version that was checked.
+    if has_priority {
+        all = all.push_next(&mut priority);
+    }
+    // SAFETY: `raw` came from this instance; each struct in the chain is core in the version that was checked, or its
+    // extension is offered.
     unsafe { instance.raw.get_physical_device_features2(raw, &mut all) };
-    let sparse = all.features.sparse_binding == vk::TRUE;
-    (core12.timeline_semaphore == vk::TRUE, sparse)
+    (core12.timeline_semaphore == vk::TRUE, priority.memory_priority == vk::TRUE)
 }
 
 fn unusable(api: u32, timeline_semaphore: bool, queue: Option<(u32, bool)>, heap_bytes: u64) -> Option<String> {

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::heap::{Heap, PAGE};
 use crate::mover::{DeviceManager, DeviceMover, Moved};
 use crate::pattern::Pattern;
+use crate::views::{Counts, Views};
 
 /// How many mismatches are described; the rest are only counted.
 const DESCRIBED: u64 = 5;
@@ -36,6 +37,15 @@ pub(super) struct Buffers<'h, 'd> {
     pub(super) stats: Stats,
 }
 
+/// What is known when all buffers have been given up.
+pub(super) struct Closed {
+    pub(super) stats: Stats,
+    pub(super) counters: Counters,
+    pub(super) moved: Moved,
+    /// Where there were views.
+    pub(super) views: Option<Counts>,
+}
+
 struct Buffer {
     bo: Bo,
     pages: u64,
@@ -45,14 +55,18 @@ struct Buffer {
 
 impl<'h, 'd> Buffers<'h, 'd> {
     /// No buffers yet; there are `host_pages` pages for what is not in the heap, and folios will be no larger than `largest`.
+    /// With `views`, each buffer in the heap is used through contiguous addresses.
     pub(super) fn new(
         heap: &'h Heap,
         device: &'d mut dyn Device,
         host_pages: u64,
         largest: Order,
         seed: u64,
+        views: Option<Views>,
     ) -> Result<Buffers<'h, 'd>, Failure> {
-        let mut manager = Manager::new(DeviceMover::new(heap, device, &[host_pages]), PAGE.trailing_zeros());
+        let mut mover = DeviceMover::new(heap, device, &[host_pages]);
+        mover.views = views;
+        let mut manager = Manager::new(mover, PAGE.trailing_zeros());
         let vram = manager.add(ResourceManager::device(heap.pgmap())).map_err(refused)?;
         let host = manager.add(ResourceManager::host(host_pages)).map_err(refused)?;
         Ok(Buffers { manager, vram, host, largest, seed, list: Vec::new(), bytes: Vec::new(), stats: Stats::default() })
@@ -78,7 +92,9 @@ impl<'h, 'd> Buffers<'h, 'd> {
     /// Gives a buffer up and writes another one in its stead.
     pub(super) fn replace(&mut self, buffer: usize, pages: u64) -> Result<(), Failure> {
         self.check(buffer)?;
-        self.manager.free(self.list[buffer].bo).map_err(refused)?;
+        let old = self.list[buffer].bo;
+        self.manager.free(old).map_err(refused)?;
+        self.manager.mover_mut().hide(old)?;
         let bo = self.object(pages)?;
         self.list[buffer] = Buffer { bo, pages, version: self.list[buffer].version };
         self.stats.did.replacements += 1;
@@ -99,7 +115,7 @@ impl<'h, 'd> Buffers<'h, 'd> {
         bytes.resize((self.list[buffer].pages * PAGE) as usize, 0);
         self.pattern(buffer).fill(0, &mut bytes);
         let pieces = self.pieces(buffer)?;
-        let written = self.manager.mover_mut().write(&pieces, &bytes);
+        let written = self.manager.mover_mut().write_object(bo, &pieces, &bytes);
         self.bytes = bytes;
         if let Some(ticket) = written? {
             self.manager.used_until(bo, ticket).map_err(refused)?;
@@ -133,7 +149,12 @@ impl<'h, 'd> Buffers<'h, 'd> {
         bytes.clear();
         bytes.resize((self.list[buffer].pages * PAGE) as usize, 0);
         let resident = pieces.iter().map(|piece| piece.pages).sum::<u64>();
-        let read = if resident == self.list[buffer].pages { self.manager.mover_mut().read(&pieces, &mut bytes) } else { Ok(()) };
+        let (in_heap, mover) = (self.is_in_heap(buffer)?, self.manager.mover_mut());
+        let read = match resident == self.list[buffer].pages {
+            true if in_heap => mover.read_object(bo, &pieces, &mut bytes),
+            true => mover.read(&pieces, &mut bytes),
+            false => Ok(()),
+        };
         if read.is_ok() {
             self.compare(buffer, &bytes);
         }
@@ -148,7 +169,7 @@ impl<'h, 'd> Buffers<'h, 'd> {
             return Ok(());
         }
         let pieces = self.pieces(buffer)?;
-        let Some(sum) = self.manager.mover_mut().checksum(&pieces)? else { return Ok(()) };
+        let Some(sum) = self.manager.mover_mut().sum_object(self.list[buffer].bo, &pieces)? else { return Ok(()) };
         self.bytes.resize((self.list[buffer].pages * PAGE) as usize, 0);
         let pattern = self.pattern(buffer);
         pattern.fill(0, &mut self.bytes);
@@ -178,18 +199,26 @@ impl<'h, 'd> Buffers<'h, 'd> {
     }
 
     /// Gives every buffer up and waits until all folios have been put.
-    pub(super) fn close(mut self) -> Result<(Stats, Counters, Moved), Failure> {
+    pub(super) fn close(mut self) -> Result<Closed, Failure> {
         for buffer in std::mem::take(&mut self.list) {
             self.manager.free(buffer.bo).map_err(refused)?;
         }
         self.manager.wait_all();
         self.stats.device = self.manager.mover().time;
-        Ok((self.stats.clone(), self.manager.counters(), self.manager.mover().moved))
+        let mover = self.manager.mover();
+        Ok(Closed {
+            stats: self.stats.clone(),
+            counters: self.manager.counters(),
+            moved: mover.moved,
+            views: mover.views.as_ref().map(|views| views.counts),
+        })
     }
 
     fn object(&mut self, pages: u64) -> Result<Bo, Failure> {
         let params = ObjectParams::new(pages).largest(self.largest).evict_to(Place::new(self.host));
-        self.manager.create(params).map_err(refused)
+        let bo = self.manager.create(params).map_err(refused)?;
+        self.manager.mover_mut().show(bo, pages)?;
+        Ok(bo)
     }
 
     fn is_in_heap(&self, buffer: usize) -> Result<bool, Failure> {

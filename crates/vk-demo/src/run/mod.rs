@@ -7,7 +7,6 @@ mod stats;
 use std::time::{Duration, Instant};
 
 use pgmap_alloc::Order;
-use pgmap_ttm::Counters;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -17,13 +16,12 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::heap::{self, Heap, PAGE};
 use crate::job::Job;
-use crate::mover::Moved;
 use crate::report::{HeatMap, Timeline};
+use crate::views::{self, Choice, Views};
 use crate::{host, interrupt, migrate, picture, progress};
 
-use buffers::Buffers;
+use buffers::{Buffers, Closed};
 use report::Ran;
-use stats::Stats;
 
 /// A buffer takes at most this part of the heap, and no more than this many bytes.
 const BUFFER_SHARE: u64 = 32;
@@ -38,6 +36,8 @@ const UNDER_WAY: u64 = 4;
 pub(crate) struct Run {
     layout: Layout,
     largest_order: Order,
+    /// Whether buffers are used through views.
+    sparse: Choice,
     /// Pages of all buffers together.
     pages: u64,
     largest_buffer: u64,
@@ -60,6 +60,8 @@ impl Job for Run {
 
     fn plan(options: &RunOptions, info: &DeviceInfo) -> Result<Run, Failure> {
         let mut layout = heap::plan(&options.job.device.heap, info, 0)?;
+        let sparse = views::choose(options.sparse, info)?;
+        layout.views = sparse.is_ok();
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
         let largest_buffer = (heap_pages / BUFFER_SHARE).clamp(1, LARGEST_BUFFER / PAGE);
         let possible = heap::largest_order(&layout);
@@ -74,7 +76,7 @@ impl Job for Run {
         host::room_for(layout.staging)?;
         let curve = options.curve.as_deref().map(migrate::saved_charts).transpose()?.unwrap_or_default();
         let (ops, seed) = (options.ops, options.job.seed);
-        Ok(Run { layout, largest_order, pages, largest_buffer, host_pages, ops, seed, oversub, curve })
+        Ok(Run { layout, largest_order, sparse, pages, largest_buffer, host_pages, ops, seed, oversub, curve })
     }
 
     fn layout(&self) -> &Layout {
@@ -84,16 +86,17 @@ impl Job for Run {
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Ran), Failure> {
         let heap = Heap::new(device)?;
         let start = Instant::now();
-        let mut buffers = Buffers::new(&heap, device, self.host_pages, self.largest_order, self.seed)?;
+        let views = self.sparse.as_ref().ok().map(|granule| Views::new(*granule));
+        let mut buffers = Buffers::new(&heap, device, self.host_pages, self.largest_order, self.seed, views)?;
         let mut timeline = Timeline::new(self.ops);
         let ending = Ending::of(drive(&mut buffers, self, quiet, |op| timeline.step(op, heap.pgmap())))?;
         let elapsed = start.elapsed();
 
         let (count, map) = (buffers.len(), HeatMap::of(heap.pgmap()));
-        let (stats, counters, moved) = buffers.close()?;
+        let closed = buffers.close()?;
         let leaked_pages = heap.pages_in_service()?;
         let folios_by_order = heap.folios_by_order();
-        let ended = Ended { stats, counters, moved, buffers: count, leaked_pages, folios_by_order, elapsed, map, timeline };
+        let ended = Ended { closed, buffers: count, leaked_pages, folios_by_order, elapsed, map, timeline };
         Ok((ending, Ran::new(device, self, ended)))
     }
 }
@@ -102,15 +105,15 @@ impl Run {
     /// Log-uniform, as buffers of real programs are: many small ones, most bytes in large ones.
     fn buffer_pages(&self, random: &mut impl Rng, most: u64) -> u64 {
         let scale = (self.largest_buffer as f64).ln() * random.random::<f64>();
-        (scale.exp() as u64).clamp(1, most)
+        // In whole granules, so that folios are no smaller than one because of the buffer's size.
+        let granule = self.sparse.as_ref().map_or(1, |bytes| bytes.div_ceil(PAGE));
+        (scale.exp() as u64).next_multiple_of(granule).clamp(1, most)
     }
 }
 
 /// What is known at the end of a run.
 struct Ended {
-    stats: Stats,
-    counters: Counters,
-    moved: Moved,
+    closed: Closed,
     buffers: usize,
     leaked_pages: u64,
     folios_by_order: Vec<u64>,
@@ -200,7 +203,7 @@ mod tests {
 
     use super::*;
     use crate::device::DeviceError;
-    use crate::faulty::{self, Fault};
+    use crate::faulty::{self, Fault, Faulty};
     use crate::report::Outcome;
 
     fn on_faulty(fault: Fault) -> (Ending, Ran) {
@@ -221,6 +224,49 @@ mod tests {
             assert!(ended.is_complete() && ran.is_good(), "{shape}");
             assert!(ran.device_sums > 0, "{shape}");
         }
+    }
+
+    /// On a device with views of this granule and as many addresses.
+    fn with_views(granule: u64, addresses: u64, fault: Fault, arguments: &str) -> Ran {
+        let arguments = format!("--heap 2MiB --ops 300 {arguments}");
+        let (ended, ran) = faulty::run_on::<Run>(&Faulty::describe(granule, addresses), &arguments, fault).unwrap();
+        assert!(ended.is_complete());
+        ran
+    }
+
+    #[test]
+    fn buffers_are_used_through_their_views_wherever_they_have_moved() {
+        let ran = with_views(PAGE, u64::MAX, Fault::None, "--object 300KiB");
+        let counts = ran.sparse.counts;
+        assert!(ran.is_good() && ran.sparse.used && ran.sparse.note.is_none() && ran.device_sums > 0);
+        assert!(counts.through_views > 300 && counts.in_pieces == 0, "{counts:?}");
+        assert!(counts.unbinds > 0 && counts.binds > counts.unbinds && counts.most_runs > 1, "{counts:?}");
+    }
+
+    #[test]
+    fn views_that_are_not_bound_anew_are_seen() {
+        let ran = with_views(PAGE, u64::MAX, Fault::LostBinds, "");
+        assert!(!ran.is_good() && ran.wrong_words > 0 && ran.wrong_sums > 0);
+    }
+
+    #[test]
+    fn folios_smaller_than_a_granule_are_met_piece_by_piece() {
+        let large = with_views(64 << 10, u64::MAX, Fault::None, "");
+        assert!(large.is_good() && large.sparse.counts.through_views > 0, "{:?}", large.sparse);
+        assert_eq!(large.sparse.counts.in_pieces, 0, "buffers are whole granules, and so are their folios");
+        let small = with_views(64 << 10, u64::MAX, Fault::None, "--order 2 --object 100KiB");
+        assert!(small.is_good() && small.sparse.counts.in_pieces > 0, "{:?}", small.sparse);
+        assert!(small.sparse.note.unwrap().contains("smaller than the granule of 64 KiB"));
+    }
+
+    #[test]
+    fn without_addresses_there_are_fewer_views() {
+        let ran = with_views(PAGE, 1 << 20, Fault::None, "");
+        let counts = ran.sparse.counts;
+        assert!(ran.is_good() && counts.in_pieces > 0 && counts.through_views > 0, "{counts:?}");
+        let off = with_views(PAGE, u64::MAX, Fault::None, "--sparse off");
+        assert!(off.is_good() && !off.sparse.used && off.sparse.counts == Default::default());
+        assert!(off.sparse.note.unwrap().contains("--sparse off"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::buffers::Closed;
 use super::stats::Did;
 use super::{Ended, Run};
 use crate::device::{Device, Work};
@@ -9,6 +10,7 @@ use crate::mover::Moved;
 use crate::picture::{self, Picture};
 use crate::report::{self, Head, HeatMap, Outcome, Timeline};
 use crate::size::Bytes;
+use crate::views::Counts;
 
 /// What came of a run.
 #[derive(Debug, Serialize)]
@@ -32,6 +34,7 @@ pub(crate) struct Ran {
     waits: u64,
     moved: Moved,
     work: Work,
+    pub(super) sparse: Sparse,
     seconds: Seconds,
     manager_percent: f64,
     /// Folios put into service, by order.
@@ -56,9 +59,58 @@ struct Seconds {
     host: f64,
 }
 
+/// Buffers used through contiguous addresses.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sparse {
+    pub(super) used: bool,
+    granule_bytes: Option<u64>,
+    /// Why they were not used, or not always.
+    pub(super) note: Option<String>,
+    #[serde(flatten)]
+    pub(super) counts: Counts,
+}
+
+impl Sparse {
+    fn new(run: &Run, counts: Option<Counts>) -> Sparse {
+        let counts = counts.unwrap_or_default();
+        let (granule_bytes, note) = match &run.sparse {
+            Err(why) => (None, Some(format!("no sparse binding: {why}"))),
+            Ok(granule) => (Some(*granule), (counts.in_pieces > 0).then(|| in_pieces(*granule, &counts))),
+        };
+        Sparse { used: counts.through_views > 0, granule_bytes, note, counts }
+    }
+
+    /// What is to be said of views that were not always used.
+    fn shortcoming(&self) -> Option<&str> {
+        self.note.as_deref().filter(|_| self.granule_bytes.is_some())
+    }
+
+    fn row(&self) -> (String, String) {
+        let Counts { through_views, binds, bind_calls, most_runs, .. } = self.counts;
+        match self.granule_bytes {
+            None => ("no".into(), self.note.clone().unwrap_or_default()),
+            Some(granule) => {
+                let granule = Bytes(granule);
+                let more = format!("{binds} binds in {bind_calls} calls, granule {granule}\n{most_runs} runs in one");
+                (format!("{through_views} uses"), more)
+            }
+        }
+    }
+}
+
+/// Folios that are smaller than a granule, or addresses that are used up.
+fn in_pieces(granule: u64, counts: &Counts) -> String {
+    let all = counts.in_pieces + counts.through_views;
+    format!(
+        "{} of {all} uses went piece by piece: folios smaller than the granule of {}, or no addresses left",
+        counts.in_pieces,
+        Bytes(granule)
+    )
+}
+
 impl Ran {
     pub(super) fn new(device: &dyn Device, run: &Run, ended: Ended) -> Ran {
-        let stats = &ended.stats;
+        let Closed { stats, counters, moved, views } = &ended.closed;
         let (total, manager) = (ended.elapsed.as_secs_f64(), stats.manager.as_secs_f64());
         let on_device = stats.device.as_secs_f64();
         Ran {
@@ -74,10 +126,11 @@ impl Ran {
             wrong_sums: stats.wrong_sums,
             leaked_pages: ended.leaked_pages,
             did: stats.did,
-            evictions: ended.counters.evicted,
-            waits: ended.counters.waits,
-            moved: ended.moved,
+            evictions: counters.evicted,
+            waits: counters.waits,
+            moved: *moved,
             work: device.work(),
+            sparse: Sparse::new(run, *views),
             seconds: Seconds { total, manager, device: on_device, host: (total - manager - on_device).max(0.0) },
             manager_percent: 100.0 * manager / total,
             folios_by_order: ended.folios_by_order,
@@ -127,6 +180,7 @@ impl Outcome for Ran {
             1 => "one memory object".to_owned(),
             many => format!("{many} memory objects"),
         };
+        let (sparse, sparse_more) = self.sparse.row();
         let table = report::facts([
             ("heap", Bytes(head.heap_bytes).to_string(), objects),
             ("buffers", Bytes(self.buffers_bytes).to_string(), format!("{} at {}x", self.buffers, self.oversub)),
@@ -137,11 +191,13 @@ impl Outcome for Ran {
             ("to host", Bytes(moved.to_host_bytes).to_string(), self.rate(moved.to_host_bytes)),
             ("within", Bytes(moved.within_device_bytes).to_string(), self.rate(moved.within_device_bytes)),
             ("submits", self.work.submits.to_string(), format!("{} regions", self.work.regions)),
+            ("sparse", sparse, sparse_more),
             ("time", format!("{:.2} s", seconds.total), format!("{:.2} s device, {:.2} s host", seconds.device, seconds.host)),
             ("manager", format!("{:.2} ms", seconds.manager * 1e3), format!("{:.2} % of the time", self.manager_percent)),
             ("folios", self.folios_by_order.iter().sum::<u64>().to_string(), report::by_order(&self.folios_by_order)),
         ]);
-        format!("{table}\n\n{}", self.heat_map.text())
+        let note = self.sparse.shortcoming().map_or(String::new(), |note| format!("\n{note}"));
+        format!("{table}\n\n{}{note}", self.heat_map.text())
     }
 
     fn lines(&self) -> Vec<Row> {
@@ -161,6 +217,8 @@ impl Outcome for Ran {
             leaked_pages: self.leaked_pages,
             regions: self.work.regions,
             submits: self.work.submits,
+            sparse_uses: self.sparse.counts.through_views,
+            binds: self.sparse.counts.binds,
             seconds: self.seconds.total,
             manager_percent: self.manager_percent,
         };
@@ -195,6 +253,8 @@ pub(crate) struct Row {
     leaked_pages: u64,
     regions: u64,
     submits: u64,
+    sparse_uses: u64,
+    binds: u64,
     seconds: f64,
     manager_percent: f64,
 }

@@ -5,7 +5,7 @@
 //! inject  steps that fail on purpose      report  what came of it
 //! ```
 //! Every so many operations there is a quiet point: all copies are waited for, every byte is compared, the manager audits its
-//! books and the pgmap its own, and the two must agree.
+//! books and the pgmap its own, and the two must agree. At the end the heap is unplugged under its objects.
 
 mod inject;
 mod model;
@@ -24,7 +24,7 @@ use crate::report::{HeatMap, Timeline};
 use crate::{host, interrupt, progress};
 
 use inject::Injected;
-use model::Model;
+use model::{Model, Payers};
 use report::Soaked;
 use story::Story;
 
@@ -77,7 +77,8 @@ impl Job for Soak {
         let heap = Heap::new(device)?;
         let start = Instant::now();
         let injected = Injected::default();
-        let mut model = Model::new(&heap, device, self.hosts, self.seed, self.inject)?;
+        let owners = Payers::new();
+        let mut model = Model::new(&heap, &owners, device, self.hosts, self.seed, self.inject)?;
         if self.inject {
             model.manager.set_fault_hook(injected.hook(self.seed));
         }
@@ -85,8 +86,11 @@ impl Job for Soak {
         let ended = Ending::of(drive(&mut model, self, start, quiet, &mut timeline))?;
         model.manager.clear_fault_hook();
         let heat_map = HeatMap::of(heap.pgmap());
-        let (mut findings, counters) = model.close()?;
-        findings.leaks += heap.pages_in_service()?;
+        let ended = match ended {
+            lost @ Ending::Device(_) => lost,
+            ended => Ending::of(model.unplug().map(|()| ended))?,
+        };
+        let (findings, counters) = model.close()?;
         let known = report::Ended { counters, injected, elapsed: start.elapsed(), heat_map, timeline };
         Ok((ended, Soaked::new(self.inject, findings, known)))
     }

@@ -1,25 +1,34 @@
 //! The objects of a soak, and what each page of them must hold.
 
+use pgmap_alloc::{Drain, Killed, Offset, Order, Owners, RetireError};
 use pgmap_ttm::{
-    Audit, Bo, Bulk, CopyError, Counters, Manager, MemoryType, ObjectParams, Owner, Piece, Place, Placement, ResourceManager,
-    WaitError,
+    Audit, Bo, Bulk, CopyError, Counters, EvictError, Manager, MemoryType, ObjectParams, Owner, Piece, Place, Placement,
+    ResourceManager, UnplugError, WaitError,
 };
 use serde::Serialize;
 
+use super::story::OWNERS;
 use crate::device::Device;
 use crate::failure::Failure;
-use crate::heap::{Heap, PAGE};
+use crate::heap::{Heap, HeapOps, PAGE};
 use crate::mover::{DeviceManager, DeviceMover};
 use crate::pattern::Pattern;
 
 /// Words of a page.
 const WORDS: u64 = PAGE / 8;
+/// At the most one page of the heap in this many is retired.
+const RETIRED_SHARE: u64 = 16;
 /// How many problems are described; the rest are only counted.
 const DESCRIBED: usize = 8;
+
+/// The accounts of a soak.
+pub(super) type Payers = Owners<{ OWNERS as usize }>;
 
 /// A manager, its objects, and what is known of them.
 pub(super) struct Model<'h, 'd> {
     pub(super) heap: &'h Heap,
+    /// Who pays for pages of the heap.
+    pub(super) owners: &'h Payers,
     pub(super) manager: DeviceManager<'h, 'd>,
     pub(super) vram: MemoryType,
     pub(super) host: MemoryType,
@@ -65,6 +74,10 @@ pub(super) struct Findings {
     pub(super) wrong_words: u64,
     /// Pages that were written and stand nowhere.
     pub(super) lost_pages: u64,
+    /// Pages of the heap that were retired.
+    pub(super) retired_pages: u64,
+    /// The heap was unplugged at the end: everything pushed out and still whole, its pgmap killed and drained.
+    pub(super) unplugged: bool,
     /// Pages that are not free at the end.
     pub(super) leaks: u64,
     /// Refusals without a reason and books that do not agree, the first few in words.
@@ -90,6 +103,7 @@ impl Findings {
 impl<'h, 'd> Model<'h, 'd> {
     pub(super) fn new(
         heap: &'h Heap,
+        owners: &'h Payers,
         device: &'d mut dyn Device,
         hosts: [u64; 2],
         seed: u64,
@@ -97,11 +111,12 @@ impl<'h, 'd> Model<'h, 'd> {
     ) -> Result<Model<'h, 'd>, Failure> {
         let mut manager = Manager::new(DeviceMover::new(heap, device, &hosts), PAGE.trailing_zeros());
         let mut add = |resources| manager.add(resources).map_err(|why| Failure::Heap(why.to_string()));
-        let vram = add(ResourceManager::device(heap.pgmap()))?;
+        let vram = add(ResourceManager::device(heap.pgmap()).charged_to(owners))?;
         let (host, swap) = (add(ResourceManager::host(hosts[0]))?, add(ResourceManager::host(hosts[1]))?);
         let bulk = manager.create_bulk();
         Ok(Model {
             heap,
+            owners,
             manager,
             vram,
             host,
@@ -255,10 +270,14 @@ impl<'h, 'd> Model<'h, 'd> {
         self.manager.mover().trouble()?;
         self.findings.quiet_points += 1;
         let usage = self.manager.memory_usage(self.vram).unwrap_or_default();
+        self.findings.retired_pages = self.heap.pgmap().retired().count() as u64;
+        let taken = usage.used + usage.carved + self.findings.retired_pages;
+        let charged: u64 = (0..OWNERS).filter_map(|owner| self.owners.usage(Owner(owner)).ok()).map(|usage| usage.pages).sum();
         match (self.manager.audit(), self.heap.pages_in_service()) {
             (Ok(audit), Ok(in_service)) => {
-                if audit.leaving != 0 || in_service != usage.used + usage.carved {
-                    let books = format!("the pgmap has {in_service} pages in use, the manager {usage:?}, {audit:?}");
+                if audit.leaving != 0 || in_service != taken || charged != usage.used {
+                    let books =
+                        format!("the pgmap has {in_service} pages in use, the manager {usage:?}, {audit:?}; {charged} are charged");
                     self.findings.problem(books);
                 }
             }
@@ -268,7 +287,20 @@ impl<'h, 'd> Model<'h, 'd> {
         Ok(())
     }
 
-    /// Frees everything, and counts what is then not free.
+    /// Takes a page of the heap out of use for good, at once or when whoever has it gives it back.
+    pub(super) fn retire(&mut self, page: u64) {
+        let pgmap = self.heap.pgmap();
+        if pgmap.retired().count() as u64 + pgmap.retiring().count() as u64 >= pgmap.pages() / RETIRED_SHARE {
+            return;
+        }
+        match pgmap.retire(Offset::new(page)) {
+            Ok(_) => {}
+            Err(RetireError::AlreadyRetired) => self.findings.refused += 1,
+            Err(why) => self.findings.problem(format!("retire: {why}")),
+        }
+    }
+
+    /// Frees everything, and counts what is then not free. A heap that could not be unplugged before can be now, if the device lives.
     pub(super) fn close(mut self) -> Result<(Findings, Counters), Failure> {
         for item in std::mem::take(&mut self.items) {
             for _ in 0..item.pins {
@@ -277,6 +309,12 @@ impl<'h, 'd> Model<'h, 'd> {
             }
             if let Err(why) = self.manager.free(item.bo) {
                 self.findings.problem(format!("free at the end: {why}"));
+            }
+        }
+        if self.manager.mover().trouble().is_ok() && !self.findings.unplugged {
+            match self.manager.unplug(self.vram) {
+                Ok(killed) => self.drain(killed),
+                Err(why) => self.findings.problem(format!("unplug of an empty heap: {why}")),
             }
         }
         for page in std::mem::take(&mut self.carved) {
@@ -291,8 +329,60 @@ impl<'h, 'd> Model<'h, 'd> {
         }
         let used = |memory| self.manager.memory_usage(memory).map_or(0, |usage| usage.used + usage.carved);
         // The heap's own pages are counted by its pgmap.
-        self.findings.leaks = used(self.host) + used(self.swap);
+        self.findings.retired_pages = self.heap.pgmap().retired().count() as u64;
+        self.findings.leaks = used(self.host) + used(self.swap) + self.heap.pages_in_service()? - self.findings.retired_pages;
         Ok((self.findings.clone(), self.manager.counters()))
+    }
+
+    /// Unplugs the heap under its objects, if the rest of the memory holds them: a pinned one keeps it plugged, without pins everything
+    /// leaves it, and every byte is there afterwards.
+    pub(super) fn unplug(&mut self) -> Result<(), Failure> {
+        let stands_there =
+            |item: &Item| self.manager.pieces(item.bo).is_ok_and(|mut all| all.any(|(_, piece)| piece.memory == self.vram));
+        if self.items.iter().any(|item| item.pins > 0 && stands_there(item)) {
+            match self.manager.unplug(self.vram) {
+                Err(UnplugError::Pinned(_)) => self.findings.refused += 1,
+                other => self.findings.problem(format!("unplug under a pinned object: {:?}", other.err())),
+            }
+        }
+        for item in &mut self.items {
+            for _ in 0..std::mem::take(&mut item.pins) {
+                if let Err(why) = self.manager.unpin(item.bo) {
+                    self.findings.problem(format!("unpin at the end: {why}"));
+                }
+            }
+        }
+        let unplugged = self.manager.unplug(self.vram);
+        self.manager.mover().trouble()?;
+        match unplugged {
+            Ok(killed) => {
+                self.carved.clear();
+                self.drain(killed);
+            }
+            // The host and the swap may be too full to take everything in.
+            Err(UnplugError::Evict(_, why)) => {
+                let copy = if let EvictError::Copy(copy) = why { Some(copy) } else { None };
+                self.refused("unplug", &why, copy, true);
+            }
+            Err(why) => self.findings.problem(format!("unplug: {why}")),
+        }
+        self.forget_vanished();
+        for item in 0..self.items.len() {
+            self.verify(item)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing of the manager is left there: there is nobody to wait for.
+    fn drain(&mut self, killed: Killed<'h, HeapOps>) {
+        match killed.poll_drain() {
+            Drain::Done(drained) => drained.teardown(),
+            Drain::Waiting(_, holdout) => self.findings.problem(format!("an unplugged heap has a folio in service: {holdout:?}")),
+        }
+        if self.heap.pgmap().alloc_folio(Order::ZERO).is_ok() {
+            self.findings.problem("an unplugged heap still gives folios".into());
+        }
+        self.findings.unplugged = true;
     }
 
     fn pieces(&self, item: usize) -> Vec<(u64, Piece)> {

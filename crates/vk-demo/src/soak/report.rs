@@ -115,6 +115,8 @@ impl Outcome for Soaked {
             ("evicted", did.evicted.to_string(), format!("{} swapped out, {} promoted", did.swapped_out, did.promoted)),
             ("faults", did.faults.to_string(), String::new()),
             ("quiet points", found.quiet_points.to_string(), "every byte, every book".into()),
+            ("retired", format!("{} pages", found.retired_pages), String::new()),
+            ("unplugged", if found.unplugged { "yes" } else { "no" }.into(), "everything out, killed, drained".into()),
             ("compared", Bytes(found.checked_bytes).to_string(), format!("{} written", Bytes(found.written_bytes))),
             ("time", format!("{:.2} s", self.seconds), String::new()),
         ]);

@@ -1,8 +1,8 @@
 //! Which operations there are, and how often each comes.
 
-use pgmap_alloc::Order;
+use pgmap_alloc::{Limits, Order};
 use pgmap_ttm::{
-    Bo, CreateError, EvictError, FaultError, Flags, FreeError, MemoryType, ObjectParams, Owner, Place, Placement, Priority, Shares,
+    Bo, CreateError, EvictError, FaultError, Flags, FreeError, MemoryType, ObjectParams, Owner, Place, Placement, Priority,
     UnpinError, ValidateError, Window,
 };
 use rand::{RngExt, SeedableRng};
@@ -15,7 +15,9 @@ use crate::failure::Failure;
 const OBJECTS: usize = 64;
 /// Pages of the largest object, unless the heap is too small for it.
 const LARGEST: u64 = 16;
-const OWNERS: u32 = 3;
+pub(super) const OWNERS: u32 = 3;
+/// Bad pages are rare.
+const RETIRE_ONE_IN: u32 = 8;
 /// Carve-outs at a time, at most.
 const CARVE_OUTS: usize = 3;
 
@@ -87,6 +89,10 @@ impl Story {
             95 => self.shares(model),
             96 => self.carve(model),
             97 => model.manager.reap(),
+            98 if self.below(RETIRE_ONE_IN) == 0 => {
+                let page = self.random.random_range(0..heap);
+                model.retire(page);
+            }
             _ => self.mistake(model, item),
         }
         model.forget_vanished();
@@ -180,11 +186,11 @@ impl Story {
         let heap = model.heap.pgmap().pages();
         let owner = Owner(self.below(OWNERS));
         let min = self.random.random_range(0..=heap / 8);
-        let shares = match self.below(2) {
-            0 => Shares::default(),
-            _ => Shares { min, low: 2 * min, max: 2 * min + self.random.random_range(LARGEST..=LARGEST + heap) },
+        let limits = match self.below(2) {
+            0 => Limits::NONE,
+            _ => Limits { min, low: 2 * min, max: 2 * min + self.random.random_range(LARGEST..=LARGEST + heap) },
         };
-        if let Err(why) = model.manager.set_shares(owner, model.vram, shares) {
+        if let Err(why) = model.owners.set_limits(owner, limits) {
             model.findings.problem(format!("shares: {why}"));
         }
     }

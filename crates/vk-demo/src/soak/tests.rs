@@ -15,6 +15,9 @@ fn req_57_every_seed_and_shape_of_heap_is_verified() {
         for inject in ["", "--inject"] {
             let (ended, soaked) = faulty::run::<Soak>(&format!("{shape} {inject} --ops 4000"), Fault::None).unwrap();
             assert!(ended.is_complete() && soaked.is_good(), "{shape}: {:?}", soaked.findings);
+            assert!(soaked.findings.unplugged, "{shape}");
+            // A heap of less than sixteen pages has none to spare.
+            assert_eq!(soaked.findings.retired_pages > 0, !shape.contains("4KiB"), "{shape}");
             assert_eq!(soaked.injections() > 0, !inject.is_empty());
         }
     }

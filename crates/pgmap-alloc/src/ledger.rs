@@ -1,0 +1,337 @@
+//! The books: who has what, how much, how often he was refused and why.
+//!
+//! Kept beside a pool or a pgmap by who wants them (`accounted`, `charging`); who does not pays nothing.
+//!
+//! # Protocol
+//!
+//! 1. The owner is charged first, then the watermark's gate is passed, then pages are taken. What comes after a refusal is undone
+//!    in the opposite order.
+//! 2. What may still be undone is in motion: a refusal that such pages are the reason of is tried again, until it is the same
+//!    though nothing was in motion and nothing came back meanwhile (`pool::motion`). So an owner's refusal and the watermark's are
+//!    as true as the pool's; if that cannot be shown the answer is [`AllocError::Contended`].
+//! 3. A try without hope changes nothing, so that those who are refused do not keep each other from a proof.
+//!
+//! # What it costs to keep and to read
+//!
+//! A pair pays for the owner's own counters, for a stock on the caller's own line ([`Tally`]), and for counters and a motion
+//! there. No line is shared by all callers of each operation, but those who pay as one owner meet at his. Everything in
+//! [`Account`] is read in O(1): so many loads, whatever the size of the pool. Idle runs by order are not among it: a split and
+//! every merge would have to count them, on the path that everybody pays for; [`GenPool::idle_runs`](crate::GenPool::idle_runs)
+//! is the snapshot.
+
+use crate::charge::{Charge, Owner};
+use crate::error::{AccountedError, AllocError, ChargeError, RequestError};
+use crate::order::Order;
+use crate::pool::Motion;
+use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, relax};
+use crate::tally::{Tally, Took};
+
+/// Lines among which concurrent callers are spread.
+const SLOTS: usize = in_models(1, 8);
+/// Orders that are counted one by one.
+const ORDERS: usize = Order::MAX.get() as usize + 1;
+/// How often a refusal is tried to be proved.
+const TRIES: u32 = 64;
+
+/// Whose pages they are going to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Anybody's: the watermark's reserve is not for them.
+    Normal,
+    /// Those of somebody who must not fail: he may use the reserve.
+    Critical,
+}
+
+/// Why allocations were refused, and how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Refusals {
+    /// The pool never holds a run of this order, or not at this place.
+    pub too_large: u64,
+    /// Not enough pages were idle, or not those.
+    pub no_space: u64,
+    /// Enough pages were idle, but no run was large enough.
+    pub fragmented: u64,
+    /// No proof could be had.
+    pub contended: u64,
+    /// The rest was reserved for the critical.
+    pub watermark: u64,
+    /// The owner was at his limit, or there was no such owner.
+    pub owner: u64,
+    /// The pgmap had been killed.
+    pub dying: u64,
+}
+
+/// The account at one moment; numbers that belong together may be an operation apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Account {
+    /// All pages.
+    pub size: u64,
+    /// Pages that are taken.
+    pub used: u64,
+    /// The most pages that ever were; in pools of 256 MiB and more, and with a watermark while an allocation is being refused by
+    /// the pool, a little too many: not so many as a thousandth of the pages, and as were refused.
+    pub high_water: u64,
+    /// Runs that are taken, by order.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_list"))]
+    pub taken: [u64; ORDERS],
+    /// Allocations so far, by order.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_list"))]
+    pub allocated: [u64; ORDERS],
+    /// Refusals so far, by cause.
+    pub refusals: Refusals,
+    /// The order of the largest idle run, as far as is known without a search.
+    pub largest_idle: Option<u32>,
+    /// 0: the idle pages could not lie better; towards 1000: they are scattered. Each order that the largest idle run is smaller
+    /// than it could be halves what is left to 1000.
+    pub fragmentation: u64,
+}
+
+#[cfg(feature = "serde")]
+fn as_list<S: serde::Serializer>(numbers: &[u64; ORDERS], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(numbers)
+}
+
+/// One caller slot.
+#[repr(align(128))]
+struct Stripe {
+    allocated: [AtomicU64; ORDERS],
+    freed: [AtomicU64; ORDERS],
+    refused: [AtomicU64; 7],
+}
+
+/// What is asked for, and of how many pages.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask {
+    pub(crate) order: Order,
+    pub(crate) owner: Owner,
+    pub(crate) urgency: Urgency,
+    pub(crate) size: u64,
+    pub(crate) largest: Order,
+}
+
+/// The books.
+pub(crate) struct Ledger<C> {
+    charge: C,
+    /// So many idle pages are kept for the critical.
+    watermark: u64,
+    tally: Tally,
+    motion: Motion,
+    stripes: [Stripe; SLOTS],
+}
+
+impl<C: Charge> Ledger<C> {
+    pub(crate) fn new(charge: C, watermark: u64, size: u64) -> Ledger<C> {
+        let zero = |_: usize| AtomicU64::new(0);
+        let stripe = |_| Stripe {
+            allocated: core::array::from_fn(zero),
+            freed: core::array::from_fn(zero),
+            refused: core::array::from_fn(zero),
+        };
+        let stripes = core::array::from_fn(stripe);
+        Ledger { charge, watermark, tally: Tally::new(size), motion: Motion::new(), stripes }
+    }
+
+    pub(crate) fn charge(&self) -> &C {
+        &self.charge
+    }
+
+    /// Takes pages that an owner pays for. A refusal leaves no trace but its count.
+    pub(crate) fn take<T>(&self, ask: &Ask, mut take: impl FnMut() -> Result<T, AccountedError>) -> Result<T, AccountedError> {
+        let mut attempt = || self.attempt(ask, &mut take);
+        let result = match attempt() {
+            Err(error) if needs_proof(error) => self.prove(attempt),
+            done => done,
+        };
+        match &result {
+            Ok(_) => self.count(|stripe| stripe.allocated.get(ask.order.get() as usize)),
+            Err(error) => {
+                self.count(|stripe| stripe.refused.get(cause(*error)));
+                if let AccountedError::Owner { error: ChargeError::OverLimit { owner, .. } } = error {
+                    self.charge.refused(Owner(*owner));
+                }
+            }
+        }
+        result
+    }
+
+    /// Rule 2.
+    #[cold]
+    fn prove<T>(&self, mut attempt: impl FnMut() -> Result<T, AccountedError>) -> Result<T, AccountedError> {
+        let watch = self.motion.watch();
+        for _ in 0..TRIES {
+            let notes = watch.notes();
+            match attempt() {
+                Err(error) if needs_proof(error) => {
+                    if watch.nothing_since(notes) {
+                        return Err(error);
+                    }
+                    relax();
+                }
+                done => return done,
+            }
+        }
+        Err(AccountedError::Pool { error: AllocError::Contended })
+    }
+
+    /// Rule 1.
+    fn attempt<T>(&self, ask: &Ask, take: &mut impl FnMut() -> Result<T, AccountedError>) -> Result<T, AccountedError> {
+        let pages = ask.order.pages();
+        let limit = self.limit(ask)?;
+        let moving = self.motion.begin();
+        match self.charge.try_charge(ask.owner, pages) {
+            Ok(()) => {}
+            // Some of it was charged, and undone: that is what the motion's note is for.
+            Err(error @ ChargeError::Contended) => return Err(AccountedError::Owner { error }),
+            Err(error) => {
+                moving.nothing_hidden();
+                return Err(AccountedError::Owner { error });
+            }
+        }
+        let gate = limit.map(|limit| self.tally.take(pages, limit, &self.motion));
+        let refused = if gate == Some(Took::Nothing) {
+            self.below_watermark(ask)
+        } else {
+            match take() {
+                Ok(taken) => {
+                    // Where there is no gate pages are counted when they are there, so that what fails is not in the high water.
+                    let took = gate.unwrap_or_else(|| self.tally.take(pages, u64::MAX, &self.motion));
+                    if took == Took::Drawn {
+                        self.tally.keep_high_water();
+                    }
+                    moving.nothing_hidden();
+                    return Ok(taken);
+                }
+                Err(error) => {
+                    if gate.is_some() {
+                        self.tally.give(pages, &self.motion);
+                    }
+                    self.scattered(ask, error)
+                }
+            }
+        };
+        // Charged a moment ago.
+        let _ = self.charge.uncharge(ask.owner, pages);
+        Err(refused)
+    }
+
+    /// How many pages may be in use afterwards, where that is for the watermark to say; refuses where there is no hope (rule 3).
+    fn limit(&self, ask: &Ask) -> Result<Option<u64>, AccountedError> {
+        if ask.urgency == Urgency::Critical || self.watermark == 0 || ask.order > ask.largest {
+            return Ok(None);
+        }
+        let limit = ask.size.saturating_sub(self.watermark);
+        let sum = self.tally.used().saturating_add(ask.order.pages());
+        if sum <= limit { Ok(Some(limit)) } else { Err(self.below_watermark(ask)) }
+    }
+
+    fn below_watermark(&self, ask: &Ask) -> AccountedError {
+        AccountedError::Watermark { idle: ask.size.saturating_sub(self.tally.used()), watermark: self.watermark }
+    }
+
+    /// Tells a pool that has not enough pages from one whose pages lie in the wrong places.
+    fn scattered(&self, ask: &Ask, error: AccountedError) -> AccountedError {
+        let AccountedError::Pool { error: AllocError::NoSpace { cached } } = error else { return error };
+        let idle = ask.size.saturating_sub(self.tally.used());
+        if idle >= ask.order.pages().saturating_add(cached) { AccountedError::Fragmented { idle } } else { error }
+    }
+
+    /// Writes down that an owner's pages come back, or refuses if he has not paid for so many.
+    pub(crate) fn give(&self, order: Order, owner: Owner) -> Result<(), ChargeError> {
+        self.charge.uncharge(owner, order.pages())?;
+        self.tally.give(order.pages(), &self.motion);
+        self.count(|stripe| stripe.freed.get(order.get() as usize));
+        Ok(())
+    }
+
+    /// Undoes [`Ledger::give`] for pages that did not come back after all, whatever the limits say: they are the owner's still.
+    #[cold]
+    pub(crate) fn take_back(&self, order: Order, owner: Owner) {
+        self.charge.charge_anyway(owner, order.pages());
+        let _ = self.tally.take(order.pages(), u64::MAX, &self.motion);
+        // Relaxed: as in `count`.
+        if let Some(freed) = self.stripe().and_then(|stripe| stripe.freed.get(order.get() as usize)) {
+            freed.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn stripe(&self) -> Option<&Stripe> {
+        self.stripes.get(caller_slot(SLOTS) & (SLOTS - 1))
+    }
+
+    fn count<'a>(&'a self, number: impl Fn(&'a Stripe) -> Option<&'a AtomicU64>) {
+        if let Some(number) = self.stripe().and_then(number) {
+            // Relaxed: a number, nothing hangs on it.
+            number.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Everything at once. O(1).
+    pub(crate) fn account(&self, size: u64, largest_idle: Option<Order>, largest: Order) -> Account {
+        // Relaxed throughout: as in `count`.
+        let sum = |pick: &dyn Fn(&Stripe) -> Option<&AtomicU64>| -> u64 {
+            self.stripes.iter().filter_map(pick).map(|number| number.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+        };
+        let allocated: [u64; ORDERS] = core::array::from_fn(|order| sum(&|stripe| stripe.allocated.get(order)));
+        let freed: [u64; ORDERS] = core::array::from_fn(|order| sum(&|stripe| stripe.freed.get(order)));
+        let mut taken = [0; ORDERS];
+        let both = allocated.iter().zip(freed);
+        taken.iter_mut().zip(both).for_each(|(taken, (allocated, freed))| *taken = allocated.saturating_sub(freed));
+        let refused = |cause: usize| sum(&|stripe| stripe.refused.get(cause));
+        let used = self.tally.used();
+        let could_be = Order::fitting(size.saturating_sub(used)).map(|order| order.min(largest));
+        let fragmentation = match (could_be, largest_idle) {
+            (Some(could_be), Some(is)) => 1000 - (1000 >> could_be.get().saturating_sub(is.get()).min(63)),
+            _ => 0,
+        };
+        Account {
+            size,
+            used,
+            high_water: self.tally.high_water(),
+            taken,
+            allocated,
+            refusals: Refusals {
+                too_large: refused(0),
+                no_space: refused(1),
+                fragmented: refused(2),
+                contended: refused(3),
+                watermark: refused(4),
+                owner: refused(5),
+                dying: refused(6),
+            },
+            largest_idle: largest_idle.map(Order::get),
+            fragmentation,
+        }
+    }
+}
+
+/// Whether pages that somebody else may give back in the next moment can be the reason of a refusal.
+fn needs_proof(error: AccountedError) -> bool {
+    match error {
+        AccountedError::Watermark { .. } => true,
+        AccountedError::Owner { error } => matches!(error, ChargeError::OverLimit { .. } | ChargeError::Contended),
+        _ => false,
+    }
+}
+
+/// The place of a refusal's count.
+fn cause(error: AccountedError) -> usize {
+    match error {
+        AccountedError::Pool { error } => match error {
+            AllocError::TooLarge => 0,
+            AllocError::Contended => 3,
+            AllocError::Dying => 6,
+            _ => 1,
+        },
+        AccountedError::Request { error } => match error {
+            RequestError::Busy | RequestError::Retired => 1,
+            RequestError::Contended => 3,
+            RequestError::Dying => 6,
+            _ => 0,
+        },
+        AccountedError::Fragmented { .. } => 2,
+        AccountedError::Watermark { .. } => 4,
+        AccountedError::Owner { .. } => 5,
+    }
+}

@@ -1,0 +1,50 @@
+//! What is asked of a memory type: room for some pages of an object, in some shape.
+
+use pgmap_alloc::Order;
+
+use crate::place::{Flags, Place};
+use crate::segment::Pages;
+
+/// Room for these pages of an object.
+pub(crate) struct Ask<'a> {
+    pub(crate) key: usize,
+    pub(crate) place: &'a Place,
+    /// One run, unless they may be scattered.
+    pub(crate) runs: &'a [Pages],
+    pub(crate) shape: Shape,
+}
+
+/// How the pages must lie.
+#[derive(Clone, Copy)]
+pub(crate) enum Shape {
+    /// In as few folios as there are, none larger than this.
+    Scattered { largest: Order },
+    /// Side by side, in folios of any order.
+    OneRun,
+    /// In one folio, so there must be a power of two of them.
+    OneFolio,
+}
+
+/// A refusal, with how many pages were missing when the search gave up.
+pub(crate) struct Short(pub(crate) u64);
+
+impl Shape {
+    pub(crate) fn of(place: &Place, largest: Order) -> Shape {
+        if place.flags.contains(Flags::CONTIGUOUS) { Shape::OneRun } else { Shape::Scattered { largest } }
+    }
+
+    /// Whether `pages` pages in this shape fit into stretches that are idle from end to end.
+    pub(crate) fn fits(self, pages: u64, mut stretches: impl Iterator<Item = Pages>) -> bool {
+        match self {
+            Shape::Scattered { .. } => stretches.map(|stretch| stretch.end.saturating_sub(stretch.start)).sum::<u64>() >= pages,
+            Shape::OneRun => stretches.any(|stretch| stretch.end.saturating_sub(stretch.start) >= pages),
+            Shape::OneFolio => stretches.any(|stretch| stretch.start.div_ceil(pages) < stretch.end / pages),
+        }
+    }
+}
+
+impl Ask<'_> {
+    pub(crate) fn pages(&self) -> u64 {
+        self.runs.iter().map(|run| run.end - run.start).sum()
+    }
+}
