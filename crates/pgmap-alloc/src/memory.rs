@@ -21,6 +21,13 @@ pub(crate) trait Metadata: Sized {
     fn at(owned: &Self::Owned, index: usize) -> Option<&Self>;
 }
 
+/// Metadata that is owned in one piece.
+pub(crate) trait OnePiece: Metadata {
+    /// All of it.
+    #[cfg(feature = "alloc")]
+    fn all(owned: &Self::Owned) -> &[Self];
+}
+
 /// `count` zeroed values of `T`.
 pub(crate) enum Memory<'s, T: Metadata> {
     /// The caller's.
@@ -44,6 +51,18 @@ impl<T: Metadata> Memory<'_, T> {
             Memory::Lent(values) => values.get(index),
             #[cfg(feature = "alloc")]
             Memory::Owned(owned) => T::at(owned, index),
+        }
+    }
+}
+
+impl<T: OnePiece> Memory<'_, T> {
+    /// All values.
+    #[inline(always)]
+    pub(crate) fn all(&self) -> &[T] {
+        match self {
+            Memory::Lent(values) => values,
+            #[cfg(feature = "alloc")]
+            Memory::Owned(owned) => T::all(owned),
         }
     }
 }
@@ -102,9 +121,9 @@ impl Lines {
         Some(Lines { words, first })
     }
 
-    /// The group of `WORDS` words at `index`.
-    #[inline]
-    pub(crate) fn get<const WORDS: usize>(&self, index: usize) -> Option<&[AtomicU64; WORDS]> {
-        self.words.get(self.first + index * WORDS..)?.first_chunk()
+    /// All groups of `WORDS` words.
+    #[inline(always)]
+    pub(crate) fn all<const WORDS: usize>(&self) -> &[[AtomicU64; WORDS]] {
+        self.words.get(self.first..).unwrap_or_default().as_chunks().0
     }
 }

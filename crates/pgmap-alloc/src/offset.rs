@@ -93,6 +93,13 @@ impl Run {
         Ok(Run { start, order })
     }
 
+    /// The run of `order` that starts at `start`, which is aligned to it.
+    #[inline]
+    pub(crate) const fn aligned(start: u64, order: Order) -> Run {
+        debug_assert!(Offset(start).is_aligned(order));
+        Run { start: Offset(start), order }
+    }
+
     /// The run of `order` that holds `page`.
     pub(crate) const fn around(page: u64, order: Order) -> Run {
         Run { start: Offset(page).align_down(order), order }

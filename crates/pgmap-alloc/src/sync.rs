@@ -184,7 +184,7 @@ macro_rules! metadata_lines {
             #[cfg(all(feature = "alloc", not(loom)))]
             #[inline]
             fn at(owned: &Self::Owned, index: usize) -> Option<&Self> {
-                owned.get(index).map(bytemuck::TransparentWrapper::wrap_ref)
+                <Self as $crate::memory::OnePiece>::all(owned).get(index)
             }
 
             #[cfg(all(feature = "alloc", loom))]
@@ -198,6 +198,19 @@ macro_rules! metadata_lines {
             #[cfg(all(feature = "alloc", loom))]
             fn at(owned: &Self::Owned, index: usize) -> Option<&Self> {
                 owned.get(index)
+            }
+        }
+
+        impl<const $n: usize> $crate::memory::OnePiece for $name<$n> {
+            #[cfg(all(feature = "alloc", not(loom)))]
+            #[inline(always)]
+            fn all(owned: &Self::Owned) -> &[Self] {
+                bytemuck::TransparentWrapper::wrap_slice(owned.all())
+            }
+
+            #[cfg(all(feature = "alloc", loom))]
+            fn all(owned: &Self::Owned) -> &[Self] {
+                owned
             }
         }
     };

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use pgmap_alloc::{ChargeError, PgmapOps};
+use pgmap_alloc::{ChargeError, Owner, PgmapOps};
 
 use crate::ask::{Ask, Shape, Short};
 use crate::error::CopyError;
@@ -37,8 +37,14 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
         let accounts = self.memories[ask.place.memory.index()].accounts;
         accounts.try_charge(owner, pages).map_err(|why| match why {
-            ChargeError::OverLimit { has, max, .. } => (Failure::OverLimit, has.saturating_add(pages).saturating_sub(max).max(1)),
-            _ => (Failure::NoAccount, pages),
+            ChargeError::OverLimit { owner, has, max } => {
+                // Whoever had too much: the owner, or one of its parents.
+                accounts.refused(Owner(owner));
+                (Failure::OverLimit, has.saturating_add(pages).saturating_sub(max).max(1))
+            }
+            ChargeError::UnknownOwner { .. } => (Failure::NoAccount, pages),
+            // A parent was charged by someone else at the same moment.
+            _ => (Failure::OverLimit, pages),
         })?;
         let taken = match self.injected(Step::Allocate) {
             true => Err(Short(pages)),

@@ -179,6 +179,9 @@ pub(crate) struct MigrateOptions {
     /// Only this folio order; 0 to 10 by default
     #[arg(long, value_name = "N")]
     pub(crate) order: Option<u32>,
+    /// Timed iterations, after one warm-up; more make the medians steadier
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) iterations: u16,
 }
 
 /// Where the picture is written.

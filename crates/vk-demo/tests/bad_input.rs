@@ -31,6 +31,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ("migrate --heap 1MiB --bytes 12KiB", "no power of two"),
         ("migrate --heap 1MiB --bytes 2MiB", "no power of two between 4 KiB and 1 MiB"),
         ("migrate --heap 1MiB --bytes 4EiB", "no power of two between 4 KiB and 1 MiB"),
+        ("migrate --heap 1MiB --iterations 0", "not in 1..=65535"),
         ("migrate --heap 1MiB --order 9", "order 9 is beyond"),
         ("fault --policy mru", "lru, fifo, random"),
         ("fault --trace walk", "stream, random, zipf, two-phase"),

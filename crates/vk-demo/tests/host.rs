@@ -99,6 +99,8 @@ fn migrate_leaves_out_orders_that_do_not_fit() {
     assert!(report["rows"].as_array().unwrap().iter().all(|row| row["order"].as_u64() <= Some(4)));
     let one = on_host("migrate --heap 64KiB --order 3 --format json").json();
     assert_eq!(one["rows"].as_array().unwrap().len(), 2 * 3);
+    assert_eq!(one["iterations"], 5);
+    assert_eq!(on_host("migrate --heap 16KiB --order 0 --iterations 9 --format json").json()["iterations"], 9);
 }
 
 #[test]

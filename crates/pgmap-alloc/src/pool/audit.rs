@@ -58,7 +58,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             (level + 1..=self.shape.top).all(|above| {
                 let (up, entry) = self.shape.parent(here);
                 here = up;
-                self.metadata(self.shape.list(above, up, first + order)).contains(entry)
+                self.tables().list(above, up, first + order).contains(entry)
             })
         });
         if found { Ok(()) } else { Err(Fault::Unlisted(self.shape.run(Place { level, table, entry: 0, order: 0 }).start())) }

@@ -3,6 +3,7 @@
 use super::GenPool;
 use super::notes::Contents;
 use super::shape::{LEVELS, Place};
+use super::tables::Tables;
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
 use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, order_after_write};
@@ -42,24 +43,38 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// An idle page of a run at the levels above and below its own, if there is one.
     #[inline]
     pub(super) fn idle_page_around(&self, run: Run) -> Option<Offset> {
-        let level = run.order().get() / Self::RADIX;
-        let above = (level + 1..=self.shape.top).any(|level| {
+        if run.order().get() < Self::RADIX {
+            self.idle_page_above(run, self.shape.place_at(0, run))
+        } else {
+            let place = self.shape.place(run);
+            let above = self.idle_page_above(run, place);
+            above.or_else(|| if self.may_be_split(place) { self.idle_page_below(run, place) } else { None })
+        }
+    }
+
+    #[inline(always)]
+    fn idle_page_above(&self, run: Run, place: Place) -> Option<Offset> {
+        // What is below an idle entry is all zeros, and most often there is an idle neighbour.
+        if self.table(place.level, place.table).has_near(place.entry) { None } else { self.first_idle_above(run, place.level) }
+    }
+
+    fn first_idle_above(&self, run: Run, level: u32) -> Option<Offset> {
+        let is_idle = |level| {
             let (table, entry) = self.shape.entry(run.start(), level);
-            self.table(level, table).is_idle(entry, 0)
-        });
-        if above {
-            return Some(run.start());
-        }
-        if level == 0 {
-            return None;
-        }
+            self.table(level, table).contains(entry)
+        };
+        (level + 1..=self.shape.top).any(is_idle).then(|| run.start())
+    }
+
+    #[cold]
+    fn idle_page_below(&self, run: Run, place: Place) -> Option<Offset> {
         // Tables that handles work in are in no list.
         let in_handles = self.handles.tables().find_map(|table| {
             let first = self.shape.run(Place { level: 0, table, entry: 0, order: 0 });
             let entry = self.table(0, table).members(0, Self::RADIX).next().filter(|_| run.contains(first.start()))?;
             Some(self.shape.run(Place { level: 0, table, entry, order: 0 }).start())
         });
-        in_handles.or_else(|| self.first_idle_below(self.shape.place(run)))
+        in_handles.or_else(|| self.first_idle_below(place))
     }
 
     /// An idle page of a run, if there is one.
@@ -75,7 +90,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// An idle page in the tables below a run of entries. Every table with an idle page is listed, so the lists tell.
     fn first_idle_below(&self, place: Place) -> Option<Offset> {
         (0..place.level * Self::RADIX).find_map(|class| {
-            let list = self.metadata(self.shape.list(place.level, place.table, class));
+            let list = self.tables().list(place.level, place.table, class);
             list.members(place.entry, place.order).find_map(|entry| {
                 let (level, table) = (place.level - 1, self.shape.child(place.table, entry));
                 let whole = self.table(level, table).members(0, Self::RADIX).next();
@@ -97,25 +112,43 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Lock-free; O(levels). Merging, if it comes to that, claims one table per level.
     #[inline]
     pub(super) fn put_back(&self, run: Run) -> Result<(), FreeError> {
-        let place = self.shape.place(run);
-        let table = self.table(place.level, place.table);
-        let Ok(grown) = table.release(place.entry, place.order) else {
-            let entry = table.members(place.entry, place.order).next().unwrap_or(place.entry);
-            let place = Place { entry, order: 0, ..place };
-            return Err(FreeError::DoubleFree { page: self.shape.run(place).start() });
+        // By far most runs are pages or a few, and the tables of those are the easiest to find.
+        if run.order().get() < Self::RADIX {
+            self.put_back_at(self.shape.place_at(0, run))
+        } else {
+            self.put_back_at(self.shape.place(run))
+        }
+    }
+
+    #[inline(always)]
+    fn put_back_at(&self, place: Place) -> Result<(), FreeError> {
+        let tables = self.tables();
+        let Ok(grown) = tables.table(place.level, place.table).release(place.entry, place.order) else {
+            return Err(self.idle_already(place));
         };
-        self.released(place.level, place.table, grown);
+        self.released_in(tables, place.level, place.table, grown);
         self.motion.note();
         Ok(())
     }
 
+    #[cold]
+    fn idle_already(&self, place: Place) -> FreeError {
+        let table = self.table(place.level, place.table);
+        let entry = table.members(place.entry, place.order).next().unwrap_or(place.entry);
+        FreeError::DoubleFree { page: self.shape.run(Place { entry, order: 0, ..place }).start() }
+    }
+
     /// After a release that made or completed an idle run of order `grown`: list the table, and keep it when it is whole.
-    #[inline]
     pub(super) fn released(&self, level: u32, table: usize, grown: u32) {
+        self.released_in(self.tables(), level, table, grown);
+    }
+
+    #[inline(always)]
+    fn released_in(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, grown: u32) {
         if level == self.shape.top {
             return;
         }
-        self.ensure_listed(level, table, grown);
+        self.ensure_listed(tables, level, table, grown);
         if grown == Self::RADIX {
             self.keep(level, table);
         }
@@ -213,9 +246,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return;
             }
             if self.table(level, table).claim_all() {
-                self.unlist_all(level, table);
-                self.merge_notes(level, table);
                 let (above, entry) = self.shape.parent(table);
+                self.unlist_all(level, table);
+                self.unmark_split(level + 1, above, entry);
+                self.merge_notes(level, table);
                 // The entry was taken when it was split, and all that is below is ours.
                 if let Ok(grown) = self.table(level + 1, above).release(entry, 0) {
                     self.released(level + 1, above, grown);

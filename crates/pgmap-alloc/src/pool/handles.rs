@@ -3,17 +3,18 @@
 use super::GenPool;
 use crate::offset::Run;
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering, in_models};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, in_models};
 
 /// How many handles a pool can have at a time.
 const HANDLES: usize = in_models(2, 64);
 /// Groups of orders that work in a table of their own: single pages, small runs, large runs.
 pub(super) const GROUPS: usize = 3;
 
+/// Orders of which handles keep runs at hand.
+pub(super) const ORDERS: usize = 19;
+
 /// What a pool knows of its handles.
 pub(super) struct Handles {
-    /// Raised by every search that fails.
-    pub(super) pressure: Padded<AtomicU64>,
     pub(super) places: [Padded<Public>; HANDLES],
 }
 
@@ -21,39 +22,56 @@ pub(super) struct Handles {
 #[repr(align(128))]
 pub(super) struct Padded<T>(pub(super) T);
 
-/// What others may know of one handle.
+/// What others may know of one handle. Only its owner writes it, but for `pressed`.
 pub(super) struct Public {
     /// Whether the place is taken.
-    pub(super) taken: AtomicU64,
-    /// Pages in its stacks.
-    pub(super) cached: AtomicU64,
+    pub(super) taken: AtomicU32,
+    /// Set by whoever was refused: give back what is at hand. Cleared by the owner before he does.
+    pub(super) pressed: AtomicU32,
+    /// How many runs of each order are at hand.
+    pub(super) counts: [AtomicU32; ORDERS],
     /// Its tables: each the table's number plus one, 0 = none.
     pub(super) own: [AtomicU64; GROUPS],
 }
 
+impl Public {
+    fn new() -> Public {
+        Public {
+            taken: AtomicU32::new(0),
+            pressed: AtomicU32::new(0),
+            counts: core::array::from_fn(|_| AtomicU32::new(0)),
+            own: core::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    /// How many pages are at hand.
+    pub(super) fn cached(&self) -> u64 {
+        // Relaxed, here and below, where nothing is said: a count or a hint that may be old by the time it is read.
+        self.counts.iter().enumerate().map(|(order, count)| u64::from(count.load(Ordering::Relaxed)) << order).sum()
+    }
+}
+
 impl Handles {
     pub(super) fn new() -> Handles {
-        Handles {
-            pressure: Padded(AtomicU64::new(0)),
-            places: core::array::from_fn(|_| {
-                let own = core::array::from_fn(|_| AtomicU64::new(0));
-                Padded(Public { taken: AtomicU64::new(0), cached: AtomicU64::new(0), own })
-            }),
-        }
+        Handles { places: core::array::from_fn(|_| Padded(Public::new())) }
     }
 
     fn places(&self) -> impl Iterator<Item = &Public> {
-        // Relaxed, here and below, where nothing is said: a count or a hint that may be old by the time it is read.
         self.places.iter().map(|padded| &padded.0).filter(|place| place.taken.load(Ordering::Relaxed) != 0)
     }
 
-    /// Asks all handles to give back what they have at hand; says how many pages that is, maybe a few operations ago.
+    /// Asks all handles that have something at hand to give it back; says how many pages that is, maybe a few operations ago.
     pub(super) fn press(&self) -> u64 {
-        let cached = self.places().map(|place| place.cached.load(Ordering::Relaxed)).sum();
-        if cached > 0 {
-            self.pressure.0.fetch_add(1, Ordering::Relaxed);
+        let mut all = 0;
+        for place in self.places() {
+            let cached = place.cached();
+            if cached > 0 {
+                // Relaxed: seen a little later, it is still seen.
+                place.pressed.store(1, Ordering::Relaxed);
+            }
+            all += cached;
         }
-        cached
+        all
     }
 
     /// The tables that handles work in.

@@ -13,10 +13,15 @@
 //!   (`pool::motion`), so that a release that relied on the listing is not lost.
 //! - A list may be marked as having members when it is empty; the search that is misled takes the mark away.
 //! - A table that a handle works in (`pool::local`) is in no list but marked as owned; the handle lists it when it leaves.
+//! - Beside its lists a table has a set of the entries that are split, so that a free of whole entries knows at once that no
+//!   page below them is idle. It may name too many entries, never too few: who splits an entry or lists the table below marks
+//!   it, who merges it takes the mark away.
 //! - A table whose entries are all idle but which has not been merged yet is listed at the highest order below that of the
 //!   whole table.
 
 use super::GenPool;
+use super::shape::Place;
+use super::tables::Tables;
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, order_after_write};
 use crate::table::Table;
@@ -101,10 +106,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// A table that is listed at `class`; `None` if there was only a stale listing, which has been put right.
     #[inline]
     fn listed(&self, class: u32) -> Option<usize> {
+        let tables = self.tables();
         let level = class / Self::RADIX;
         let mut table = 0;
         for above in (level + 1..=self.shape.top).rev() {
-            let Some(entry) = self.list(above, table, class).first() else {
+            let Some(entry) = tables.list(above, table, class).first() else {
                 let _moving = self.motion.begin();
                 self.unlist_empty(above, table, class);
                 return None;
@@ -115,33 +121,76 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Sees to it that a table with an idle run of `order` (in its entries) can be found by a search for that order.
-    #[inline]
-    pub(super) fn ensure_listed(&self, level: u32, table: usize, order: u32) {
+    #[inline(always)]
+    pub(super) fn ensure_listed(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, order: u32) {
         if level == self.shape.top {
             return;
         }
         let (above, entry) = self.shape.parent(table);
         let first = level * Self::RADIX;
         let order = order.min(Self::RADIX - 1);
-        let listed = (order..Self::RADIX).find(|order| self.list(level + 1, above, first + order).contains(entry));
-        if listed.is_some() || level > 0 || !self.owned(above).contains(entry) {
-            self.enlist(level, table, first + listed.unwrap_or(order));
+        for order in order..Self::RADIX {
+            if tables.list(level + 1, above, first + order).contains(entry) {
+                // Whoever lists the table may not have come to the lists above yet.
+                return self.enlist(tables, level + 1, above, first + order);
+            }
+        }
+        self.list_newly(level, table, order);
+    }
+
+    #[cold]
+    fn list_newly(&self, level: u32, table: usize, order: u32) {
+        if level > 0 || !self.is_owned(table) {
+            self.enlist(self.tables(), level, table, level * Self::RADIX + order);
         }
     }
 
     /// Lists a table at `class`, all the way up.
-    fn enlist(&self, level: u32, mut table: usize, class: u32) {
+    #[inline]
+    fn enlist(&self, tables: Tables<'_, WORDS>, level: u32, mut table: usize, class: u32) {
         for above in level + 1..=self.shape.top {
             let (up, entry) = self.shape.parent(table);
-            let list = self.list(above, up, class);
-            if !list.contains(entry) {
-                list.insert(entry);
-                // Insert here, then read above: against "remove above, then look here" in `unlist_empty`.
-                order_after_write();
+            if !tables.list(above, up, class).contains(entry) {
+                self.enlist_in(above, up, entry, class);
             }
             table = up;
         }
         self.summary.insert(class);
+    }
+
+    #[cold]
+    fn enlist_in(&self, above: u32, up: usize, entry: u32, class: u32) {
+        // Before it can be found and after: against "unmark, then look whether it is listed" in `unmark_split`.
+        self.mark_split(above, up, entry);
+        self.list(above, up, class).insert(entry);
+        // Insert here, then read above: against "remove above, then look here" in `unlist_empty`.
+        order_after_write();
+        self.mark_split(above, up, entry);
+    }
+
+    /// Notes that a table's entry is split.
+    #[inline]
+    pub(super) fn mark_split(&self, level: u32, table: usize, entry: u32) {
+        let split = self.tables().split(level, table);
+        if !split.contains(entry) {
+            split.insert(entry);
+        }
+    }
+
+    /// Notes that the entry of a table that has been merged is split no more; all of it is the caller's.
+    pub(super) fn unmark_split(&self, level: u32, table: usize, entry: u32) {
+        self.tables().split(level, table).remove(entry);
+        // Somebody who released before the merge may list the table only now; then the mark stays, as the listing does.
+        if (0..level * Self::RADIX).any(|class| self.list(level, table, class).contains(entry)) {
+            self.mark_split(level, table, entry);
+        }
+    }
+
+    /// Whether some entry of a run may be split. Never wrong where it says no, unless the same entry is being freed at this
+    /// moment.
+    #[inline]
+    pub(super) fn may_be_split(&self, place: Place) -> bool {
+        place.level > 0 && self.tables().split(place.level, place.table).idle_entries(place.entry, place.order) != 0
     }
 
     /// Puts right a listing at `class` that did not hold what it promised; says the order of the largest idle run in the table.
@@ -154,11 +203,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let _moving = self.motion.begin();
         let (above, entry) = self.shape.parent(table);
         self.list(level + 1, above, class).remove(entry);
+        self.unlist_empty(level + 1, above, class);
         // Looked at after the removal: whoever released before, and relied on the listing that is gone, is seen here; whoever
         // releases from now on lists the table himself.
         let largest = self.table(level, table).largest();
         if let Some(largest) = largest {
-            self.enlist(level, table, level * Self::RADIX + largest.min(Self::RADIX - 1));
+            self.enlist(self.tables(), level, table, level * Self::RADIX + largest.min(Self::RADIX - 1));
         }
         largest
     }
@@ -187,7 +237,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let (above, entry) = self.shape.parent(table);
             self.list(level + 1, above, class).remove(entry);
             if !empty(level, table) {
-                self.enlist(level, table, class);
+                self.enlist(self.tables(), level, table, class);
                 return;
             }
             (level, table) = (level + 1, above);
@@ -222,10 +272,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Which of the tables of the lowest level below a table belong to handles.
     pub(super) fn owned(&self, above: usize) -> &Table<WORDS> {
-        self.metadata(self.shape.owned(1, above))
+        self.tables().owned(1, above)
     }
 
     fn list(&self, level: u32, table: usize, class: u32) -> &Table<WORDS> {
-        self.metadata(self.shape.list(level, table, class))
+        self.tables().list(level, table, class)
     }
 }

@@ -4,55 +4,32 @@
 //! of orders a table of its own to refill from. A table that a handle works in is taken off the lists, so that two handles do
 //! not meet in it; frees from elsewhere still land there. Who finds nothing in the lists may claim in handles' tables too.
 //!
-//! What a handle has at hand looks taken to everyone else. So a search that fails raises the *pressure*: every handle looks at
-//! that number with each free and gives all it has back when it has changed. The refusal says how many pages handles had.
+//! What a handle has at hand looks taken to everyone else. So a search that fails *presses* every handle that has something: it
+//! looks at that flag with each free and gives all back. The refusal says how many pages handles had.
 //!
 //! There are no thread-locals here: a handle belongs to whoever has it, moves with him, and is not shared. In a kernel it is
 //! per-CPU data, used with preemption off.
 
 use super::GenPool;
-use super::handles::{GROUPS, Padded, Public};
+use super::handles::{GROUPS, ORDERS, Padded, Public};
 use crate::error::AllocError;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Orders with a stack.
-const ORDERS: usize = 19;
 /// Room in a stack.
 const ROOM: usize = 32;
 /// How many runs of each order are kept.
-const KEEP: [u8; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
+const KEEP: [u32; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
 /// How many pages are fetched at once: not all that fit, so that a free right after finds room.
 const FETCH: u32 = 24;
-/// A stack of the starts of idle runs of one order.
-struct Stack {
-    count: usize,
-    starts: [u64; ROOM],
-}
-
-impl Stack {
-    #[inline]
-    fn pop(&mut self) -> Option<u64> {
-        self.count = self.count.checked_sub(1)?;
-        Some(self.starts[self.count & (ROOM - 1)])
-    }
-
-    #[inline]
-    fn push(&mut self, start: u64) {
-        self.starts[self.count & (ROOM - 1)] = start;
-        self.count += 1;
-    }
-}
 
 /// The inside of a handle, for [`LocalPool`] and for the handle over folios.
 pub(crate) struct Local<'p, const WORDS: usize> {
     pool: &'p GenPool<'p, WORDS>,
     public: &'p Public,
-    /// Pages in the stacks.
-    cached: u64,
-    pressure: u64,
-    stacks: [Stack; ORDERS],
+    /// For each order the starts of idle runs; how many, stands in `public`.
+    stacks: [[u64; ROOM]; ORDERS],
 }
 
 impl<'p, const WORDS: usize> Local<'p, WORDS> {
@@ -64,63 +41,71 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             place.0.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
         let public = &pool.handles.places.iter().find(free)?.0;
-        let stacks = core::array::from_fn(|_| Stack { count: 0, starts: [0; ROOM] });
-        let pressure = pool.handles.pressure.0.load(Ordering::Relaxed);
-        Some(Local { pool, public, cached: 0, pressure, stacks })
+        Some(Local { pool, public, stacks: [[0; ROOM]; ORDERS] })
     }
 
-    /// Takes a run of `order`. From the stack it is wait-free, without an atomic instruction.
+    /// Takes a run of `order`. From the stack it is wait-free, without an atomic read-modify-write.
     #[inline]
     pub(crate) fn take(&mut self, order: Order) -> Result<Run, AllocError> {
-        if let Some(stack) = self.stacks.get_mut(order.get() as usize)
-            && let Some(start) = stack.pop()
-        {
-            self.count(self.cached - order.pages());
-            return Ok(Run::around(start, order));
+        match self.pop(order.get() as usize) {
+            Some(start) => Ok(Run::aligned(start, order)),
+            None => self.refill(order),
         }
-        self.refill(order)
     }
 
-    /// Gives an owned run back. Onto the stack it is wait-free, without an atomic instruction.
+    /// Gives an owned run back. Onto the stack it is wait-free, without an atomic read-modify-write.
     #[inline]
     pub(crate) fn give_back(&mut self, run: Run) {
         let order = run.order().get() as usize;
-        let pressed = self.pool.handles.pressure.0.load(Ordering::Relaxed) != self.pressure;
-        if let Some(stack) = self.stacks.get_mut(order)
-            && stack.count < usize::from(KEEP[order])
-            && !pressed
-        {
-            stack.push(run.start().get());
-            self.count(self.cached + run.pages());
-            return;
+        // Relaxed: as in `Handles::press`.
+        if order < ORDERS && self.public.pressed.load(Ordering::Relaxed) == 0 && self.at_hand(order) < KEEP[order] {
+            self.push(order, run.start().get());
+        } else {
+            self.spill(run);
         }
-        self.spill(run);
+    }
+
+    /// How many runs of an order are at hand.
+    #[inline]
+    fn at_hand(&self, order: usize) -> u32 {
+        // Relaxed, here and below: nobody else writes the counts, and who reads them is only told what is refused.
+        self.public.counts.get(order).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     #[inline]
-    fn count(&mut self, cached: u64) {
-        self.cached = cached;
-        // Relaxed: only told to those who are refused. Likewise the pressure, here and in `give_back`: seen a little later, it is
-        // still seen; and the own tables, which only this handle writes.
-        self.public.cached.store(cached, Ordering::Relaxed);
+    fn pop(&mut self, order: usize) -> Option<u64> {
+        let (count, stack) = (self.public.counts.get(order)?, self.stacks.get(order)?);
+        let below = count.load(Ordering::Relaxed).checked_sub(1)?;
+        count.store(below, Ordering::Relaxed);
+        Some(stack[below as usize & (ROOM - 1)])
+    }
+
+    /// The caller has made sure that there is room.
+    #[inline]
+    fn push(&mut self, order: usize, start: u64) {
+        if let (Some(count), Some(stack)) = (self.public.counts.get(order), self.stacks.get_mut(order)) {
+            let at = count.load(Ordering::Relaxed);
+            stack[at as usize & (ROOM - 1)] = start;
+            count.store(at + 1, Ordering::Relaxed);
+        }
     }
 
     /// How many pages it has at hand.
     pub(crate) fn cached(&self) -> u64 {
-        self.cached
+        self.public.cached()
     }
 
     /// Gives back all that it has at hand, and its tables.
     #[cold]
     pub(crate) fn drain(&mut self) {
-        self.pressure = self.pool.handles.pressure.0.load(Ordering::Relaxed);
+        // Relaxed: as in `Handles::press`.
+        self.public.pressed.store(0, Ordering::Relaxed);
         for order in 0..ORDERS {
-            while let Some(start) = self.stacks.get_mut(order).and_then(Stack::pop) {
+            while let Some(start) = self.pop(order) {
                 // Owned, so it cannot be idle.
                 let _ = self.pool.give_back(Run::around(start, Order::clamped(order as u32)));
             }
         }
-        self.count(0);
         (0..GROUPS).for_each(|group| self.leave_table(group));
     }
 
@@ -145,7 +130,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             }
         }
         match self.pool.take(order) {
-            Err(AllocError::NoSpace { .. }) if self.cached > 0 => {
+            Err(AllocError::NoSpace { .. }) if self.cached() > 0 => {
                 self.drain();
                 self.pool.take(order)
             }
@@ -184,32 +169,29 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         // The highest first, so that the lowest comes off first.
         while pages & (pages - 1) != 0 {
             let highest = 63 - pages.leading_zeros();
-            self.stacks[0].push(base + u64::from(highest));
+            self.push(0, base + u64::from(highest));
             pages &= !(1 << highest);
-            self.cached += 1;
         }
-        self.count(self.cached);
         Some(Run::around(base + u64::from(pages.trailing_zeros()), order))
     }
 
-    /// Gives a run back to the tables, and the older half of its stack with it.
+    /// Gives a run back to the tables; where its stack is full, the older half of the stack instead.
     #[cold]
     fn spill(&mut self, run: Run) {
-        let order = run.order();
-        if self.pool.handles.pressure.0.load(Ordering::Relaxed) != self.pressure {
+        let (order, index) = (run.order(), run.order().get() as usize);
+        if self.public.pressed.load(Ordering::Relaxed) != 0 {
             self.drain();
-        } else if let Some(stack) = self.stacks.get_mut(order.get() as usize) {
-            let half = (stack.count / 2).min(ROOM);
-            for &start in &stack.starts[..half] {
+        } else if let (Some(count), Some(stack)) = (self.public.counts.get(index), self.stacks.get_mut(index)) {
+            let at = count.load(Ordering::Relaxed) as usize;
+            let half = (at / 2).min(ROOM);
+            for &start in &stack[..half] {
                 // Owned, so it cannot be idle.
                 let _ = self.pool.give_back(Run::around(start, order));
             }
-            stack.starts.copy_within(half.., 0);
-            stack.count -= half;
+            stack.copy_within(half.., 0);
+            count.store((at - half) as u32, Ordering::Relaxed);
             if half > 0 {
-                stack.push(run.start().get());
-                self.count(self.cached + order.pages() - half as u64 * order.pages());
-                return;
+                return self.push(index, run.start().get());
             }
         }
         let _ = self.pool.give_back(run);
@@ -253,6 +235,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Some(whole) = self.search(self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.set_owned(table);
+        let (above, entry) = self.shape.parent(table);
+        self.mark_split(1, above, entry);
         self.split_notes(0, table);
         self.table(0, table).fill();
         publish(table);

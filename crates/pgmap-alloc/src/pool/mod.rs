@@ -11,7 +11,7 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | where an offset falls | `shape` |
+//! | where an offset falls | `shape`, `tables` |
 //! | which offsets there are | `ranges` |
 //! | propose a table and claim in it, splitting larger entries | `search` |
 //! | claim exactly these offsets | `fixed` |
@@ -38,6 +38,7 @@
 
 // As in `lib.rs`: a part uses only what stands above it.
 mod shape;
+mod tables;
 mod ranges;
 mod plane;
 mod params;
@@ -100,7 +101,7 @@ use shape::{Place, Shape};
 pub struct GenPool<'s, const WORDS: usize = 8> {
     shape: Shape<WORDS>,
     ranges: Ranges<'s>,
-    tables: Memory<'s, Table<WORDS>>,
+    metadata: Memory<'s, Table<WORDS>>,
     /// Stands for a table that the shape does not have, in which nothing is ever idle: spares every access a panic.
     outside: Table<WORDS>,
     summary: Summary,
@@ -154,7 +155,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         let pool = GenPool {
             ranges: Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1)),
             shape,
-            tables,
+            metadata: tables,
             outside: Table::new(),
             summary: Summary::new(),
             motion: Motion::new(),
@@ -188,7 +189,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
 
     /// Whether `offset` belongs to it. O(log n) in the number of ranges.
     pub fn has_offset(&self, offset: Offset) -> bool {
-        self.ranges.of(offset).is_some()
+        self.ranges.end_of(offset).is_some()
     }
 
     /// The physical address of a page. O(log n) in the number of ranges.
@@ -222,6 +223,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     /// Lock-free; O(levels), and O(2^k) words for a run of 2^k entries of its table. Refuses what is idle already; that check is
     /// exact unless the mistaken free runs at the same time as another free of the same pages, or the pages are at hand in a
     /// per-CPU handle: those look taken to everyone else.
+    #[inline]
     pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.check_inside(run)?;
@@ -230,11 +232,15 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     /// Refuses a run of which a page is idle at another level than its own, or held by a reservation.
+    #[inline(always)]
     fn check_taken(&self, run: Run) -> Result<(), FreeError> {
         if let Some(page) = self.held_in(run) {
             return Err(FreeError::Held { page });
         }
-        self.idle_page_around(run).map_or(Ok(()), |page| Err(FreeError::DoubleFree { page }))
+        match self.idle_page_around(run) {
+            Some(page) => Err(FreeError::DoubleFree { page }),
+            None => Ok(()),
+        }
     }
 
     /// Whether `offset` is idle at this moment.
@@ -253,9 +259,10 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     /// Refuses a run that is not wholly in one range.
+    #[inline]
     pub(crate) fn check_inside(&self, run: Run) -> Result<(), Outside> {
-        let range = self.ranges.of(run.start()).ok_or(Outside::OutOfRange)?;
-        if run.end() > range.end() { Err(Outside::CrossesRange) } else { Ok(()) }
+        let end = self.ranges.end_of(run.start()).ok_or(Outside::OutOfRange)?;
+        if run.end() > end { Err(Outside::CrossesRange) } else { Ok(()) }
     }
 
     /// The order of the largest run that the tables can name.
@@ -266,16 +273,6 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     /// The range at `offset`, or the next one after it.
     pub(crate) fn range_from(&self, offset: Offset) -> Option<PlacedRange> {
         self.ranges.at_or_after(offset)
-    }
-
-    #[inline]
-    fn table(&self, level: u32, table: usize) -> &Table<WORDS> {
-        self.metadata(self.shape.table(level, table))
-    }
-
-    #[inline]
-    fn metadata(&self, index: usize) -> &Table<WORDS> {
-        self.tables.get(index).unwrap_or(&self.outside)
     }
 }
 

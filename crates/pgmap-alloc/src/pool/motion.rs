@@ -14,31 +14,43 @@
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, caller_slot, full_fence, in_models, order_after_write};
 
-/// Lines among which concurrent callers are spread.
+/// Callers that can move something at the same time without meeting.
 const SLOTS: usize = in_models(1, 8);
 
-/// A count on a line of its own; 128 bytes because neighbouring lines are fetched in pairs.
+/// A flag or a count on a line of its own; 128 bytes because neighbouring lines are fetched in pairs.
 #[repr(align(128))]
 struct Line(AtomicU32);
 
 /// What is being moved in a pool.
 pub(crate) struct Motion {
+    /// 1 while the caller who has taken the line moves something.
     moving: [Line; SLOTS],
+    /// Those who found no line.
+    others: Line,
     watchers: AtomicU32,
     notes: AtomicU64,
 }
 
 impl Motion {
     pub(crate) fn new() -> Motion {
-        Motion { moving: core::array::from_fn(|_| Line(AtomicU32::new(0))), watchers: AtomicU32::new(0), notes: AtomicU64::new(0) }
+        let line = || Line(AtomicU32::new(0));
+        Motion { moving: core::array::from_fn(|_| line()), others: line(), watchers: AtomicU32::new(0), notes: AtomicU64::new(0) }
     }
 
     /// Says that idle pages are being moved until the guard is dropped.
     pub(crate) fn begin(&self) -> Moving<'_> {
-        let line = &self.moving[caller_slot(SLOTS) & (SLOTS - 1)].0;
-        // SeqCst: ordered before the hiding that follows, as a watcher sees it (rule 1).
-        line.fetch_add(1, Ordering::SeqCst);
-        Moving { motion: self, line }
+        let first = caller_slot(SLOTS);
+        for slot in [first, first + 1] {
+            let line = &self.moving[slot & (SLOTS - 1)].0;
+            // SeqCst: ordered before the hiding that follows, as a watcher sees it (rule 1). Relaxed on failure, and before:
+            // somebody else's line.
+            if line.load(Ordering::Relaxed) == 0 && line.compare_exchange(0, 1, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                return Moving { motion: self, line: Some(line) };
+            }
+        }
+        // SeqCst: as above.
+        self.others.0.fetch_add(1, Ordering::SeqCst);
+        Moving { motion: self, line: None }
     }
 
     /// Says that a run has become findable.
@@ -64,15 +76,26 @@ impl Motion {
 /// Idle pages are being moved while this lives.
 pub(crate) struct Moving<'m> {
     motion: &'m Motion,
-    line: &'m AtomicU32,
+    /// The line that is the caller's alone, if he got one.
+    line: Option<&'m AtomicU32>,
 }
 
 impl Moving<'_> {
     /// Ends without a note: nothing was hidden that can be found again.
     pub(crate) fn nothing_hidden(self) {
-        // SeqCst: as in `drop`.
-        self.line.fetch_sub(1, Ordering::SeqCst);
+        self.end();
         core::mem::forget(self);
+    }
+
+    fn end(&self) {
+        match self.line {
+            // Release: pairs with `Watch::nothing_since`; who sees the end sees the note. Nobody else writes the line.
+            Some(line) => line.store(0, Ordering::Release),
+            // SeqCst: pairs with `Watch::nothing_since`.
+            None => {
+                self.motion.others.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
     }
 }
 
@@ -80,8 +103,7 @@ impl Drop for Moving<'_> {
     fn drop(&mut self) {
         // First the note, then the end of the motion: a watcher that misses the motion must see the note.
         self.motion.note();
-        // SeqCst: pairs with `Watch::nothing_since`.
-        self.line.fetch_sub(1, Ordering::SeqCst);
+        self.end();
     }
 }
 
@@ -101,7 +123,8 @@ impl Watch<'_> {
         // As in `watch`: none of them may come after the reads that follow.
         full_fence();
         // SeqCst throughout: the motions are read before the notes, because a motion ends by a note and only then disappears.
-        self.motion.moving.iter().all(|line| line.0.load(Ordering::SeqCst) == 0) && self.notes() == notes
+        let still = |line: &Line| line.0.load(Ordering::SeqCst) == 0;
+        self.motion.moving.iter().all(still) && still(&self.motion.others) && self.notes() == notes
     }
 }
 

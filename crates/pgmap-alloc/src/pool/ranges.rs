@@ -58,6 +58,15 @@ impl RangeSlot {
         })
     }
 
+    /// First offset and the first one after it.
+    #[inline]
+    fn bounds(&self, copy: usize) -> Option<(u64, u64)> {
+        let [first, pages, ..] = self.copy(copy) else { return None };
+        // Acquire: as in `read`.
+        let first = first.load(Ordering::Acquire);
+        Some((first, first.wrapping_add(pages.load(Ordering::Acquire))))
+    }
+
     fn write(&self, copy: usize, range: PlacedRange) {
         let fields = [range.first.get(), range.pages, range.phys.0, range.tag];
         for (word, field) in self.copy(copy).iter().zip(fields) {
@@ -188,13 +197,37 @@ impl Copied<'_> {
         if index < self.count { self.slots.get(index)?.read(self.copy) } else { None }
     }
 
-    fn at_or_after(&self, offset: Offset) -> Option<PlacedRange> {
+    #[inline]
+    fn bounds(&self, index: usize) -> Option<(u64, u64)> {
+        self.slots.get(index)?.bounds(self.copy)
+    }
+
+    /// The index of the first range that does not end before `offset`.
+    #[inline]
+    fn index_of(&self, offset: Offset) -> Option<usize> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.get(middle)?.end() <= offset { low = middle + 1 } else { high = middle }
+            if self.bounds(middle)?.1 <= offset.get() { low = middle + 1 } else { high = middle }
         }
-        self.get(low)
+        Some(low)
+    }
+
+    fn at_or_after(&self, offset: Offset) -> Option<PlacedRange> {
+        self.get(self.index_of(offset)?)
+    }
+
+    /// First offset and the first one after it, of the range that `offset` belongs to.
+    #[inline]
+    fn bounds_of(&self, offset: Offset) -> Option<(u64, u64)> {
+        // Most pools have one range.
+        let bounds = if self.count == 1 { self.bounds(0) } else { self.bounds_among(offset) };
+        bounds.filter(|&(first, end)| first <= offset.get() && offset.get() < end)
+    }
+
+    #[inline(never)]
+    fn bounds_among(&self, offset: Offset) -> Option<(u64, u64)> {
+        self.bounds(self.index_of(offset).filter(|&index| index < self.count)?)
     }
 
     fn iter(self) -> impl Iterator<Item = PlacedRange> {
@@ -282,6 +315,12 @@ impl<'s> Ranges<'s> {
     #[inline]
     pub(crate) fn of(&self, offset: Offset) -> Option<PlacedRange> {
         self.at_or_after(offset).filter(|range| range.first <= offset)
+    }
+
+    /// The first offset after the range that `offset` belongs to. O(log n) in the number of ranges.
+    #[inline]
+    pub(crate) fn end_of(&self, offset: Offset) -> Option<Offset> {
+        self.read(|ranges| ranges.bounds_of(offset)).map(|(_, end)| Offset::new(end))
     }
 
     /// The range that `offset` belongs to, or the next one.

@@ -2,7 +2,7 @@
 
 use super::GenPool;
 use super::prove::{Try, Unproved};
-use super::shape::Place;
+use super::shape::{LEVELS, Place};
 use crate::error::AllocError;
 use crate::offset::Run;
 use crate::order::Order;
@@ -10,20 +10,48 @@ use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
 use crate::table::Miss;
 
 /// Lines among which concurrent callers are spread.
-const SLOTS: usize = in_models(1, 8);
+const SLOTS: usize = in_models(1, 32);
 
-/// Where each caller found a run of each order last: looked at before the lists.
+/// Where each caller cut a run of each order last: looked at before the lists.
 ///
-/// Only hints: the table may be used by others too, or have been merged; then the claim in it fails and the lists are asked.
-/// A hint also remembers the order at which the table was listed, and no larger run is cut than that, so that a caller who
-/// stays with a table does not break what the lists would have kept whole.
+/// Only hints: the run may have been taken by others, or its table have been merged; then the claim fails, the rest of the table
+/// is looked at, and then the lists. A hint remembers up to where the larger run reaches that it is cutting up, and at which
+/// order the table was listed: no larger run is cut than that, so that a caller who stays with a table does not break what the
+/// lists would have kept whole.
 pub(super) struct Hints {
     lines: [Line; SLOTS],
 }
 
-/// One caller slot: for each order below 16 the table's number plus one and its class, 0 = none. 128 bytes: a pair of lines.
+/// Orders of runs within one word.
+const IN_WORD: u32 = 7;
+
+/// One caller slot: a hint for each level and order. 128 bytes because lines are fetched in pairs.
 #[repr(align(128))]
-struct Line([AtomicU64; 16]);
+struct Line([AtomicU64; LEVELS * IN_WORD as usize]);
+
+/// The next run to try.
+#[derive(Clone, Copy)]
+struct Hint {
+    table: usize,
+    entry: u32,
+    /// The order of the run that is being cut up.
+    from: u32,
+    /// The order of the largest run in the table that may be cut.
+    at_most: u32,
+    /// Whether the table had more than that run.
+    more: bool,
+}
+
+impl Hint {
+    /// The hint after a claim of a run of `order` at its entry.
+    #[inline]
+    fn after(self, order: u32) -> Hint {
+        let next = self.entry + (1 << order);
+        // At the end of the larger run it stays where it is: that may come back.
+        let done = next & ((1 << self.from) - 1) == 0;
+        Hint { entry: if done { self.entry } else { next }, ..self }
+    }
+}
 
 impl Hints {
     pub(super) fn new() -> Hints {
@@ -31,24 +59,24 @@ impl Hints {
     }
 
     #[inline]
-    fn slot(&self, order: Order) -> Option<&AtomicU64> {
-        self.lines[caller_slot(SLOTS) & (SLOTS - 1)].0.get(order.get() as usize)
+    fn slot(&self, level: u32, order: u32) -> Option<&AtomicU64> {
+        self.lines[caller_slot(SLOTS) & (SLOTS - 1)].0.get((level * IN_WORD + order) as usize).filter(|_| order < IN_WORD)
     }
 
-    /// The table and the order at which it was listed.
     #[inline]
-    fn last(&self, order: Order) -> Option<(usize, u32)> {
+    fn last(slot: &AtomicU64) -> Option<Hint> {
         // Relaxed: a hint; the claim decides.
-        let hint = self.slot(order)?.load(Ordering::Relaxed);
-        ((hint >> 8) as usize).checked_sub(1).map(|table| (table, hint as u32 & 0xFF))
+        let hint = slot.load(Ordering::Relaxed);
+        let table = ((hint >> 24) as usize).checked_sub(1)?;
+        let (more, entry) = (hint & 1 << 23 != 0, hint as u32 >> 8 & 0x7FFF);
+        Some(Hint { table, entry, from: hint as u32 >> 4 & 0xF, at_most: hint as u32 & 0xF, more })
     }
 
     #[inline]
-    fn remember(&self, order: Order, table: usize, class: u32) {
-        if let Some(slot) = self.slot(order) {
-            // Relaxed: as in `last`.
-            slot.store((table as u64 + 1) << 8 | u64::from(class), Ordering::Relaxed);
-        }
+    fn remember(slot: &AtomicU64, Hint { table, entry, from, at_most, more }: Hint) {
+        let run = u32::from(more) << 23 | entry << 8 | from << 4 | at_most;
+        // Relaxed: as in `last`.
+        slot.store((table as u64 + 1) << 24 | u64::from(run), Ordering::Relaxed);
     }
 }
 
@@ -65,15 +93,37 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order` if one is found at once.
     #[inline]
     pub(super) fn attempt(&self, order: Order) -> Option<Run> {
-        let (level, wanted) = (order.get() / Self::RADIX, order.get() % Self::RADIX);
-        if wanted <= 6
-            && let Some((table, at_most)) = self.hints.last(order)
-            && let Ok(fit) = self.table(level, table).claim_tightest(wanted, at_most)
+        // By far most runs are pages or a few, and the tables of those are the easiest to find.
+        if order.get() < Self::RADIX { self.attempt_at(0, order) } else { self.attempt_at(order.get() / Self::RADIX, order) }
+    }
+
+    #[inline(always)]
+    fn attempt_at(&self, level: u32, order: Order) -> Option<Run> {
+        let wanted = order.get() - level * Self::RADIX;
+        if let Some(slot) = self.hints.slot(level, wanted)
+            && let Some(hint) = Hints::last(slot)
         {
             // The table may now be listed too high; the next search that comes by puts that right.
-            return Some(self.shape.run(Place { level, table, entry: fit.entry, order: wanted }));
+            if self.table(level, hint.table).claim_at(hint.entry, wanted) {
+                Hints::remember(slot, hint.after(wanted));
+                return Some(self.shape.run(Place { level, table: hint.table, entry: hint.entry, order: wanted }));
+            }
+            if hint.more {
+                return self.attempt_in(slot, level, hint, order);
+            }
         }
         self.search(order)
+    }
+
+    /// Takes a run of `order` from the table of a hint that has failed, else from the lists.
+    fn attempt_in(&self, slot: &AtomicU64, level: u32, hint: Hint, order: Order) -> Option<Run> {
+        let wanted = order.get() - level * Self::RADIX;
+        let Ok(fit) = self.table(level, hint.table).claim_tightest(wanted, hint.at_most) else {
+            Hints::remember(slot, Hint { more: false, ..hint });
+            return self.search(order);
+        };
+        Hints::remember(slot, Hint { entry: fit.entry, from: fit.from, ..hint }.after(wanted));
+        Some(self.shape.run(Place { level, table: hint.table, entry: fit.entry, order: wanted }))
     }
 
     /// Searches again until there is a run or a proof that there is none.
@@ -126,10 +176,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             return None;
         };
-        // The table may now be listed too high: whoever is refused by it puts that right, no sooner.
-        if at == level && fit.from > wanted {
-            // Cut from a larger run, so there is more of the same next time.
-            self.hints.remember(order, table, at_most);
+        let more = !fit.last || fit.from < listed;
+        if !more {
+            // Nothing is left of what the listing promises.
+            self.relist(level, table, level * Self::RADIX + listed);
+        }
+        if at == level
+            && let Some(slot) = self.hints.slot(level, wanted)
+        {
+            Hints::remember(slot, Hint { table, entry: fit.entry, from: fit.from, at_most, more }.after(wanted));
         }
         let place = Place { level, table, entry: fit.entry, order: wanted };
         Some(if at < level { self.split(place, order) } else { self.shape.run(place) })
@@ -147,10 +202,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         for level in (target.level..entry.level).rev() {
             let (table, path) = self.shape.entry(run.start(), level);
             let order = if level == target.level { target.order } else { 0 };
+            let (above, entry) = self.shape.parent(table);
+            self.mark_split(level + 1, above, entry);
             self.split_notes(level, table);
             self.table(level, table).fill_except(path, order);
             // At least one half of the table is wholly idle.
-            self.ensure_listed(level, table, Self::RADIX - 1);
+            self.ensure_listed(self.tables(), level, table, Self::RADIX - 1);
         }
         run
     }

@@ -23,7 +23,8 @@ pub(crate) struct Place {
 /// The geometry of a pool.
 ///
 /// All tables stand in one array, level after level. Above the lowest level each table is followed by its lists
-/// (`pool::listing`), one table's worth of bits per order that the level below and those under it can hold.
+/// (`pool::listing`), one table's worth of bits per order that the level below and those under it can hold, and by two sets of
+/// its entries: those that are split, and those whose table a handle works in.
 #[derive(Debug)]
 pub(crate) struct Shape<const WORDS: usize> {
     /// Offsets below this one may belong to a range.
@@ -59,46 +60,58 @@ impl<const WORDS: usize> Shape<WORDS> {
         usize::try_from(self.pages.div_ceil(1 << (Self::RADIX * (level + 1)))).ok()
     }
 
-    /// Array elements per table of a level: the table, its lists, and which tables below belong to handles.
+    /// Array elements per table of a level: the table, its lists and its sets.
     const fn stride(level: u32) -> usize {
-        if level == 0 { 1 } else { 2 + (level * Self::RADIX) as usize }
+        if level == 0 { 1 } else { 3 + (level * Self::RADIX) as usize }
     }
 
     /// Where in the array a table stands.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn table(&self, level: u32, table: usize) -> usize {
-        self.base[level as usize & 7] + table * Self::stride(level)
+        // Those of the lowest level come first.
+        if level == 0 { table } else { self.base[level as usize & 7] + table * Self::stride(level) }
     }
 
     /// Where in the array the list for runs of order `class` stands that belongs to a table of `level >= 1`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn list(&self, level: u32, table: usize, class: u32) -> usize {
         self.table(level, table) + 1 + class as usize
     }
 
+    /// Where in the array it stands which entries of a table of `level >= 1` are split (`pool::listing`).
+    #[inline(always)]
+    pub(crate) fn split(&self, level: u32, table: usize) -> usize {
+        self.owned(level, table) + 1
+    }
+
     /// Where in the array it stands which tables below a table of `level >= 1` belong to handles (`pool::local`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn owned(&self, level: u32, table: usize) -> usize {
         self.list(level, table, level * Self::RADIX)
     }
 
     /// The table and the entries that a run consists of.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(&self, run: Run) -> Place {
-        let level = run.order().get() / Self::RADIX;
+        self.place_at(run.order().get() / Self::RADIX, run)
+    }
+
+    /// [`Shape::place`] for a run that is known to be entries of `level`.
+    #[inline(always)]
+    pub(crate) fn place_at(&self, level: u32, run: Run) -> Place {
         let (table, entry) = self.entry(run.start(), level);
-        Place { level, table, entry, order: run.order().get() % Self::RADIX }
+        Place { level, table, entry, order: run.order().get() - level * Self::RADIX }
     }
 
     /// The table and the entry of `level` that `offset` falls into.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn entry(&self, offset: Offset, level: u32) -> (usize, u32) {
         let index = offset.get() >> (level * Self::RADIX);
         ((index >> Self::RADIX) as usize, (index & (Table::<WORDS>::ENTRIES - 1)) as u32)
     }
 
     /// The run that a place stands for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run(&self, place: Place) -> Run {
         let entry = (place.table as u64) << Self::RADIX | u64::from(place.entry);
         let order = Order::clamped(place.level * Self::RADIX + place.order);
@@ -106,13 +119,13 @@ impl<const WORDS: usize> Shape<WORDS> {
     }
 
     /// The table below an entry.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn child(&self, table: usize, entry: u32) -> usize {
         table << Self::RADIX | entry as usize
     }
 
     /// The table above, and the entry in it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn parent(&self, table: usize) -> (usize, u32) {
         (table >> Self::RADIX, (table & (Table::<WORDS>::ENTRIES as usize - 1)) as u32)
     }

@@ -94,7 +94,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         // Tables that handles work in are in no list.
         let mut below = if level == 1 { self.owned(table).seen() } else { [0; WORDS] };
         for class in order.get()..level * Self::RADIX {
-            for (below, listed) in below.iter_mut().zip(self.metadata(self.shape.list(level, table, class)).seen()) {
+            for (below, listed) in below.iter_mut().zip(self.tables().list(level, table, class).seen()) {
                 *below |= listed;
             }
         }

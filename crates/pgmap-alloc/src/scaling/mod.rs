@@ -24,6 +24,8 @@ use works::{Churn, CrossFree, Hand, HotPair, Pool, Work};
 const CPUS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 /// Lines among which the pool spreads its callers.
 const SLOTS: usize = 8;
+/// Lines among which it spreads their hints.
+const HINTS: usize = 32;
 /// Calls that are counted, all CPUs together.
 const CALLS: u64 = 4_000;
 
@@ -40,14 +42,61 @@ struct Model {
     common: f64,
     /// Transfers of lines of a caller slot: at home while there are slots for all.
     slot: f64,
+    /// Transfers of lines of hints.
+    hint: f64,
 }
 
 const MODELS: [Model; 6] = [
-    Model { path: "hot pair, handle", handles: true, work: hot_pair, locked: 0.0, handed_over: 0.0, common: 0.0, slot: 0.0 },
-    Model { path: "churn at 80 %, handle", handles: true, work: churn, locked: 1.1, handed_over: 0.0, common: 0.8, slot: 0.4 },
-    Model { path: "free elsewhere, handle", handles: true, work: elsewhere, locked: 0.5, handed_over: 0.1, common: 0.0, slot: 0.0 },
-    Model { path: "hot pair, shared", handles: false, work: hot_pair, locked: 1.0, handed_over: 1.0, common: 0.0, slot: 0.0 },
-    Model { path: "churn at 80 %, shared", handles: false, work: churn, locked: 5.1, handed_over: 0.0, common: 8.0, slot: 3.0 },
+    Model {
+        path: "hot pair, handle",
+        handles: true,
+        work: hot_pair,
+        locked: 0.0,
+        handed_over: 0.0,
+        common: 0.0,
+        slot: 0.0,
+        hint: 0.0,
+    },
+    Model {
+        path: "churn at 80 %, handle",
+        handles: true,
+        work: churn,
+        locked: 1.1,
+        handed_over: 0.0,
+        common: 0.8,
+        slot: 0.4,
+        hint: 0.0,
+    },
+    Model {
+        path: "free elsewhere, handle",
+        handles: true,
+        work: elsewhere,
+        locked: 0.5,
+        handed_over: 0.1,
+        common: 0.0,
+        slot: 0.0,
+        hint: 0.0,
+    },
+    Model {
+        path: "hot pair, shared",
+        handles: false,
+        work: hot_pair,
+        locked: 1.0,
+        handed_over: 1.0,
+        common: 0.0,
+        slot: 0.0,
+        hint: 1.0,
+    },
+    Model {
+        path: "churn at 80 %, shared",
+        handles: false,
+        work: churn,
+        locked: 5.0,
+        handed_over: 0.0,
+        common: 9.0,
+        slot: 2.5,
+        hint: 0.0,
+    },
     Model {
         path: "free elsewhere, shared",
         handles: false,
@@ -56,6 +105,7 @@ const MODELS: [Model; 6] = [
         handed_over: 2.0,
         common: 0.0,
         slot: 0.5,
+        hint: 2.0,
     },
 ];
 
@@ -82,7 +132,7 @@ impl Model {
     fn cost(&self, cpus: usize) -> Cost {
         let others = if cpus > 1 { 1.0 } else { 0.0 };
         let away = |homes: usize| 1.0 - (homes as f64 / cpus as f64).min(1.0);
-        let transfers = self.handed_over * others + self.common * away(1) + self.slot * away(SLOTS);
+        let transfers = self.handed_over * others + self.common * away(1) + self.slot * away(SLOTS) + self.hint * away(HINTS);
         Cost { locked: self.locked, transfers }
     }
 

@@ -5,6 +5,7 @@ extern crate std;
 use std::vec::Vec;
 
 use super::*;
+use crate::sync::Ordering;
 
 /// A table and its model.
 struct Pair<const WORDS: usize> {

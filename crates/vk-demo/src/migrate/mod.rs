@@ -1,6 +1,6 @@
 //! The migration benchmark: the same bytes to the device and back in folios of each order, and in one piece as the ceiling.
 //!
-//! One warm-up, then five iterations; in each one the bytes go up and come down, and are compared with what was sent. What is timed
+//! One warm-up, then five iterations by default; in each one the bytes go up and come down, and are compared with what was sent. What is timed
 //! is what a driver does for a migration: take the folios, copy, wait (up); copy, wait, put the folios (down). The host's side
 //! is the staging memory, as the device reads system memory directly. *Per folio* waits for each folio's copy before
 //! the next is begun, as page faults do; *batched* sends all folios in one submission, as a prefetch does. Each folio is a
@@ -30,8 +30,6 @@ use crate::{interrupt, progress};
 pub(crate) use curve::saved_charts;
 use report::Migrated;
 
-/// Timed repetitions, after one that is not.
-const ITERATIONS: usize = 5;
 /// Bytes for each row by default; less under validation, where each region takes its time.
 const BYTES: u64 = 64 << 20;
 const BYTES_UNDER_VALIDATION: u64 = 8 << 20;
@@ -47,6 +45,8 @@ pub(crate) struct Migrate {
     /// Of the folio that holds all of the bytes.
     bulk: Order,
     orders: Vec<Order>,
+    /// Timed repetitions, after one that is not.
+    iterations: usize,
     seed: u64,
 }
 
@@ -74,7 +74,8 @@ impl Job for Migrate {
             Some(order) => vec![heap::order_within(order, bulk)?],
             None => bulk.up_to().filter(|order| order.get() <= LAST_ORDER).collect(),
         };
-        Ok(Migrate { layout, bytes, bulk, orders, seed: options.job.seed })
+        let (iterations, seed) = (usize::from(options.iterations), options.job.seed);
+        Ok(Migrate { layout, bytes, bulk, orders, iterations, seed })
     }
 
     fn layout(&self) -> &Layout {
@@ -164,7 +165,7 @@ fn measure(
     quiet: bool,
 ) -> Result<Ending, Failure> {
     const TURNS: [[Mode; 3]; 2] = [[Mode::PerFolio, Mode::Bulk, Mode::Batched], [Mode::Batched, Mode::Bulk, Mode::PerFolio]];
-    let (rounds, cases) = (ITERATIONS + 1, migrate.orders.len() * TURNS[0].len());
+    let (rounds, cases) = (migrate.iterations + 1, migrate.orders.len() * TURNS[0].len());
     let bar = progress::bar("migrate", (rounds * cases) as u64, quiet);
     for round in 0..rounds {
         for index in 0..cases {

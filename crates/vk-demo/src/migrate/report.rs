@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgmap_alloc::Order;
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, ITERATIONS, Measured, Migrate, Mode, Sample, curve};
+use super::{Direction, Measured, Migrate, Mode, Sample, curve};
 use crate::heap::PAGE;
 use crate::picture::Picture;
 use crate::report::{self, Head, Outcome, median};
@@ -45,7 +45,7 @@ pub(crate) struct Row {
     #[serde(default)]
     pub(super) cpu_ms: f64,
     /// Throughput beside the bulk copy of the same bytes that was made just before or after, in the same direction: the median
-    /// over the iterations, and the least and the most.
+    /// over the iterations, and what a quarter of them is below and above.
     pub(super) of_bulk_percent: f64,
     #[serde(default)]
     pub(super) of_bulk_low_percent: f64,
@@ -87,8 +87,8 @@ impl Row {
             cv_percent: variation(&seconds) * 100.0,
             cpu_ms: median(&column(|sample| sample.cpu)) * 1e3,
             of_bulk_percent: median(&of_bulk),
-            of_bulk_low_percent: of_bulk.iter().copied().fold(f64::INFINITY, f64::min),
-            of_bulk_high_percent: of_bulk.iter().copied().fold(0.0, f64::max),
+            of_bulk_low_percent: report::quantile(&of_bulk, 0.25),
+            of_bulk_high_percent: report::quantile(&of_bulk, 0.75),
             faults: if mode == Mode::PerFolio { folios } else { 0 },
             folios,
             regions: first.0.work.regions,
@@ -134,7 +134,7 @@ impl Migrated {
         Migrated {
             bytes: migrate.bytes,
             warm_ups: 1,
-            iterations: ITERATIONS,
+            iterations: migrate.iterations,
             wrong_words: measured.wrong_words,
             device_sums: measured.sums,
             wrong_sums: measured.wrong_sums,
@@ -229,6 +229,28 @@ impl Outcome for Migrated {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn samples(milliseconds: [u64; 5]) -> Vec<[Sample; 2]> {
+        milliseconds.map(|time| [Sample { time: Duration::from_millis(time), ..Sample::default() }; 2]).to_vec()
+    }
+
+    #[test]
+    fn batched_is_compared_with_the_bulk_copy_of_its_own_iteration() {
+        let order = Order::PMD;
+        let layout = crate::device::Layout { objects: vec![], staging: 0, views: false };
+        let migrate = Migrate { layout, bytes: order.pages() * PAGE, bulk: order, orders: vec![order], iterations: 5, seed: 1 };
+        let mut measured = Measured::new(&migrate);
+        measured.orders[0].bulk = samples([10, 10, 30, 20, 10]);
+        measured.orders[0].batched = samples([10, 10, 60, 10, 100]);
+        let rows = rows(&migrate, &measured);
+        let modes: Vec<Mode> = rows.iter().map(|row| row.mode).collect();
+        assert_eq!(modes, [Mode::Bulk, Mode::Batched, Mode::Bulk, Mode::Batched], "what was not measured has no row");
+        for batched in [&rows[1], &rows[3]] {
+            assert_eq!((batched.of_bulk_low_percent, batched.of_bulk_percent, batched.of_bulk_high_percent), (50.0, 100.0, 100.0));
+            assert_eq!(batched.ms, 10.0);
+        }
+        assert_eq!((rows[0].ms, rows[0].of_bulk_percent), (10.0, 100.0));
+    }
 
     #[test]
     fn variation_is_that_of_a_sample() {

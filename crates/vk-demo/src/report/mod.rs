@@ -63,9 +63,14 @@ pub(crate) fn by_order(counts: &[u64]) -> String {
 
 /// The middle one of these values; no number where there are none.
 pub(crate) fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// The value that this share of the others is below; no number where there are none.
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    sorted.get((sorted.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -75,6 +80,7 @@ mod tests {
     #[test]
     fn the_median_is_the_middle_one() {
         assert_eq!(median(&[5.0, 1.0, 3.0, 2.0, 4.0]), 3.0);
+        assert_eq!([0.25, 0.75].map(|share| quantile(&[5.0, 1.0, 3.0, 2.0, 4.0], share)), [2.0, 4.0]);
         assert!(median(&[]).is_nan());
     }
 }

@@ -1,0 +1,75 @@
+//! Looking at what is idle.
+
+use super::word::{has, largest, ones};
+use super::{Table, idle_words};
+use crate::sync::Ordering;
+
+impl<const WORDS: usize> Table<WORDS> {
+    /// The order of its largest idle run; `None` when nothing is idle, `RADIX` when all is.
+    pub(crate) fn largest(&self) -> Option<u32> {
+        let seen = self.seen();
+        match largest([idle_words(&seen)]) {
+            Some(order) => Some(order + 6),
+            None => largest(seen),
+        }
+    }
+
+    /// Whether an idle run of `order` or more exists.
+    #[inline]
+    pub(crate) fn has(&self, order: u32) -> bool {
+        let seen = self.seen();
+        if order < 6 { has(seen, order) } else { has([idle_words(&seen)], order - 6) }
+    }
+
+    /// Whether any entry in the same word is idle.
+    #[inline(always)]
+    pub(crate) fn has_near(&self, entry: u32) -> bool {
+        // SeqCst: as in `seen`.
+        self.word((entry / 64) as usize).load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether every entry of the run is idle.
+    pub(crate) fn is_idle(&self, entry: u32, order: u32) -> bool {
+        self.idle_entries(entry, order) == 1 << order
+    }
+
+    /// How many entries from `entry` upwards are idle in a row.
+    pub(crate) fn idle_from(&self, entry: u32) -> u32 {
+        let mut at = entry;
+        while at < 64 * WORDS as u32 {
+            // SeqCst: as in `seen`.
+            let word = self.word((at / 64) as usize).load(Ordering::SeqCst) >> (at % 64);
+            let ones = word.trailing_ones().min(64 - at % 64);
+            at += ones;
+            if ones == 0 || !at.is_multiple_of(64) {
+                break;
+            }
+        }
+        at - entry
+    }
+
+    /// How many entries from `entry` downwards are idle in a row.
+    pub(crate) fn idle_to(&self, entry: u32) -> u32 {
+        let mut above = entry + 1;
+        while above > 0 {
+            let at = above - 1;
+            // SeqCst: as in `seen`.
+            let word = self.word((at / 64) as usize).load(Ordering::SeqCst) << (63 - at % 64);
+            let ones = word.leading_ones().min(at % 64 + 1);
+            above -= ones;
+            if ones == 0 || !above.is_multiple_of(64) {
+                break;
+            }
+        }
+        entry + 1 - above
+    }
+
+    /// How many entries of the run are idle.
+    pub(crate) fn idle_entries(&self, entry: u32, order: u32) -> u64 {
+        let first = (entry / 64) as usize;
+        if order > 6 {
+            return (first..first + (1 << (order - 6))).map(|i| u64::from(self.word(i).load(Ordering::SeqCst).count_ones())).sum();
+        }
+        u64::from((self.word(first).load(Ordering::SeqCst) & ones(order) << (entry % 64)).count_ones())
+    }
+}

@@ -1,0 +1,109 @@
+//! Releasing: zeros to ones.
+
+use super::Table;
+use super::word::{largest, ones};
+use crate::sync::Ordering;
+
+impl<const WORDS: usize> Table<WORDS> {
+    /// Makes the owned run of `order` at `entry` idle; says the order of the idle run that it is now part of.
+    ///
+    /// `Err` when an entry was idle already; nothing has changed then, unless the same run is being freed twice at once.
+    #[inline]
+    pub(crate) fn release(&self, entry: u32, order: u32) -> Result<u32, ()> {
+        let index = (entry / 64) as usize;
+        if order > 6 {
+            let words = index..index + (1 << (order - 6));
+            if words.clone().any(|i| self.word(i).load(Ordering::Relaxed) != 0) {
+                return Err(());
+            }
+            for i in words {
+                // SeqCst: Release hands the run on; see the narrow case below.
+                self.word(i).swap(!0, Ordering::SeqCst);
+            }
+            return Ok(self.grown(index, order));
+        }
+        let bits = ones(order) << (entry % 64);
+        let word = self.word(index);
+        // Relaxed: only to refuse a second free without writing.
+        if word.load(Ordering::Relaxed) & bits != 0 {
+            return Err(());
+        }
+        // SeqCst: Release pairs with the Acquire of a claim; the total order makes the last of several concurrent releases see all
+        // the others when it looks whether the whole table is idle.
+        let now = word.fetch_or(bits, Ordering::SeqCst) | bits;
+        if now == !0 {
+            return Ok(self.grown(index, 6));
+        }
+        let mut order = order;
+        while order < 5 {
+            let run = ones(order + 1) << ((entry % 64) & !((2 << order) - 1));
+            if now & run != run {
+                return Ok(order);
+            }
+            order += 1;
+        }
+        Ok(order)
+    }
+
+    /// The order of the idle run that holds the idle run of `order >= 6` at word `index`.
+    #[inline]
+    fn grown(&self, index: usize, mut order: u32) -> u32 {
+        crate::sync::order_after_write();
+        while order < Self::RADIX {
+            let words = 1 << (order - 6);
+            let buddy = (index & !(words - 1)) ^ words;
+            // SeqCst: the read half of "release, then look whether the whole table is idle".
+            if (buddy..buddy + words).any(|index| self.word(index).load(Ordering::SeqCst) != !0) {
+                break;
+            }
+            order += 1;
+        }
+        order
+    }
+
+    /// Makes some owned entries of one word idle, a one in `bits` for each; says the order of an idle run that is now there, as
+    /// large as any that they are part of. `Err` with the entries of them that were idle already; nothing has changed then.
+    pub(crate) fn release_some(&self, index: usize, bits: u64) -> Result<u32, u64> {
+        let word = self.word(index);
+        // Relaxed: only to refuse a second free without writing.
+        let idle = word.load(Ordering::Relaxed) & bits;
+        if idle != 0 {
+            return Err(idle);
+        }
+        // SeqCst: as in `release`.
+        let now = word.fetch_or(bits, Ordering::SeqCst) | bits;
+        Ok(if now == !0 { self.grown(index, 6) } else { largest([now]).unwrap_or(0) })
+    }
+
+    /// Fills a table that is wholly ours with idle entries.
+    pub(crate) fn fill(&self) {
+        // AcqRel: as in `fill_except`.
+        (0..WORDS).for_each(|index| {
+            self.word(index).swap(!0, Ordering::AcqRel);
+        });
+    }
+
+    /// Fills a table that is wholly ours with idle entries, all but the run of `order` at `entry`: the second half of a split.
+    pub(crate) fn fill_except(&self, entry: u32, order: u32) {
+        let first = (entry / 64) as usize;
+        for index in 0..WORDS {
+            let keep = match order {
+                0..=6 if index == first => ones(order) << (entry % 64),
+                7.. if index >= first && index < first + (1 << (order - 6)) => !0,
+                _ => 0,
+            };
+            // AcqRel: Release hands on what the claim of the entry above acquired; Acquire is rule 4. No claim succeeds on a word
+            // of zeros, so nobody else changes it (rule 3).
+            self.word(index).swap(!keep, Ordering::AcqRel);
+        }
+    }
+
+    /// Joins the chain of changes of every word of the run, without a change (rule 4).
+    pub(crate) fn meet(&self, entry: u32, order: u32) {
+        let first = (entry / 64) as usize;
+        for index in first..first + (1 << order.saturating_sub(6)) {
+            // AcqRel: pairs with every claim and release in the word, before and after.
+            self.word(index).fetch_or(0, Ordering::AcqRel);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The same words, used as a set of hints: which tables to look into (`pool::listing`).
+
+use super::Table;
+use super::word::ones;
+use crate::sync::Ordering;
+
+impl<const WORDS: usize> Table<WORDS> {
+    /// The first member.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<u32> {
+        // SeqCst: the read half of "list, then search" and of "unlist, then look again".
+        for index in 0..WORDS {
+            let word = self.word(index).load(Ordering::SeqCst);
+            if word != 0 {
+                return Some(index as u32 * 64 + word.trailing_zeros());
+            }
+        }
+        None
+    }
+
+    /// The members in a run of entries.
+    pub(crate) fn members(&self, entry: u32, order: u32) -> impl Iterator<Item = u32> {
+        let narrow = order.min(6);
+        (entry..entry + (1 << order)).step_by(1 << narrow).flat_map(move |at| {
+            let mut left = self.word((at / 64) as usize).load(Ordering::SeqCst) & ones(narrow) << (at % 64);
+            core::iter::from_fn(move || {
+                let bit = left.trailing_zeros();
+                left &= left.wrapping_sub(1);
+                (bit < 64).then_some(at / 64 * 64 + bit)
+            })
+        })
+    }
+
+    /// Whether `entry` is a member.
+    #[inline]
+    pub(crate) fn contains(&self, entry: u32) -> bool {
+        self.word((entry / 64) as usize).load(Ordering::SeqCst) & 1 << (entry % 64) != 0
+    }
+
+    /// Makes `entry` a member.
+    /// Says whether it was none before.
+    pub(crate) fn insert(&self, entry: u32) -> bool {
+        // SeqCst: the write half of "list, then search".
+        self.word((entry / 64) as usize).fetch_or(1 << (entry % 64), Ordering::SeqCst) & 1 << (entry % 64) == 0
+    }
+
+    /// Makes `entry` no member.
+    pub(crate) fn remove(&self, entry: u32) {
+        // SeqCst: the write half of "unlist, then look again".
+        self.word((entry / 64) as usize).fetch_and(!(1 << (entry % 64)), Ordering::SeqCst);
+        crate::sync::order_after_write();
+    }
+}
