@@ -80,6 +80,18 @@ impl Hand for &Pool {
     fn page(block: &Offset) -> u64 {
         block.get()
     }
+
+    fn alloc_bulk(&mut self, count: usize, blocks: &mut Vec<Offset>) -> bool {
+        let first = blocks.len();
+        blocks.resize(first + count, Offset::new(0));
+        blocks.get_mut(first..).is_some_and(|blocks| self.0.alloc_many(Order::ZERO, blocks).is_ok())
+    }
+
+    fn free_bulk(&mut self, blocks: &mut Vec<Offset>) {
+        let freed = self.0.free_many(Order::ZERO, blocks);
+        debug_assert!(freed.is_ok());
+        blocks.clear();
+    }
 }
 
 /// A peer whose runs are folios: counted, and told to their driver when the last reference goes. No other peer does that.

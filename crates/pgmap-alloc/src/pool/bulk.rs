@@ -100,21 +100,22 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Fills `out` from its start, with runs cut from larger ones of up to a word of a table.
     fn fill(&self, order: Order, out: &mut [Offset]) -> (usize, Option<AllocError>) {
-        let wanted = out.len();
-        let mut room = out.iter_mut();
-        while let Some(fitting) = Order::fitting(room.len() as u64) {
+        let mut done = 0;
+        while let Some(room) = out.get_mut(done..)
+            && let Some(fitting) = Order::fitting(room.len() as u64)
+        {
             let chunk = Order::clamped(order.get() + fitting.get().min(6));
             let run = match self.alloc_up_to(chunk, order) {
                 Ok(run) => run,
-                Err(error) => return (wanted - room.len(), Some(error)),
+                Err(error) => return (done, Some(error)),
             };
-            let starts = (0..run.pages() >> order.get()).map(|index| run.start().get() + (index << order.get()));
-            // In this order: zip asks its first half first, and must not take a place that it then does not fill.
-            for (start, place) in starts.zip(room.by_ref()) {
-                *place = Offset::new(start);
+            let places = room.iter_mut().take((run.pages() >> order.get()) as usize);
+            done += places.len();
+            for (index, place) in places.enumerate() {
+                *place = Offset::new(run.start().get() + ((index as u64) << order.get()));
             }
         }
-        (wanted, None)
+        (done, None)
     }
 
     /// Takes pages in as few runs as the pool has them, or none; says in which. The largest come first.
@@ -213,6 +214,12 @@ fn whole_runs(gap: Extent, order: Order) -> Option<Extent> {
     Extent::between(Offset::new(start).align_down(order), gap.end().align_down(order)).ok()
 }
 
+/// Whether runs follow each other without a gap, from `first` on. Looks at all of them: that is one pass without a branch.
+fn in_a_row(first: Run, starts: &[Offset]) -> bool {
+    let expected = |index: usize| first.start().get() + ((index as u64) << first.order().get());
+    starts.iter().enumerate().fold(true, |all, (index, start)| all & (start.get() == expected(index)))
+}
+
 /// Why a scattered allocation did not get its next run.
 enum NoPiece {
     ListFull,
@@ -264,6 +271,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn mates(&self, word: Place, run: Run, starts: &[Offset]) -> usize {
         let Some(range) = self.ranges.of(run.start()) else { return 1 };
         let base = run.start().get() & !63;
+        let in_word = ((64 - (word.entry & 63)) >> word.order) as usize;
+        let ahead = starts.get(..in_word.min(starts.len())).unwrap_or_default();
+        if in_a_row(run, ahead) && run.start().get() + ((ahead.len() as u64) << word.order) <= range.end().get() {
+            return ahead.len().max(1);
+        }
         let mut seen = 0u64;
         starts
             .iter()
@@ -283,7 +295,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// has changed.
     fn free_in_word(&self, word: Place, starts: &[Offset]) -> Result<(), (usize, Offset)> {
         let run = !0u64 >> (64 - (1u32 << word.order));
-        let bits = starts.iter().fold(0, |bits, start| bits | run << (start.get() & 63));
+        let bits = if starts.len() as u64 == 64 >> word.order {
+            !0
+        } else {
+            starts.iter().fold(0, |bits, start| bits | run << (start.get() & 63))
+        };
         let table = self.table(word.level, word.table);
         match table.release_some((word.entry / 64) as usize, bits) {
             Ok(grown) => {
