@@ -427,6 +427,8 @@ fn nearly_whole() -> Pool {
     for page in [0, 32] {
         pool.alloc_at(at(page), ONE).unwrap();
     }
+    // Looks for half a table there, and takes the listing away that promised it.
+    assert!(pool.alloc(order(5)).unwrap() >= at(64));
     pool
 }
 
