@@ -1,4 +1,17 @@
 //! How many whole 2 MiB folios are left in a pool that has been churned.
+//!
+//! # Protocol
+//!
+//! 1. An idle pool is filled to 80 % with runs of orders 0 to 9, each order equally likely, so that half the pages are in runs of
+//!    2 MiB. Then it is churned there: while there is room for the next run it is allocated, else a random one is freed.
+//! 2. Random runs are freed until 75 % are taken, and the count is made; then until 50 %, and 25 %.
+//! 3. Two ways down, because they ask different things. *Emptied*: frees and nothing else, so what is left idle shows how runs had
+//!    been packed beside each other. *Churned*: after each descent a churn as long as the first, at the new occupancy, so that the
+//!    peer may mend its packing.
+//! 4. The count: idle aligned pieces of 2 MiB, as a share of what the idle pages would make if they lay side by side.
+//!
+//! Steps are worked out beforehand and name slots, so every peer does the same with the same seed; where a peer refuses more than
+//! one run in a hundred it has no figure.
 
 use crate::peer::{Hand, Peer};
 use crate::sample::{Budget, Outcome, Skip};

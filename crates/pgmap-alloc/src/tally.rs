@@ -141,3 +141,28 @@ impl Tally {
         motion.note();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stocks_are_collected_before_anybody_is_refused() {
+        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
+        assert_eq!(tally.take(1, 20, &motion), Took::Drawn);
+        assert_eq!((tally.used(), tally.batch), (1, 16));
+        assert_eq!(tally.take(19, 20, &motion), Took::Drawn, "16 of them were in stock");
+        assert_eq!((tally.used(), tally.take(1, 20, &motion)), (20, Took::Nothing));
+        tally.give(20, &motion);
+        assert_eq!(tally.used(), 0);
+        assert_ne!(tally.take(20, 20, &motion), Took::Nothing, "they are in stock, or not drawn");
+    }
+
+    #[test]
+    fn a_stock_that_others_may_have_is_not_taken_beyond_the_limit() {
+        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
+        assert_eq!(tally.take(1, u64::MAX, &motion), Took::Drawn);
+        assert_eq!(tally.take(1, 1, &motion), Took::Nothing);
+        assert_eq!((tally.used(), tally.take(1, 2, &motion)), (1, Took::Drawn));
+    }
+}

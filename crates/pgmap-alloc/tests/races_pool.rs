@@ -1,6 +1,32 @@
-//! The races of the pool's own parts, in the model checker: ranges that come and go, notes on what pages hold, held runs.
+//! The races of the pool's own parts, in the model checker: ranges that come and go, notes on what pages hold, held runs, books.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p pgmap-alloc --release --test races_pool`; see `races` for how the models are made.
+//!
+//! # Weakenings tried
+//!
+//! Each was made alone, all models were run, and these went red:
+//!
+//! | weakened | red |
+//! |---|---|
+//! | `RangeSlot::read` or `write` Relaxed; the word of `Ranges::replace`, or the first load of `Ranges::read`, Relaxed | read_of_the_ranges |
+//! | `Ranges::read` without its second look | read_of_the_ranges |
+//! | `Ranges::change` Relaxed | two_ranges_come_at_once |
+//! | a range idle before it is known | read_of_the_ranges, every request_against_a_range, two_ranges |
+//! | a range forgotten before it is taken | request_against_a_range_that_goes |
+//! | `Table::set_notes` by load and store | cleared_and_dirty_free_of_neighbours |
+//! | notes written after the release | cleared_free_against_somebody_who_leaves_the_page_dirty |
+//! | `Table::release` Relaxed | both cleared_free, request_against_a_range_that_comes |
+//! | a merge without the notes | dirty_free_of_the_last_page |
+//! | `hold` without its fence, or its hints before its marks | reservation_against_a_free |
+//! | `held_among` without its second look | reservation_against_a_free |
+//! | `unhold` does nothing | commit_against_a_free |
+//! | refusals are not proved; or what may be undone is not in motion; or that is not asked for | owner_refusal, watermark_refusal |
+//! | the watermark's gate is only looked at | two_requests_at_the_watermark |
+//! | parents are charged without a look first | owner_refusal |
+//!
+//! These stayed green: the drop of `Change` Relaxed, `Tally::used` and `Account::lower` Relaxed, `Tally::give` without its note (a
+//! fence elsewhere, or the motion, gives the same order in the models); a merge that sums the notes up after the release of the
+//! entry, which nobody else can claim between the two as the models are cut; an undone charge that calls itself over the limit.
 
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use pgmap_alloc::{Accounted, AccountedError, Charge, ChargeError, GenPool, Limits, Params, Phys, PhysRange, Urgency};
+use pgmap_alloc::{Accounted, AccountedError, Charge, ChargeError, GenPool, Limits, Owners, Params, Phys, PhysRange, Urgency};
 use pgmap_ttm::*;
 use support::*;
 
@@ -89,6 +89,25 @@ fn req_56_an_account_counts_what_others_charge_it() {
     assert_eq!(r.m.audit(), Err(wrong));
     r.owners[0].try_charge(A, 1).unwrap();
     r.finish(&[a, b]);
+}
+
+#[test]
+fn req_56_a_parent_at_its_limit_refuses_its_children() {
+    let pgmap = pgmap(32);
+    let owners: Owners<3> = Owners::with_parents([None, Some(Owner(0)), Some(Owner(0))]).unwrap();
+    owners.set_limits(Owner(0), Limits { min: 0, low: 0, max: 12 }).unwrap();
+    let mut mover = HostMover::new(SHIFT, DELAY);
+    mover.add(32).unwrap();
+    let mut m: Man<'_> = Manager::new(mover, SHIFT);
+    let vram: Placement = Place::new(m.add(ResourceManager::device(&pgmap).charged_to(&owners)).unwrap()).into();
+    let objects = [(A, 8), (B, 8), (B, 4)].map(|(owner, pages)| m.create(ObjectParams::new(pages).owner(owner)).unwrap());
+    let told = objects.map(|bo| m.validate(bo, &vram));
+    assert_eq!(told, [Ok(true), Err(ValidateError::OverLimit), Ok(true)]);
+    let usage = owners.usage(Owner(0)).unwrap();
+    assert_eq!((usage.pages, usage.refused > 0, owners.usage(B).unwrap().refused), (12, true, 0), "it was the parent's limit");
+    m.audit().unwrap();
+    objects.iter().for_each(|bo| m.free(*bo).unwrap());
+    assert_eq!(owners.usage(Owner(0)).unwrap().pages, 0);
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn compare_asks_other_allocators_under_validation_without_a_message() {
     if !validation_layer() {
         return;
     }
-    let report = vk_demo("compare --heap 8MiB --ops 500 --full 100 --validate --format json").json();
+    let report = vk_demo("compare --heap 4MiB --ops 1500 --full 100 --validate --format json").json();
     assert_eq!((&report["verified"], &report["validation_messages"]), (&true.into(), &0.into()));
     let names = |list: &Value| list.as_array().unwrap().iter().map(|row| row["allocator"].clone()).collect::<Vec<_>>();
     let (rows, left_out) = (names(&report["rows"]), names(&report["left_out"]));
@@ -93,7 +93,8 @@ fn compare_asks_other_allocators_under_validation_without_a_message() {
         assert_eq!(left_out, ["VMA"]);
     }
     for row in report["rows"].as_array().unwrap() {
-        assert!(row["peak_held_bytes"].as_u64() <= Some(8 << 20), "nobody has more than the heap: {row}");
+        assert!(row["refused"].as_u64() > Some(0) || row["allocator"] != "gpu-allocator", "it has been at its limit: {row}");
+        assert!(row["peak_held_bytes"].as_u64() <= Some(4 << 20), "nobody has more than the heap: {row}");
         assert!(row["peak_placed_bytes"].as_u64() >= row["peak_asked_bytes"].as_u64().map(|bytes| bytes * 9 / 10), "{row}");
     }
 }

@@ -195,3 +195,30 @@ impl Store for Lent {
         device.allocator_time()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::device::Layout;
+    use crate::host::Host;
+
+    #[test]
+    fn folios_are_scattered_where_they_must_be_and_refused_only_where_there_are_no_pages() {
+        let mut device = Host::open(&Layout { objects: vec![8 * PAGE], staging: PAGE, views: false }).unwrap();
+        let heap = Heap::new(&device).unwrap();
+        let mut store = Folios { heap: &heap, time: Duration::ZERO };
+        let mut pages: Vec<_> = (0..8).map(|_| store.take(&mut device, PAGE).unwrap().unwrap()).collect();
+        pages.sort_by_key(|folios| folios[0].offset());
+        for page in [6, 4, 2, 0] {
+            store.put(&mut device, pages.swap_remove(page)).unwrap();
+        }
+        assert!(store.take(&mut device, 4 * PAGE + 1).unwrap().is_none());
+        assert_eq!(store.holding(&device).unwrap().placed_bytes, 4 * PAGE, "what was refused has left nothing behind");
+        let scattered = store.take(&mut device, 3 * PAGE + 1).unwrap().unwrap();
+        let pieces = store.pieces(&scattered, 3 * PAGE + 1).unwrap();
+        assert_eq!(pieces.iter().map(|piece| piece.bytes).collect::<Vec<_>>(), [PAGE, PAGE, PAGE, 1]);
+        assert_eq!(store.holding(&device).unwrap().gaps.unwrap().idle, 0);
+    }
+}

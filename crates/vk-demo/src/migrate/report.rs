@@ -240,16 +240,16 @@ mod tests {
         let layout = crate::device::Layout { objects: vec![], staging: 0, views: false };
         let migrate = Migrate { layout, bytes: order.pages() * PAGE, bulk: order, orders: vec![order], iterations: 5, seed: 1 };
         let mut measured = Measured::new(&migrate);
-        measured.orders[0].bulk = samples([10, 10, 30, 20, 10]);
-        measured.orders[0].batched = samples([10, 10, 60, 10, 100]);
+        measured.orders[0].bulk = samples([10, 30, 20, 30, 10]);
+        measured.orders[0].batched = samples([10, 60, 10, 30, 40]);
         let rows = rows(&migrate, &measured);
         let modes: Vec<Mode> = rows.iter().map(|row| row.mode).collect();
         assert_eq!(modes, [Mode::Bulk, Mode::Batched, Mode::Bulk, Mode::Batched], "what was not measured has no row");
         for batched in [&rows[1], &rows[3]] {
             assert_eq!((batched.of_bulk_low_percent, batched.of_bulk_percent, batched.of_bulk_high_percent), (50.0, 100.0, 100.0));
-            assert_eq!(batched.ms, 10.0);
+            assert_eq!(batched.ms, 30.0, "a ratio of medians would be 67 %");
         }
-        assert_eq!((rows[0].ms, rows[0].of_bulk_percent), (10.0, 100.0));
+        assert_eq!((rows[0].ms, rows[0].of_bulk_percent), (20.0, 100.0));
     }
 
     #[test]
