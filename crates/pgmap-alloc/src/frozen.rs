@@ -51,7 +51,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Splits the folio in service at `head`, all of whose `expected_refs` references are the caller's, into folios of `order`.
     ///
     /// The first part keeps the references; each other part gets one, the caller's. A reference too many or too few refuses the
-    /// split and leaves the folio whole. Nobody sees a count of 0 at any moment. [`PgmapOps::folio_split`] is called for each part
+    /// split and leaves the folio whole. So does a mapping, which would not know of which part it is one: unmap, split, and map the
+    /// parts, as Linux does. Nobody sees a count of 0 at any moment. [`PgmapOps::folio_split`] is called for each part
     /// but the first and then once at the end. O(number of parts); lock-free.
     pub fn split_raw(&self, head: Offset, order: Order, expected_refs: u32) -> Result<(), SplitError> {
         if !self.pool.has_offset(head) {

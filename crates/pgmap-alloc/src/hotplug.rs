@@ -158,12 +158,13 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
     fn forget(&self) -> Option<SnapshotRun> {
         let (pgmap, range) = (self.pgmap, self.range);
         let forgotten = pgmap.pool.forget_range(range.first, || {
+            // Before the range is leaving no more: somebody who has just declared a page would else make it idle again (rule 2).
+            pgmap.folios.forget(range.first, range.end());
             pgmap.leaving.clear(range.first);
             pgmap.lifetime.remove_mark();
             // The range is gone, then its marks go; whoever marks a page does that, and then looks whether it is still there.
             full_fence();
             pgmap.marks.iter().filter(|&page| range.first <= page && page < range.end()).for_each(|page| pgmap.unmark(page));
-            pgmap.folios.forget(range.first, range.end());
         });
         match forgotten {
             // Unknown: nobody but us takes it away, so it cannot be.

@@ -34,7 +34,7 @@
 //! In rule 2, and for who ends a folio in rule 3, the order comes from the chain of one word, so their accesses to this one need no
 //! more than `Relaxed`.
 
-use crate::sync::{AtomicU64, Ordering, order_after_write};
+use crate::sync::{AtomicU64, Ordering, load_latest};
 
 const STAGE: u64 = 0x7F;
 const HOOK: u64 = 1 << 7;
@@ -89,7 +89,7 @@ impl Lifetime {
     #[inline]
     pub(crate) fn now(&self) -> Now {
         // SeqCst: the read half of rule 1; pairs with `kill`.
-        Now(self.word.load(Ordering::SeqCst))
+        Now(load_latest(&self.word))
     }
 
     /// The word, for whoever has ended a folio or released pages.
@@ -102,7 +102,6 @@ impl Lifetime {
     /// Live -> killed; killing twice is harmless.
     pub(crate) fn kill(&self) {
         let _ = self.step(LIVE, KILLED);
-        order_after_write();
     }
 
     /// Killed -> quiesced; `true` for the one caller that is to run the hook, and then to call [`Lifetime::quiesced`].

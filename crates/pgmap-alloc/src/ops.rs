@@ -31,7 +31,8 @@ pub trait PgmapOps {
         whole.data
     }
 
-    /// A page has been found bad, and whose it is. Called once per page, by whoever retired it and in that context.
+    /// A page has been found bad, and whose it is. Called by whoever retires it and in that context: once per page, unless two find
+    /// it bad at the same moment.
     fn memory_failure(&self, failure: Failure<Self::Data>) {
         let _ = failure;
     }

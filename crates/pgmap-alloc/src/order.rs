@@ -31,7 +31,8 @@ pub struct Order(u8);
 impl Order {
     /// One page.
     pub const ZERO: Order = Order(0);
-    /// The largest order that can be named: 2^44 pages, 64 PiB of 4 KiB pages.
+    /// The largest order that can be named: 2^44 pages, 64 PiB of 4 KiB pages. A pool may have as many, but no run is larger than
+    /// half of them: the tables end there.
     pub const MAX: Order = Order(44);
     /// 2 MiB of 4 KiB pages: one entry of a PMD table.
     pub const PMD: Order = Order(9);

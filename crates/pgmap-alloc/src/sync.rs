@@ -29,6 +29,21 @@ pub(crate) fn overwrite(word: &AtomicU64, value: u64, order: Ordering) {
     word.swap(value, order);
 }
 
+/// A `SeqCst` load that must not miss a `SeqCst` write before it in their total order.
+///
+/// loom has no such order and would let it be too old. There it is a read-modify-write that changes nothing, which never is.
+#[inline(always)]
+pub(crate) fn load_latest(word: &AtomicU64) -> u64 {
+    #[cfg(not(loom))]
+    {
+        word.load(Ordering::SeqCst)
+    }
+    #[cfg(loom)]
+    {
+        word.fetch_add(0, Ordering::AcqRel)
+    }
+}
+
 /// A size that is smaller in models, which would otherwise not end.
 pub(crate) const fn in_models(few: usize, many: usize) -> usize {
     if cfg!(loom) { few } else { many }

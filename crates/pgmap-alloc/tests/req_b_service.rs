@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex, OnceLock};
 use std::thread;
 
-use pgmap_alloc::{AfterFree, DriverData, Lookup, Params, Pgmap, PgmapOps, Put, RequestError};
+use pgmap_alloc::{AfterFree, DriverData, Inconsistency, Lookup, Params, Pgmap, PgmapOps, Put, RequestError};
 use support::{Lent, at, leaked, order, partition, pgmap, range};
 
 #[test]
@@ -274,6 +274,16 @@ fn req_14_the_validator_sees_what_is_wrong() {
     lent.fresh_tables();
     let pgmap: Pgmap<'_, (), 8> = lent.pgmap(());
     assert!(pgmap.validate().is_err(), "a folio in service whose pages are idle");
+}
+
+#[test]
+fn req_14_a_stray_word_deep_in_an_idle_run_is_found_when_every_word_is_read() {
+    let mut lent = Lent::<8>::new(&[range(0, 8192)]);
+    lent.pgmap(()).request_folio_raw(at(5000), order(0), ()).unwrap();
+    lent.fresh_tables();
+    let pgmap: Pgmap<'_, (), 8> = lent.pgmap(());
+    assert!(pgmap.validate().is_ok(), "the first 4096 words of an idle run are as they should be");
+    assert_eq!(pgmap.validate_every_word(), Err(Inconsistency::Nested { page: at(5000) }));
 }
 
 /// Pages given back while a folio stood on them are not lost and bring nothing down: the mistake is met as busy.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 
-use pgmap_alloc::{AfterFree, AllocError, Drain, Params, Pgmap, PgmapOps, Put, RequestError};
+use pgmap_alloc::{AfterFree, AllocError, Drain, DrainError, Params, Pgmap, PgmapOps, Put, RequestError};
 use support::{at, leaked, order, partition, pgmap, range};
 
 #[test]
@@ -183,6 +183,18 @@ fn req_27_the_teardown_hook_never_overtakes_the_quiesce_hook() {
         first.join().unwrap();
     });
     assert_eq!(*pgmap.ops().hooks.lock().unwrap(), ["quiesce", "teardown"]);
+}
+
+#[test]
+fn req_27_only_a_killed_pgmap_can_be_drained() {
+    let pgmap = pgmap(&[range(0, 512)]);
+    let folio = pgmap.alloc_folio(order(1)).unwrap();
+    assert_eq!(pgmap.killed().err(), Some(DrainError::NotKilled));
+    assert!(!pgmap.is_dying() && pgmap.ops().hooks.lock().unwrap().is_empty(), "nothing has changed");
+    assert!(pgmap.alloc_folio(order(0)).is_ok());
+    let _ = pgmap.kill();
+    assert!(pgmap.killed().is_ok());
+    drop(folio);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::shape::{LEVELS, Place};
 use super::tables::Tables;
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
-use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
+use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, order_after_write};
 
 /// Lines among which concurrent callers are spread.
 const SLOTS: usize = in_models(1, 8);
@@ -224,6 +224,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// If a table is wholly idle, makes it an idle entry of the table above. The caller has marked the motion.
     #[cold]
     fn merge(&self, level: u32, table: usize) {
+        // The table was taken out of its spare a moment ago, and the look at it must not pass that (`keep`).
+        order_after_write();
         // Not more often than somebody else claims in this table and gives it back meanwhile: a claim that fails is followed by
         // another look, because the release that made the table whole may have seen our half-finished claim.
         while level < self.shape.top && self.is_whole(level, table) {

@@ -60,9 +60,7 @@ impl Word {
     pub(crate) fn begin(&self, order: Order) -> bool {
         let building = Snapshot::new(State::Building, order, 0).0;
         // SeqCst: the write half of rule 4. Acquire would not be needed, the claim in the tables was that.
-        let begun = self.bits.compare_exchange(0, building, Ordering::SeqCst, Ordering::Relaxed).is_ok();
-        order_after_write();
-        begun
+        self.bits.compare_exchange(0, building, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// `Building` -> `InService` with one reference. The caller is the request that began it.

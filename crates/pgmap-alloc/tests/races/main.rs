@@ -1,0 +1,179 @@
+//! The races, one by one, in the model checker: every interleaving and every reordering that the orderings allow.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p pgmap-alloc --release --test races`
+//!
+//! Pools are tiny (tables of one or two words) and threads do one or two things each. Threads are switched at most
+//! `LOOM_MAX_PREEMPTIONS` times (3 unless told) where they could have gone on.
+//!
+//! What the models look at, besides answers and states, is what drivers use a page for: each owner writes its contents
+//! ([`Driver::write`]), and `folio_free` clears them. loom objects unless one comes after the other by the orderings alone. So a
+//! model in which a page changes hands shows the edge by which it does.
+//!
+//! # Weakenings tried
+//!
+//! Each was made alone and the models that it could concern were run; each model is red under one of them at least.
+//!
+//! | weakened | red |
+//! |---|---|
+//! | `Lifetime::now` as a relaxed load | request_against_kill |
+//! | `Lifetime::step` Relaxed; `Lifetime::quiesced` Relaxed | drain_against_drain |
+//! | `Word::publish` Relaxed | get_against_request_finds_what_was_set_up |
+//! | `Word::try_get` Relaxed | get_against_request_finds_what_was_set_up, split_against_get |
+//! | `Word::put` Acquire | put_against_try_get, two_puts_free_once, freeze_against_get_and_unmap, split_against_clone |
+//! | `Word::put` Release | put_against_try_get, two_puts_free_once, split_against_clone |
+//! | `Word::freeze` Release | freeze_against_get_and_unmap |
+//! | `Word::shrink` Acquire; `Word::thaw` Relaxed; `Folios::note_split` Relaxed | split_against_get |
+//! | `Word::finish_free` Relaxed | both drains against a last put, wait_idle_against: last_put, last_put_into_a_handle, end_as_a_block; in_the_queue |
+//! | `Word::snapshot` Relaxed | drain_against_last_put, split_against_get, wait_idle_against_end_as_a_block, all six of `retire` |
+//! | `Word::touch` Acquire | parked_drain_against_last_put, wait_idle_against: last_put, last_put_into_a_handle, end_as_a_block, split |
+//! | `Table::meet` Relaxed; a waiter, or who keeps a block, does not meet | wait_idle_against_end_as_a_block |
+//! | `Table::release` Relaxed | all four of `requests`, take_at_against_release, handle_drain_against_refusal, free_of_a_block_against_opening |
+//! | `GenPool::merge` without its fence | merge_against_claim |
+//! | `Motion::note` without its fence | relist_against_release |
+//! | `Motion::watch` without its fence | release_against_refusal |
+//! | `take_leaving` without its fence | free_of_a_block_against_opening |
+//! | the drop of `Closed` without its fence | free_of_a_block_against_opening, request_against_removal |
+//! | a range's words forgotten after it stops leaving | request_against_removal |
+//! | whoever gives pages of a leaving range back does not call | last_put_against_parked_removal |
+//!
+//! These stayed green, because in the models something else gives the same order: `Word::begin` Relaxed (`Lifetime::now` is a
+//! read-modify-write there), `Word::shrink` Release, `Word::retire` Acquire, `Table::claim_words` Relaxed (the look before it
+//! acquires), `Word::declare` and `Word::undeclare` Relaxed, `WaitQueue::count` and `calls` Relaxed (what is waited for has an order
+//! of its own, and the lock is not modelled), the first fence of the lists. Retirements are ordered three times over: by the
+//! words, by the tables, and by the proof of the claim that failed; no single one of these shows.
+
+#![cfg(loom)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod hotplug;
+mod lifetime;
+mod pool;
+mod references;
+mod requests;
+mod retire;
+mod split;
+mod waits;
+
+use std::sync::atomic::{AtomicUsize as Plain, Ordering::Relaxed};
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::sync::atomic::AtomicUsize;
+use loom::thread;
+use pgmap_alloc::{AfterFree, Freed, GenPool, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange};
+
+/// What pages hold, as loom sees it: nothing but who wrote and read it when.
+struct Contents([UnsafeCell<()>; 2]);
+
+impl Contents {
+    fn new() -> Contents {
+        Contents([UnsafeCell::new(()), UnsafeCell::new(())])
+    }
+
+    /// Its owner writes a page.
+    fn write(&self, page: u64) {
+        self.0[page as usize].with_mut(|_| ());
+    }
+
+    /// Somebody reads a page that nobody writes any more.
+    fn read(&self, page: u64) {
+        self.0[page as usize].with(|_| ());
+    }
+}
+
+/// A driver that counts calls, and whose `folio_free` clears the pages.
+struct Driver {
+    calls: Plain,
+    done: AtomicUsize,
+    contents: Contents,
+    /// What the hooks before and after a drain share.
+    hooks: UnsafeCell<()>,
+    torn_down: Plain,
+}
+
+impl PgmapOps for Driver {
+    type Data = u64;
+
+    fn folio_free(&self, folio: Freed<u64>) -> AfterFree {
+        self.calls.fetch_add(1, Relaxed);
+        (0..folio.order.pages()).for_each(|page| self.write(folio.offset.get() + page));
+        self.done.fetch_add(1, Relaxed);
+        AfterFree::ByType
+    }
+
+    fn quiesce(&self) {
+        assert_eq!(self.torn_down.load(Relaxed), 0, "torn down before the quiesce hook has run");
+        // A look at something, so that others may come in between.
+        self.hooks.with_mut(|_| _ = self.done());
+    }
+
+    fn teardown(&self) {
+        self.hooks.with_mut(|_| ());
+        self.torn_down.fetch_add(1, Relaxed);
+    }
+}
+
+impl Driver {
+    fn new() -> Driver {
+        let (calls, done, torn_down) = (Plain::new(0), AtomicUsize::new(0), Plain::new(0));
+        Driver { calls, done, contents: Contents::new(), hooks: UnsafeCell::new(()), torn_down }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Relaxed)
+    }
+
+    fn done(&self) -> usize {
+        self.done.load(Relaxed)
+    }
+
+    fn write(&self, page: u64) {
+        self.contents.write(page);
+    }
+
+    fn read(&self, page: u64) {
+        self.contents.read(page);
+    }
+}
+
+type Map = Pgmap<'static, Driver, 1>;
+type Pool<const WORDS: usize> = GenPool<'static, WORDS>;
+
+const ONE: Order = Order::ZERO;
+
+fn two() -> Order {
+    Order::new(1).unwrap()
+}
+
+fn at(page: u64) -> Offset {
+    Offset::new(page)
+}
+
+fn ranges(pages: u64) -> [PhysRange; 1] {
+    [PhysRange { start: Phys(0), pages }]
+}
+
+fn pgmap(pages: u64) -> Arc<Map> {
+    Arc::new(Map::boxed(&Params::new(&ranges(pages)), Driver::new()).unwrap())
+}
+
+fn pool<const WORDS: usize>(pages: u64) -> Arc<Pool<WORDS>> {
+    Arc::new(Pool::boxed(&Params::new(&ranges(pages))).unwrap())
+}
+
+fn model(threads: impl Fn() + Send + Sync + 'static) {
+    model_up_to(3, threads);
+}
+
+/// [`model`] with fewer switches, where threads do much.
+fn model_up_to(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    builder.max_branches = 20_000;
+    builder.check(threads);
+}
+
+fn spawn<T: 'static, R: 'static>(shared: &Arc<T>, work: impl FnOnce(&T) -> R + 'static) -> thread::JoinHandle<R> {
+    let shared = shared.clone();
+    thread::spawn(move || work(&shared))
+}
