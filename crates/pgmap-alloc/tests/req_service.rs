@@ -407,7 +407,6 @@ fn req_41_an_extent_of_a_pgmap_comes_as_blocks() {
     let blocks = pgmap.alloc_extent(&ask).unwrap();
     assert!(blocks.map(|block| block.offset()).all(|start| start < at(2500)));
     assert_eq!(idle(), 4095);
-    let killed = pgmap.kill();
+    let _killed = pgmap.kill();
     assert!(matches!(pgmap.alloc_extent(&ask), Err(AllocExtentError::Dying)));
-    drop(killed);
 }
