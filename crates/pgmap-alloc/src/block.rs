@@ -2,12 +2,13 @@
 
 use core::fmt;
 
-use crate::error::{AllocError, BlockError, RequestError};
+use crate::error::{AllocError, AllocExtentError, BlockError, RequestError};
 use crate::folio::Folio;
 use crate::offset::{Offset, Run};
 use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
+use crate::pool::ExtentParams;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Takes idle pages without a folio, wherever they fit best. As [`Pgmap::alloc_folio_raw`].
@@ -25,6 +26,23 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub fn request_block(&self, offset: Offset, order: Order) -> Result<Block<'_, O, WORDS>, RequestError> {
         let block = Block::adopt(self, self.take_run_at(offset, order)?);
         self.unfit(block.run).map_or(Ok(block), |refusal| Err(refusal.into()))
+    }
+
+    /// Takes idle pages side by side without a folio, as many and where the parameters say, as few blocks.
+    ///
+    /// As [`GenPool::alloc_extent`](crate::GenPool::alloc_extent).
+    pub fn alloc_extent(&self, params: &ExtentParams) -> Result<Blocks<'_, O, WORDS>, AllocExtentError> {
+        loop {
+            if self.is_dying() {
+                return Err(AllocExtentError::Dying);
+            }
+            let extent = self.pool.alloc_extent(params)?;
+            let blocks = Blocks { pgmap: self, at: extent.start(), end: extent.end(), largest: Order::MAX };
+            if extent.runs(Order::MAX).all(|run| self.unfit(run).is_none()) {
+                return Ok(blocks);
+            }
+            // Giving unfit runs back takes them out of the pool, so the next extent is another.
+        }
     }
 }
 

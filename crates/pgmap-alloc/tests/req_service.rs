@@ -9,9 +9,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use pgmap_alloc::{
-    AccessError, AfterFree, Block, BlockError, Capability, Expect, FreeError, Freed, FreezeError, GetError, Lookup, MapError,
-    MemoryType, Offset, Order, Params, Pgmap, PgmapOps, PinError, Put, PutError, Reason, RequestError, Run, RunState, ShareError,
-    Shared, SpecialError, SpecialSize, SplitError, WaitError,
+    AccessError, AfterFree, AllocExtentError, Block, BlockError, Capability, Expect, Extent, ExtentParams, FreeError, Freed,
+    FreezeError, GetError, Lookup, MapError, MemoryType, Mode, Offset, Order, Params, Pgmap, PgmapOps, PinError, Put, PutError,
+    Reason, RequestError, Run, RunState, ShareError, Shared, SpecialError, SpecialSize, SplitError, WaitError, fit,
 };
 use support::{Driver, at, order, pgmap, range};
 
@@ -384,4 +384,29 @@ fn req_37_freed_parts_merge_to_the_largest_run() {
     let folio = pgmap.alloc_folio_with(order(11), 0).unwrap();
     drop(folio.split(Order::ZERO, 1).map_err(|(error, _)| error).unwrap());
     assert_eq!(pgmap.alloc_folio_with(order(11), 0).map(|folio| folio.order()), Ok(order(11)));
+}
+
+#[test]
+fn req_41_an_extent_of_a_pgmap_comes_as_blocks() {
+    let pgmap = pgmap(&[range(0, 4096)]);
+    let idle = || pgmap.validate().unwrap().idle;
+    let window = Extent::between(at(1000), at(3000)).unwrap();
+    let ask = ExtentParams::new(520).within(window).by(Mode::TopDown(fit::first_fit_align));
+    let blocks: Vec<_> = pgmap.alloc_extent(&ask).unwrap().collect();
+    assert_eq!(blocks.iter().map(|block| block.order().pages()).sum::<u64>(), 520);
+    assert_eq!((blocks[0].offset(), idle()), (at(2480), 4096 - 520));
+    assert_eq!(pgmap.lookup(at(2999)), Ok(Lookup::Block));
+    // A block becomes a folio as any other does; those that nobody takes go back.
+    let folio = blocks.into_iter().next().unwrap().into_folio(7).unwrap();
+    assert_eq!(idle(), 4096 - folio.order().pages());
+    drop(folio);
+    drop(pgmap.alloc_extent(&ask).unwrap());
+    assert_eq!(idle(), 4096);
+    // A bad page is never part of one, and after a kill there are none.
+    pgmap.retire(at(2500)).unwrap();
+    let blocks = pgmap.alloc_extent(&ask).unwrap();
+    assert!(blocks.map(|block| block.offset()).all(|start| start < at(2500)));
+    assert_eq!(idle(), 4095);
+    let _killed = pgmap.kill();
+    assert!(matches!(pgmap.alloc_extent(&ask), Err(AllocExtentError::Dying)));
 }

@@ -20,7 +20,7 @@ pub(crate) fn take_folios<'p, O: PgmapOps<Data = usize>>(
     let pages = ask.pages();
     let folios = match ask.shape {
         Shape::Scattered { largest } => scatter(&mut room, ask.runs, largest.min(pgmap.largest_order())).map_err(Short)?,
-        Shape::OneRun => room.run(ask.place, pages).ok_or(Short(pages))?,
+        Shape::OneRun => room.run(pages).ok_or(Short(pages))?,
         Shape::OneFolio => {
             Order::covering(pages).and_then(|order| room.folio(order)).map(|folio| Vec::from([folio])).ok_or(Short(pages))?
         }

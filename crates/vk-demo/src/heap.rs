@@ -43,10 +43,11 @@ impl PgmapOps for HeapOps {
     }
 }
 
-/// How many bytes each memory object has, or why the heap cannot be as it was asked for.
-pub(crate) fn plan(options: &HeapOptions, info: &DeviceInfo, staging: u64) -> Result<Layout, Failure> {
+/// How many bytes each memory object has, or why the heap cannot be as it was asked for; how much staging there is to be is left to the
+/// caller, and `by_default` how large the heap is where nobody says.
+pub(crate) fn plan(options: &HeapOptions, info: &DeviceInfo, by_default: Option<u64>) -> Result<Layout, Failure> {
     let budget = info.heap.budget_bytes;
-    let wanted = options.heap.unwrap_or(match info.kind {
+    let wanted = options.heap.or(by_default).unwrap_or(match info.kind {
         Kind::Hardware => (budget / HARDWARE_SHARE).min(HARDWARE_MOST),
         Kind::Software | Kind::Host => MODERATE.min(budget / 2),
     });
@@ -74,7 +75,7 @@ pub(crate) fn plan(options: &HeapOptions, info: &DeviceInfo, staging: u64) -> Re
         return Err(Failure::Usage(text));
     }
     let objects = (0..heap).step_by(object as usize).map(|start| object.min(heap - start)).collect();
-    Ok(Layout { objects, staging, views: false })
+    Ok(Layout { objects, staging: 0, views: false })
 }
 
 /// Drivers bound the number of memory objects in the low thousands.
@@ -159,17 +160,17 @@ mod tests {
     fn a_heap_is_cut_into_memory_objects() {
         let info = host::describe();
         let mib = 1 << 20;
-        let layout = plan(&options(10 * mib, Some(4 * mib)), &info, mib).unwrap();
+        let layout = plan(&options(10 * mib, Some(4 * mib)), &info, None).unwrap();
         assert_eq!(layout.objects, [4 * mib, 4 * mib, 2 * mib]);
         assert_eq!(largest_order(&layout).get(), 10);
-        assert_eq!(plan(&options(PAGE + 1, None), &info, mib).unwrap().objects, [PAGE]);
+        assert_eq!(plan(&options(PAGE + 1, None), &info, None).unwrap().objects, [PAGE]);
     }
 
     #[test]
     fn a_heap_that_cannot_be_is_refused() {
         let info = host::describe();
         for bad in [options(1, None), options(u64::MAX, None), options(PAGE, Some(1)), options(4 << 30, Some(PAGE))] {
-            assert!(matches!(plan(&bad, &info, PAGE), Err(Failure::Usage(_))), "{bad:?}");
+            assert!(matches!(plan(&bad, &info, None), Err(Failure::Usage(_))), "{bad:?}");
         }
     }
 

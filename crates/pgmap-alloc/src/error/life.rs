@@ -42,7 +42,7 @@ errors! {
         IdleTwice { page: Offset } => "page {page} is idle at two levels",
         /// A page outside every range is idle.
         IdleOutside { page: Offset } => "page {page} is idle but in no range",
-        /// A table with an idle run is in no list that a search for that run would look at.
+        /// A table with an idle run is in no list that a search for that run would look at, or its entry is not marked as split.
         Unlisted { page: Offset } => "the table of page {page} cannot be found",
         /// A page of a folio in service is idle in the tables.
         IdleInService { page: Offset } => "page {page} is idle but in service",

@@ -41,6 +41,8 @@ errors! {
         Fragmented { cached: u64 } => "the idle pages are scattered, and {cached} cached by handles",
         /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.
         Contended => "runs were in motion during every search",
+        /// The pgmap has been killed.
+        Dying => "the pgmap is dying",
         /// The caller's fit offered a place that is not in the gap that it was shown, or not aligned as wanted.
         BadFit { start: Offset } => "the fit offered page {start}, which it may not",
     }

@@ -11,7 +11,7 @@ pub(crate) enum Fault {
     IdleTwice(Offset),
     /// A page outside every range is idle.
     IdleOutside(Offset),
-    /// A table with an idle run cannot be found by a search for that run.
+    /// A table with an idle run cannot be found by a search for that run, or its entry is not known to be split.
     Unlisted(Offset),
 }
 
@@ -61,6 +61,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 self.tables().list(above, up, first + order).contains(entry)
             })
         });
-        if found { Ok(()) } else { Err(Fault::Unlisted(self.shape.run(Place { level, table, entry: 0, order: 0 }).start())) }
+        let (above, entry) = self.shape.parent(table);
+        if found && self.tables().split(level + 1, above).contains(entry) {
+            Ok(())
+        } else {
+            Err(Fault::Unlisted(self.shape.run(Place { level, table, entry: 0, order: 0 }).start()))
+        }
     }
 }

@@ -236,7 +236,7 @@ fn scatter_error(error: AllocExtentError) -> ScatterError {
         AllocExtentError::TooLarge { pages } => ScatterError::TooLarge { pages },
         AllocExtentError::NoSpace { idle, cached } => ScatterError::NoSpace { idle, cached },
         AllocExtentError::Fragmented { cached } => ScatterError::Fragmented { cached },
-        AllocExtentError::Contended => ScatterError::Contended,
+        AllocExtentError::Contended | AllocExtentError::Dying => ScatterError::Contended,
         AllocExtentError::BadFit { start } => ScatterError::BadFit { start },
     }
 }

@@ -48,7 +48,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         } else {
             let place = self.shape.place(run);
             let above = self.idle_page_above(run, place);
-            above.or_else(|| if self.may_be_split(place) { self.idle_page_below(run, place) } else { None })
+            above.or_else(|| if self.may_be_split(place) { self.first_idle_below(place) } else { None })
         }
     }
 
@@ -66,17 +66,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         (level + 1..=self.shape.top).any(is_idle).then(|| run.start())
     }
 
-    #[cold]
-    fn idle_page_below(&self, run: Run, place: Place) -> Option<Offset> {
-        // Tables that handles work in are in no list.
-        let in_handles = self.handles.tables().find_map(|table| {
-            let first = self.shape.run(Place { level: 0, table, entry: 0, order: 0 });
-            let entry = self.table(0, table).members(0, Self::RADIX).next().filter(|_| run.contains(first.start()))?;
-            Some(self.shape.run(Place { level: 0, table, entry, order: 0 }).start())
-        });
-        in_handles.or_else(|| self.first_idle_below(place))
-    }
-
     /// An idle page of a run, if there is one.
     pub(crate) fn idle_page_in(&self, run: Run) -> Option<Offset> {
         let place = self.shape.place(run);
@@ -87,16 +76,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// An idle page in the tables below a run of entries. Every table with an idle page is listed, so the lists tell.
+    /// An idle page in the tables below a run of entries, those that handles work in too.
+    #[cold]
     fn first_idle_below(&self, place: Place) -> Option<Offset> {
-        (0..place.level * Self::RADIX).find_map(|class| {
-            let list = self.tables().list(place.level, place.table, class);
-            list.members(place.entry, place.order).find_map(|entry| {
-                let (level, table) = (place.level - 1, self.shape.child(place.table, entry));
-                let whole = self.table(level, table).members(0, Self::RADIX).next();
-                let found = whole.map(|entry| self.shape.run(Place { level, table, entry, order: 0 }).start());
-                found.or_else(|| self.first_idle_below(Place { level, table, entry: 0, order: Self::RADIX }))
-            })
+        self.tables().split(place.level, place.table).members(place.entry, place.order).find_map(|entry| {
+            let (level, table) = (place.level.checked_sub(1)?, self.shape.child(place.table, entry));
+            let here = self.table(level, table).members(0, Self::RADIX).next();
+            let found = here.map(|entry| self.shape.run(Place { level, table, entry, order: 0 }).start());
+            let below = Place { level, table, entry: 0, order: Self::RADIX };
+            found.or_else(|| if level > 0 { self.first_idle_below(below) } else { None })
         })
     }
 

@@ -126,6 +126,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if level == self.shape.top {
             return;
         }
+        // Release, then look for the listing: against "unlist, then look at the table" in `relist`.
+        order_after_write();
         let (above, entry) = self.shape.parent(table);
         let first = level * Self::RADIX;
         let order = order.min(Self::RADIX - 1);

@@ -89,8 +89,8 @@ impl Job for Compare {
     }
 
     fn plan(options: &CompareOptions, info: &DeviceInfo) -> Result<Compare, Failure> {
-        let mut wanted = options.job.device.heap.clone();
-        let heap_bytes = *wanted.heap.get_or_insert(HEAP);
+        let wanted = &options.job.device.heap;
+        let heap_bytes = wanted.heap.unwrap_or(HEAP);
         if !heap_bytes.is_multiple_of(BLOCK_STEP) || heap_bytes > LARGEST_BLOCK {
             let (heap, step, most) = (Bytes(heap_bytes), Bytes(BLOCK_STEP), Bytes(LARGEST_BLOCK));
             return Err(Failure::Usage(format!(
@@ -103,7 +103,7 @@ impl Job for Compare {
             let (twice, budget) = (Bytes(heap_bytes.saturating_mul(2)), Bytes(budget));
             return Err(Failure::Usage(format!("two heaps of that size, {twice}, are more than {} may give: {budget}", info.name)));
         }
-        let mut layout = heap::plan(&wanted, info, 0)?;
+        let mut layout = heap::plan(wanted, info, Some(HEAP))?;
         layout.staging = STAGED * (heap_bytes / trace::SHARE);
         host::room_for(layout.staging)?;
         Ok(Compare { layout, heap_bytes, full_percent: options.full, ops: options.ops, seed: options.job.seed })

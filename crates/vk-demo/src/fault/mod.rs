@@ -63,9 +63,7 @@ impl Job for Fault {
     }
 
     fn plan(options: &FaultOptions, info: &DeviceInfo) -> Result<Fault, Failure> {
-        let mut wanted = options.job.device.heap.clone();
-        wanted.heap = wanted.heap.or(Some(HEAP));
-        let mut layout = heap::plan(&wanted, info, 0)?;
+        let mut layout = heap::plan(&options.job.device.heap, info, Some(HEAP))?;
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
         let possible = heap::largest_order(&layout);
         let orders = match options.order {

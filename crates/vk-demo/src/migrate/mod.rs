@@ -59,7 +59,7 @@ impl Job for Migrate {
     }
 
     fn plan(options: &MigrateOptions, info: &DeviceInfo) -> Result<Migrate, Failure> {
-        let mut layout = heap::plan(&options.job.device.heap, info, 0)?;
+        let mut layout = heap::plan(&options.job.device.heap, info, None)?;
         let possible = heap::largest_order(&layout).pages() * PAGE;
         let by_default = if options.job.device.validate { BYTES_UNDER_VALIDATION } else { BYTES };
         let bytes = options.bytes.unwrap_or(by_default.min(possible));

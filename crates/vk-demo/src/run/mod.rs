@@ -59,7 +59,7 @@ impl Job for Run {
     }
 
     fn plan(options: &RunOptions, info: &DeviceInfo) -> Result<Run, Failure> {
-        let mut layout = heap::plan(&options.job.device.heap, info, 0)?;
+        let mut layout = heap::plan(&options.job.device.heap, info, None)?;
         let sparse = views::choose(options.sparse, info)?;
         layout.views = sparse.is_ok();
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;

@@ -57,9 +57,7 @@ impl Job for Soak {
     }
 
     fn plan(options: &SoakOptions, info: &DeviceInfo) -> Result<Soak, Failure> {
-        let mut wanted = options.job.device.heap.clone();
-        wanted.heap = wanted.heap.or(Some(HEAP));
-        let mut layout = heap::plan(&wanted, info, 0)?;
+        let mut layout = heap::plan(&options.job.device.heap, info, Some(HEAP))?;
         let pages = layout.objects.iter().sum::<u64>() / PAGE;
         let hosts = [pages, 2 * pages];
         layout.staging = (hosts.iter().sum::<u64>() + story::scratch_pages(pages)) * PAGE;
