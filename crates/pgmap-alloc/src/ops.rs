@@ -93,6 +93,6 @@ pub enum AfterFree {
     /// The same, and all of them are zero: for a pool that tracks it ([`Params::tracking_clear`](crate::Params::tracking_clear)),
     /// else as `Release`. From a per-CPU handle too they go to the pool at once, which is where clear pages are looked for.
     ReleaseCleared,
-    /// They stay with the driver, as a block without a folio ([`Pgmap::free_block_raw`] gives them back).
+    /// They stay with the driver, as a block without a folio ([`Pgmap::free_block_raw`](crate::Pgmap::free_block_raw) gives them back).
     Keep,
 }
