@@ -11,7 +11,7 @@
 //!   or higher before its call returns.
 //! - Taking a listing away comes before a look at the table that says where it belongs, and the whole is a motion
 //!   (`pool::motion`), so that a release that relied on the listing is not lost.
-//! - A list may be marked as having members when it is empty; the search that is misled takes the mark away.
+//! - A list may be marked as having members when it is empty; whoever takes its last member away, or is misled, takes the mark away.
 //! - A table that a handle works in (`pool::local`) is in no list but marked as owned; the handle lists it when it leaves.
 //! - Beside its lists a table has a set of the entries that are split, so that a free of whole entries knows at once that no
 //!   page below them is idle. It may name too many entries, never too few: who splits an entry or lists the table below marks

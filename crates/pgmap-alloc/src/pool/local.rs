@@ -149,6 +149,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     }
 
     fn own_table(&self, group: usize) -> Option<usize> {
+        // Relaxed, here and in `leave_table`: only this handle writes its own tables.
         (self.public.own[group % GROUPS].load(Ordering::Relaxed) as usize).checked_sub(1)
     }
 
@@ -156,6 +157,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         let own = &self.public.own[group % GROUPS];
         if let Some(table) = (own.load(Ordering::Relaxed) as usize).checked_sub(1) {
             self.pool.disown_table(table);
+            // Relaxed: who still looks there finds a table like any other.
             own.store(0, Ordering::Relaxed);
         }
     }
@@ -179,6 +181,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[cold]
     fn spill(&mut self, run: Run) {
         let (order, index) = (run.order(), run.order().get() as usize);
+        // Relaxed, all: as in `give_back` and `at_hand`.
         if self.public.pressed.load(Ordering::Relaxed) != 0 {
             self.drain();
         } else if let (Some(count), Some(stack)) = (self.public.counts.get(index), self.stacks.get_mut(index)) {
