@@ -3,39 +3,19 @@
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use pgmap_alloc::fit::{best_fit, first_fit, first_fit_align};
-use pgmap_alloc::{AllocExtentError, Extent, ExtentParams, FreeError, GenPool, Mode, Offset, Params, Phys, PhysRange};
+use pgmap_alloc::{AllocExtentError, Extent, ExtentParams, FreeError, GenPool, Mode};
+use support::{Random, at, window};
 
 const PAGES: u64 = 4096;
-
-fn at(page: u64) -> Offset {
-    Offset::new(page)
-}
-
-fn window(start: u64, end: u64) -> Extent {
-    Extent::between(at(start), at(end)).unwrap()
-}
-
-fn pool() -> GenPool<'static> {
-    GenPool::new(&Params::new(&[PhysRange { start: Phys(0), pages: PAGES }])).unwrap()
-}
 
 /// best, bottom-up and top-down, as drm_mm's insertion modes.
 const MODES: [Mode; 3] = [Mode::BottomUp(best_fit), Mode::BottomUp(first_fit_align), Mode::TopDown(first_fit_align)];
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-
-    fn shuffle<T>(&mut self, list: &mut [T]) {
-        for i in (1..list.len()).rev() {
-            list.swap(i, self.below(i as u64 + 1) as usize);
-        }
-    }
+fn pool() -> GenPool<'static> {
+    support::pool(PAGES)
 }
 
 /// Takes exactly these pages.
@@ -46,7 +26,7 @@ fn reserve(pool: &GenPool<'_>, extent: Extent) -> Result<Extent, AllocExtentErro
 #[test]
 fn drm_mm_reserve() {
     let pool = pool();
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     for size in [1u64, 3, 64, 100] {
         let mut places: Vec<_> = (0..PAGES / size).map(|index| window(index * size, (index + 1) * size)).collect();
         random.shuffle(&mut places);
@@ -83,7 +63,7 @@ fn drm_mm_insert() {
             assert!(pool.alloc_extent(&ask).is_err());
             assert!(nodes.iter().all(|node| node.pages() == size));
             // One out, one in: the only place is the one that was left.
-            Random(size).shuffle(&mut nodes);
+            Random::new(size).shuffle(&mut nodes);
             for node in nodes.iter().take(40) {
                 pool.free_extent(*node).unwrap();
                 assert_eq!(pool.alloc_extent(&ask.within(*node)), Ok(*node));
@@ -232,7 +212,7 @@ fn drm_mm_evict() {
         for mode in [Mode::BottomUp(first_fit_align), Mode::TopDown(first_fit_align)] {
             let pool = pool();
             let mut nodes: Vec<_> = (0..PAGES / 4).map(|_| pool.alloc_extent(&ExtentParams::new(4)).unwrap()).collect();
-            Random(size + align).shuffle(&mut nodes);
+            Random::new(size + align).shuffle(&mut nodes);
             let ask = ExtentParams::new(size).aligned(align).by(mode);
             assert!(pool.alloc_extent(&ask).is_err());
             let (place, named) = pool.scan_eviction(&ask, &nodes).expect("everything together is enough");
@@ -253,7 +233,7 @@ fn drm_mm_evict_range() {
     let pool = pool();
     let inside = window(1000, 2000);
     let mut nodes: Vec<_> = (0..PAGES / 4).map(|_| pool.alloc_extent(&ExtentParams::new(4)).unwrap()).collect();
-    Random(5).shuffle(&mut nodes);
+    Random::new(5).shuffle(&mut nodes);
     let ask = ExtentParams::new(50).within(inside);
     let (place, _) = pool.scan_eviction(&ask, &nodes).unwrap();
     assert_eq!(inside.common(place), Some(place));

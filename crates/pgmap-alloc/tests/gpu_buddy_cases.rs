@@ -3,50 +3,13 @@
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use pgmap_alloc::{
-    AllocError, AllocExtentError, Contents, Extent, ExtentParams, GenPool, Mode, Offset, Order, OrderError, Params, Phys,
-    PhysRange, Run, ScatterError, ScatterParams, Wish, fit,
+    AllocError, AllocExtentError, Contents, Extent, ExtentParams, GenPool, Mode, Order, OrderError, Run, ScatterError,
+    ScatterParams, Wish, fit,
 };
-
-fn order(order: u32) -> Order {
-    Order::new(order).unwrap()
-}
-
-fn at(page: u64) -> Offset {
-    Offset::new(page)
-}
-
-fn window(start: u64, end: u64) -> Extent {
-    Extent::between(at(start), at(end)).unwrap()
-}
-
-fn one_range(pages: u64) -> [PhysRange; 1] {
-    [PhysRange { start: Phys(0), pages }]
-}
-
-fn pool(pages: u64) -> GenPool<'static> {
-    GenPool::new(&Params::new(&one_range(pages))).unwrap()
-}
-
-fn clear_pool(pages: u64) -> GenPool<'static> {
-    GenPool::new(&Params::new(&one_range(pages)).tracking_clear()).unwrap()
-}
-
-/// A small generator: the tests are the same at every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-
-    fn shuffle<T>(&mut self, list: &mut [T]) {
-        for i in (1..list.len()).rev() {
-            list.swap(i, self.below(i as u64 + 1) as usize);
-        }
-    }
-}
+use support::{Random, at, clear_pool, order, pool, window};
 
 #[test]
 fn gpu_buddy_alloc_limit() {
@@ -178,7 +141,7 @@ fn gpu_buddy_alloc_clear() {
 fn gpu_buddy_alloc_range() {
     // A pool cut into windows side by side: each can be taken exactly, none twice, and together they are everything.
     let pool = pool(10_000);
-    let mut random = Random(1);
+    let mut random = Random::new(1);
     let mut at_page = 0;
     let mut taken = vec![];
     while at_page < 10_000 {
@@ -199,7 +162,7 @@ fn gpu_buddy_alloc_range_bias() {
     // Windows of a fixed width in random order: all of each is for the taking, in pieces, and nothing else.
     let (pages, bias) = (16 * 1024u64, 1024u64);
     let pool = pool(pages);
-    let mut random = Random(2);
+    let mut random = Random::new(2);
     let mut windows: Vec<_> = (0..pages / bias).map(|index| window(index * bias, (index + 1) * bias)).collect();
     random.shuffle(&mut windows);
     let mut held: Vec<Run> = vec![];
@@ -314,7 +277,7 @@ fn gpu_buddy_offset_aligned_allocation() {
 fn gpu_buddy_subtree_offset_alignment_stress() {
     // Holes of random sizes at random places: whatever alignment is asked for, a place is found exactly when there is one.
     let pages = 1u64 << 12;
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     for _ in 0..30 {
         let pool = pool(pages);
         let mut idle = vec![true; pages as usize];

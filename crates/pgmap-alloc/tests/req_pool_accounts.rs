@@ -3,35 +3,18 @@
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use std::cell::RefCell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgmap_alloc::{
     Accounted, AccountedError, AfterFree, AllocError, AllocExtentError, Charge, ChargeError, Charging, Event, Extent, ExtentParams,
-    FreeError, Freed, GenPool, Limits, Offset, Order, Owner, Owners, Paid, Params, Pgmap, PgmapOps, Phys, PhysRange, Protection,
-    RequestError, ReturnError, Trace, Urgency,
+    FreeError, Freed, GenPool, Limits, Owner, Owners, Paid, Params, Pgmap, PgmapOps, Protection, RequestError, ReturnError, Trace,
+    Urgency,
 };
-
-fn range(page: u64, pages: u64) -> PhysRange {
-    PhysRange { start: Phys(page << 12), pages }
-}
-
-fn order(order: u32) -> Order {
-    Order::new(order).unwrap()
-}
-
-fn at(page: u64) -> Offset {
-    Offset::new(page)
-}
-
-fn pool(pages: u64) -> GenPool<'static> {
-    GenPool::new(&Params::new(&[range(0, pages)])).unwrap()
-}
-
-fn window(start: u64, end: u64) -> Extent {
-    Extent::between(at(start), at(end)).unwrap()
-}
+use support::{at, order, pool, range, window};
 
 #[test]
 fn req_47_partitions_are_windows_with_a_fallback_order() {

@@ -10,7 +10,7 @@ use pgmap_alloc::{
     ExtentParams, FreeError, FreeManyError, GenPool, Limits, Mode, Offset, Order, Owner, Owners, Params, Phys, PhysRange,
     PlacedRange, RemoveRangeError, RequestError, ReserveError, Run, ScatterError, ScatterParams, Urgency, fit,
 };
-use support::{at, order, range};
+use support::{at, order, range, window};
 
 /// Two ranges with a hole between them and room for a third; some pages of both are taken.
 fn riddled() -> GenPool<'static> {
@@ -35,10 +35,6 @@ fn unchanged(pool: &GenPool<'_>, mistakes: &mut dyn FnMut()) {
     let before = picture(pool);
     mistakes();
     assert_eq!(picture(pool), before);
-}
-
-fn window(start: u64, end: u64) -> Extent {
-    Extent::between(at(start), at(end)).unwrap()
 }
 
 #[test]

@@ -3,26 +3,13 @@
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use pgmap_alloc::{
-    AllocError, Extent, FreeError, FreeManyError, GenPool, Mode, Offset, Order, Params, Phys, PhysRange, PoolNeeds, ReserveError,
-    Run, ScatterError, ScatterParams, fit,
+    AllocError, Extent, FreeError, FreeManyError, GenPool, Mode, Offset, Params, PoolNeeds, ReserveError, Run, ScatterError,
+    ScatterParams, fit,
 };
-
-fn range(page: u64, pages: u64) -> PhysRange {
-    PhysRange { start: Phys(page << 12), pages }
-}
-
-fn order(order: u32) -> Order {
-    Order::new(order).unwrap()
-}
-
-fn at(page: u64) -> Offset {
-    Offset::new(page)
-}
-
-fn pool(pages: u64) -> GenPool<'static> {
-    GenPool::new(&Params::new(&[range(0, pages)])).unwrap()
-}
+use support::{at, order, pool, range};
 
 /// A pool in which every run of `2^order` pages has exactly its first page taken.
 fn riddled(pages: u64, hole: u32) -> GenPool<'static> {

@@ -3,27 +3,14 @@
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use pgmap_alloc::{
-    AfterFree, AllocError, Contents, Extent, ExtentParams, Freed, GenPool, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange,
-    PoolNeeds, RangeSlot, Retirement, Table, Wish,
+    AfterFree, AllocError, Contents, Extent, ExtentParams, Freed, GenPool, Order, Params, Pgmap, PgmapOps, PoolNeeds, RangeSlot,
+    Retirement, Table, Wish,
 };
 use proptest::prelude::*;
-
-fn range(page: u64, pages: u64) -> PhysRange {
-    PhysRange { start: Phys(page << 12), pages }
-}
-
-fn order(order: u32) -> Order {
-    Order::new(order).unwrap()
-}
-
-fn at(page: u64) -> Offset {
-    Offset::new(page)
-}
-
-fn pool(pages: u64) -> GenPool<'static> {
-    GenPool::new(&Params::new(&[range(0, pages)]).tracking_clear()).unwrap()
-}
+use support::{at, clear_pool as pool, order, range};
 
 #[test]
 fn req_46_unknown_is_dirty_and_a_pool_that_does_not_track_knows_nothing() {

@@ -3,24 +3,14 @@
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use pgmap_alloc::fit::{self, Fit, Offer, Want};
 use pgmap_alloc::{
-    AllocExtentError, Extent, ExtentParams, FreeError, GenPool, Mode, Offset, Order, Params, Phys, PhysRange, PoolNeeds, RangeSlot,
-    Table,
+    AllocExtentError, Extent, ExtentParams, FreeError, GenPool, Mode, Offset, Params, PhysRange, PoolNeeds, RangeSlot, Table,
 };
 use proptest::prelude::*;
-
-fn range(page: u64, pages: u64) -> PhysRange {
-    PhysRange { start: Phys(page << 12), pages }
-}
-
-fn order(order: u32) -> Order {
-    Order::new(order).unwrap()
-}
-
-fn extent(start: u64, end: u64) -> Extent {
-    Extent::between(Offset::new(start), Offset::new(end)).unwrap()
-}
+use support::{order, range, window as extent};
 
 /// Idle or not, page by page, and in which range.
 struct Model {

@@ -3,19 +3,14 @@
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgmap_alloc::{
-    AddRangeError, AllocError, BuildError, GenPool, Offset, Order, Params, Phys, PhysRange, RemoveRangeError, RequestError,
+    AddRangeError, AllocError, BuildError, GenPool, Offset, Params, Phys, PhysRange, RemoveRangeError, RequestError,
 };
-
-fn range(page: u64, pages: u64) -> PhysRange {
-    PhysRange { start: Phys(page << 12), pages }
-}
-
-fn order(order: u32) -> Order {
-    Order::new(order).unwrap()
-}
+use support::{order, range};
 
 fn pool(ranges: &[PhysRange], spare: usize, offsets: u64) -> GenPool<'static> {
     GenPool::new(&Params::new(ranges).with_room(spare, offsets)).unwrap()

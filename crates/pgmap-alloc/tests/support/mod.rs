@@ -6,8 +6,8 @@
 use std::sync::{Mutex, OnceLock};
 
 use pgmap_alloc::{
-    AfterFree, Census, DataCell, Freed, Lookup, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange, RangeSlot, Storage, Table,
-    Word, storage_needed,
+    AfterFree, Census, DataCell, Extent, Freed, GenPool, Lookup, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange,
+    RangeSlot, Storage, Table, Word, storage_needed,
 };
 
 pub const PAGE: u64 = 4096;
@@ -23,6 +23,23 @@ pub fn at(page: u64) -> Offset {
 /// A range by page numbers of physical memory.
 pub fn range(page: u64, pages: u64) -> PhysRange {
     PhysRange { start: Phys(page * PAGE), pages }
+}
+
+/// The pages from `start` up to `end`.
+pub fn window(start: u64, end: u64) -> Extent {
+    Extent::between(at(start), at(end)).unwrap()
+}
+
+/// A pool of one range of so many pages, from address 0 on.
+#[cfg(feature = "alloc")]
+pub fn pool(pages: u64) -> GenPool<'static> {
+    GenPool::new(&Params::new(&[range(0, pages)])).unwrap()
+}
+
+/// [`pool`], and it remembers what is cleared.
+#[cfg(feature = "alloc")]
+pub fn clear_pool(pages: u64) -> GenPool<'static> {
+    GenPool::new(&Params::new(&[range(0, pages)]).tracking_clear()).unwrap()
 }
 
 type OnFree = Box<dyn Fn(Freed<u64>) -> AfterFree + Send + Sync>;
@@ -146,6 +163,12 @@ impl Random {
 
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
+    }
+
+    pub fn shuffle<T>(&mut self, list: &mut [T]) {
+        for i in (1..list.len()).rev() {
+            list.swap(i, self.below(i as u64 + 1) as usize);
+        }
     }
 }
 
