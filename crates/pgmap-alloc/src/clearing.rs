@@ -4,7 +4,7 @@
 //! [`Block::release_cleared`]. Everything else is dirty.
 
 use crate::block::Block;
-use crate::error::AllocError;
+use crate::error::{AllocError, ForgetError};
 use crate::extent::Extent;
 use crate::folio::Folio;
 use crate::ops::PgmapOps;
@@ -44,11 +44,13 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.pool.avail_cleared(window)
     }
 
-    /// Nothing is known any more about what the idle pages of a window hold: after a reset, or when power was lost.
-    pub fn forget_clear(&self, window: Extent) {
-        self.pool.forget_clear(window);
+    /// Nothing is known any more about what the idle pages of a window hold: after a reset, or when power was lost. See
+    /// [`GenPool::forget_clear`](crate::GenPool::forget_clear).
+    pub fn forget_clear(&self, window: Extent) -> Result<(), ForgetError> {
+        let forgotten = self.pool.forget_clear(window);
         // Whoever wanted pages while they were hidden has left a mark instead.
         self.attend_all();
+        forgotten
     }
 
     /// Takes idle dirty pages as blocks of `at_most` or less, in rising order of offset, one whenever the iterator is asked: for a

@@ -103,8 +103,9 @@ pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed, UntilDrained};
 pub use error::{
     AccessError, AccountedError, AddRangeError, AllocError, AllocExtentError, BlockError, BuildError, ChargeError, DrainError,
-    FreeError, FreeManyError, FreezeError, GetError, Inconsistency, LookupError, MapError, PinError, PutError, RemoveRangeError,
-    RequestError, ReserveError, RetireError, ReturnError, ScatterError, ShareError, SpecialError, SplitError, WaitError,
+    ForgetError, FreeError, FreeManyError, FreezeError, GetError, Inconsistency, LookupError, MapError, PinError, PutError,
+    RemoveRangeError, RequestError, ReserveError, RetireError, ReturnError, ScatterError, ShareError, SpecialError, SplitError,
+    WaitError,
 };
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;

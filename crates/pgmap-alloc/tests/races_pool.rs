@@ -257,6 +257,50 @@ fn cleared_and_dirty_free_of_neighbours() {
     );
 }
 
+/// A pool in which both pages are cleared.
+fn all_cleared() -> Pool {
+    let pool = Pool::boxed(&Params::new(&[range(0, 2)]).tracking_clear().taking_reservations()).unwrap();
+    for page in 0..2 {
+        pool.alloc_at(at(page), ONE).unwrap();
+        pool.free_cleared(at(page), ONE).unwrap();
+    }
+    pool
+}
+
+#[test]
+fn reservation_that_is_dropped_against_forgetting() {
+    race(
+        all_cleared,
+        |pool| drop(pool.reserve(ONE, &mut [at(0)])),
+        |pool| {
+            let forgotten = pool.forget_clear(Extent::ALL).is_ok();
+            assert!(!forgotten || pool.alloc_wishing(ONE, Wish::PreferCleared).is_ok_and(|(_, holds)| holds == Contents::Dirty));
+            forgotten
+        },
+        |pool, (), forgotten| assert!(!forgotten || pool.avail_cleared(Extent::ALL) == 0, "cleared after it was forgotten"),
+    );
+}
+
+#[test]
+fn cleared_page_that_is_spared_against_forgetting() {
+    race(
+        || {
+            // Page 1 is cleared, page 2 is not: who does not care takes the one, puts it back, and takes the other.
+            let pool = Pool::boxed(&Params::new(&[range(0, 4)]).tracking_clear()).unwrap();
+            pool.alloc_at(at(0), order(2)).unwrap();
+            pool.free_cleared(at(1), ONE).unwrap();
+            pool.free(at(2), ONE).unwrap();
+            pool
+        },
+        |pool| {
+            let (page, _) = pool.alloc_wishing(ONE, Wish::DontCare).unwrap();
+            pool.free(page, ONE).unwrap();
+        },
+        |pool| pool.forget_clear(Extent::ALL).is_ok(),
+        |pool, (), forgotten| assert!(!forgotten || pool.avail_cleared(Extent::ALL) == 0),
+    );
+}
+
 #[test]
 fn dirty_free_of_the_last_page_against_an_allocation_of_the_whole() {
     race(

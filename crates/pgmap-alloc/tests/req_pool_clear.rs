@@ -5,12 +5,14 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use pgmap_alloc::{
     AfterFree, AllocError, Contents, Extent, ExtentParams, Freed, GenPool, Order, Params, Pgmap, PgmapOps, PoolNeeds, RangeSlot,
-    Retirement, Table, Wish,
+    Retirement, Run, ScatterParams, Table, Wish,
 };
 use proptest::prelude::*;
-use support::{at, clear_pool as pool, order, range};
+use support::{EndOnPanic, Random, at, clear_pool as pool, order, range, window};
 
 #[test]
 fn req_46_unknown_is_dirty_and_a_pool_that_does_not_track_knows_nothing() {
@@ -83,9 +85,9 @@ fn req_46_a_background_clearer_takes_dirty_runs_and_gives_them_back_clean() {
     drop(pool.dirty_runs(Extent::ALL, order(8)).next().unwrap());
     assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (5000, 4872));
     // After a reset nothing is known; a window forgets only itself.
-    pool.forget_clear(Extent::between(at(4000), at(4100)).unwrap());
+    pool.forget_clear(Extent::between(at(4000), at(4100)).unwrap()).unwrap();
     assert_eq!(pool.avail_cleared(Extent::ALL), 4772);
-    pool.forget_clear(Extent::ALL);
+    pool.forget_clear(Extent::ALL).unwrap();
     assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (5000, 0));
     assert_eq!(pool.alloc_wishing(order(12), Wish::DontCare), Ok((at(0), Contents::Dirty)));
 }
@@ -170,7 +172,7 @@ fn compare<const WORDS: usize>(pages: u64, ops: &[Op]) {
             }
             Op::Forget(start, length) => {
                 let window = Extent::new(at(start), length).unwrap();
-                pool.forget_clear(window);
+                pool.forget_clear(window).unwrap();
                 let end = window.end().get().min(pages);
                 for page in start.min(end)..end {
                     model[page as usize] = model[page as usize].map(|_| false);
@@ -213,6 +215,140 @@ fn req_46_a_handle_leaves_nothing_that_only_looks_cleared() {
     runs.into_iter().for_each(|run| handle.free(run).unwrap());
     drop(handle);
     assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (2048, 0));
+}
+
+/// A pool in which everything is cleared.
+fn all_cleared(pages: u64) -> GenPool<'static> {
+    let pool = GenPool::new(&Params::new(&[range(0, pages)]).tracking_clear().taking_reservations()).unwrap();
+    for run in window(0, pages).runs(pool.largest_order()) {
+        pool.alloc_at(run.start(), run.order()).unwrap();
+        pool.free_cleared(run.start(), run.order()).unwrap();
+    }
+    assert_eq!(pool.avail_cleared(Extent::ALL), pages);
+    pool
+}
+
+#[test]
+fn req_46_what_a_handle_fetched_and_did_not_use_is_as_it_was() {
+    let pool = all_cleared(512 * 4);
+    let mut handle = pool.local().unwrap();
+    // One page is used; many more are fetched with it.
+    let page = handle.alloc(order(0)).unwrap();
+    assert!(handle.cached() > 0);
+    handle.free(page).unwrap();
+    handle.drain();
+    assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (2048, 2047), "the one that was used");
+    // The same when the stack runs over, and at other orders.
+    let mut taken: Vec<_> = (0..100).map(|_| handle.alloc(order(0)).unwrap()).collect();
+    taken.extend((1..9).map(|o| handle.alloc(order(o)).unwrap()));
+    let used: u64 = taken.iter().map(|run| run.run().pages()).sum();
+    taken.into_iter().for_each(|run| handle.free(run).unwrap());
+    drop(handle);
+    let cleared = pool.avail_cleared(Extent::ALL);
+    assert_eq!(pool.avail(), 2048);
+    assert!((2047 - used..=2048 - used).contains(&cleared), "{cleared} of {}: {used} were used", 2048 - used);
+}
+
+#[test]
+fn req_46_what_is_forgotten_while_a_handle_has_it_is_dirty() {
+    let pool = all_cleared(512 * 4);
+    let mut handle = pool.local().unwrap();
+    let page = handle.alloc(order(0)).unwrap();
+    let cached = handle.cached();
+    assert!(cached > 0);
+    pool.forget_clear(Extent::ALL).unwrap();
+    handle.free(page).unwrap();
+    handle.drain();
+    assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (2048, 0));
+    // Cleared anew since: what was fetched before is given back before more is fetched.
+    let page = handle.alloc(order(0)).unwrap();
+    pool.forget_clear(Extent::ALL).unwrap();
+    pool.dirty_runs(Extent::ALL, order(9)).for_each(|dirty| dirty.cleared());
+    let cleared = pool.avail_cleared(Extent::ALL);
+    let more = handle.alloc(order(3)).unwrap();
+    handle.free(more).unwrap();
+    handle.free(page).unwrap();
+    drop(handle);
+    assert_eq!(pool.avail(), 2048);
+    assert!(pool.avail_cleared(Extent::ALL) <= cleared, "nothing is cleared that nobody has cleared");
+}
+
+#[test]
+fn req_46_what_is_forgotten_while_a_reservation_holds_it_is_dirty() {
+    let pool = all_cleared(1024);
+    let mut room = [at(0); 4];
+    drop(pool.reserve(order(3), &mut room).unwrap());
+    assert_eq!(pool.avail_cleared(Extent::ALL), 1024, "not used, so as it was");
+    let mut reserved = pool.reserve(order(3), &mut room).unwrap();
+    let committed = reserved.commit_one().unwrap();
+    pool.forget_clear(Extent::ALL).unwrap();
+    drop(reserved);
+    assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (1016, 0));
+    // The owner knows best what his pages hold.
+    pool.free_cleared(committed, order(3)).unwrap();
+    assert_eq!(pool.avail_cleared(Extent::ALL), 8);
+    // A clearer's run is his too, until he drops it.
+    let dirty = pool.dirty_runs(Extent::ALL, order(3)).next().unwrap();
+    pool.forget_clear(Extent::ALL).unwrap();
+    dirty.cleared();
+    assert_eq!(pool.avail_cleared(Extent::ALL), 8);
+}
+
+#[test]
+fn req_46_nothing_is_cleared_after_it_was_forgotten_whatever_others_do() {
+    // Nobody ever clears a page again: so once forgetting has succeeded, nobody may get one.
+    for round in 0..30 {
+        let (busy, forgotten) = (AtomicU64::new(2), AtomicBool::new(false));
+        let pool = all_cleared(1 << 12);
+        std::thread::scope(|threads| {
+            for seed in 0..2 {
+                let (pool, busy, forgotten) = (&pool, &busy, &forgotten);
+                threads.spawn(move || {
+                    let _end = EndOnPanic;
+                    let mut random = Random::new(2 * round + seed);
+                    (0..100).for_each(|_| use_a_little(pool, &mut random, forgotten));
+                    busy.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            while busy.load(Ordering::SeqCst) > 0 {
+                if pool.forget_clear(Extent::ALL).is_ok() {
+                    forgotten.store(true, Ordering::SeqCst);
+                }
+                std::thread::yield_now();
+            }
+        });
+        pool.forget_clear(Extent::ALL).unwrap();
+        assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (1 << 12, 0));
+    }
+}
+
+/// Takes pages in some way and gives them back, most often unused.
+fn use_a_little(pool: &GenPool<'_>, random: &mut Random, forgotten: &AtomicBool) {
+    let forgotten = forgotten.load(Ordering::SeqCst);
+    match random.below(5) {
+        0 => drop(pool.reserve(order(random.below(10) as u32), &mut [at(0); 3])),
+        1 => {
+            let mut short = [Run::new(at(0), order(0)).unwrap(); 4];
+            assert!(pool.alloc_scattered(&ScatterParams::new((1 << 10) - 1), &mut short).is_err());
+        }
+        2 => {
+            let mut handle = pool.local().unwrap();
+            let run = handle.alloc(order(0)).unwrap();
+            handle.free(run).unwrap();
+        }
+        3 => {
+            let extent = pool.alloc_extent(&ExtentParams::new(1 + random.below(300)));
+            extent.into_iter().for_each(|extent| pool.free_extent(extent).unwrap());
+        }
+        _ => {
+            let o = order(random.below(10) as u32);
+            if let Ok((start, contents)) = pool.alloc_wishing(o, Wish::PreferCleared) {
+                assert!(!forgotten || contents == Contents::Dirty, "{start}+2^{o} was forgotten");
+                pool.free(start, o).unwrap();
+            }
+        }
+    }
+    std::thread::yield_now();
 }
 
 #[test]
@@ -269,7 +405,7 @@ fn req_46_folio_free_says_what_it_leaves() {
     blocks.next().unwrap().release_cleared();
     drop(blocks);
     assert_eq!(pgmap.avail_cleared(Extent::ALL), 256);
-    pgmap.forget_clear(Extent::ALL);
+    pgmap.forget_clear(Extent::ALL).unwrap();
     assert_eq!(pgmap.avail_cleared(Extent::ALL), 0);
     assert_eq!(pgmap.validate().unwrap().idle, 2048);
     // A page that goes bad while the clearer has it is retired when he gives it back.

@@ -85,6 +85,15 @@ errors! {
 }
 
 errors! {
+    /// Why it is not certain that nothing is known any more of what idle pages hold.
+    ForgetError {
+        /// Runs were in motion (split, merged, given back) each time that idle pages were looked at: some of them may still count as
+        /// cleared. What was found has been forgotten; another try may prove it.
+        Contended => "runs were in motion during every look",
+    }
+}
+
+errors! {
     /// Why runs were not reserved.
     ReserveError {
         /// None were asked for.

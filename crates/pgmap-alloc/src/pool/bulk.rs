@@ -123,7 +123,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Lock-free; a search for each run. A refusal is true as for [`GenPool::alloc`].
     pub fn alloc_scattered<'o>(&self, params: &ScatterParams, out: &'o mut [Run]) -> Result<&'o [Run], ScatterError> {
         self.check_scatter(params)?;
-        let (mut left, mut done) = (params.pages, 0);
+        let (mut left, mut done, since) = (params.pages, 0, self.forgotten());
         let mut at_most = self.largest_entry();
         while let Some(fitting) = Order::fitting(left) {
             let order = fitting.min(at_most);
@@ -134,10 +134,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let run = match found {
                 Ok(run) => run,
                 Err(no_piece) => {
+                    let unused = self.unused(since);
                     for run in out.iter().take(done) {
-                        // Taken by us a moment ago, and never used.
-                        let _ = self.put_back(*run);
+                        // Taken by us a moment ago.
+                        let _ = unused.put_back(*run);
                     }
+                    drop(unused);
                     return Err(self.explain_scatter(params, no_piece, done));
                 }
             };

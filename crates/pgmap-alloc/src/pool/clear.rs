@@ -5,10 +5,10 @@ use core::ops::ControlFlow;
 
 use super::GenPool;
 use super::fit::Side;
-use super::notes::Contents;
+use super::notes::{Contents, Forgotten};
 use super::prove::{Try, Unproved};
 use super::walk::Trail;
-use crate::error::{AllocError, FreeError};
+use crate::error::{AllocError, ForgetError, FreeError};
 use crate::extent::Extent;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -143,6 +143,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             if found.is_some() || looks == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let Some(run) = found else { return Try::Nothing };
+        // What it holds can be told only now, and it may go back.
+        let _moving = self.motion.begin();
         if !self.claim_run(run) {
             return Try::Lost;
         }
@@ -166,14 +168,29 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Nothing is known any more about the idle pages of a window: after a reset, or when power was lost.
     ///
-    /// Pages that are taken are their owners' to judge. Idle pages are hidden for a moment, one run after another.
-    pub fn forget_clear(&self, window: Extent) {
-        let mut left = Some(window);
-        while let Some(part) = left {
-            let Some(stretch) = self.first_stretch(part, Contents::Cleared) else { return };
+    /// Pages that are taken are their owners' to judge; those that a reservation, a handle or a call that is under way has taken and
+    /// gives back unused are dirty then too, in the whole pool. Idle pages are hidden for a moment, one run after another.
+    /// O(cleared idle pages), a few times while others allocate and free; meant for a moment when few do.
+    pub fn forget_clear(&self, window: Extent) -> Result<(), ForgetError> {
+        if !self.clear.is_tracked() {
+            return Ok(());
+        }
+        let look = || if self.forget_what_is_idle(window) { Try::<()>::Lost } else { Try::Nothing };
+        match self.clear.forgetting(|| self.until_proved(0, look)) {
+            Err(Unproved::Contended) => Err(ForgetError::Contended),
+            Err(Unproved::Nothing) | Ok(()) => Ok(()),
+        }
+    }
+
+    /// Makes what is seen to be cleared dirty; whether there was any.
+    fn forget_what_is_idle(&self, window: Extent) -> bool {
+        let (mut left, mut any) = (Some(window), false);
+        while let Some(stretch) = left.and_then(|part| self.first_stretch(part, Contents::Cleared)) {
             stretch.runs(self.largest_entry()).for_each(|run| self.forget_run(run));
             left = Extent::between(stretch.end(), window.end()).ok();
+            any = true;
         }
+        any
     }
 
     /// A run that was idle a moment ago: as a whole, or what is left of it, or what has not been merged yet, in halves.
@@ -300,8 +317,9 @@ impl<'p, const WORDS: usize> Iterator for DirtyRuns<'p, WORDS> {
             let stretch = self.pool.first_stretch(window, Contents::Dirty)?;
             let run = stretch.runs(self.at_most.min(self.pool.largest_entry())).next()?;
             self.left = Extent::between(run.end(), window.end()).ok();
+            let since = self.pool.forgotten();
             if self.pool.claim_run(run) {
-                return Some(DirtyRun { pool: self.pool, run });
+                return Some(DirtyRun { pool: self.pool, run, since });
             }
         }
     }
@@ -311,6 +329,8 @@ impl<'p, const WORDS: usize> Iterator for DirtyRuns<'p, WORDS> {
 pub struct DirtyRun<'p, const WORDS: usize = 8> {
     pool: &'p GenPool<'p, WORDS>,
     run: Run,
+    /// When it was taken: it may have been cleared by others in the moment before.
+    since: Forgotten,
 }
 
 impl<const WORDS: usize> DirtyRun<'_, WORDS> {
@@ -321,7 +341,9 @@ impl<const WORDS: usize> DirtyRun<'_, WORDS> {
 
     /// Gives it back: it is all zero now.
     pub fn cleared(self) {
-        self.pool.mark(self.run, Contents::Cleared);
+        let (pool, run) = (self.pool, self.into_run());
+        // Ours since the iterator claimed it.
+        let _ = pool.give_back_cleared(run);
     }
 
     /// Gives up the type and keeps the pages.
@@ -334,8 +356,8 @@ impl<const WORDS: usize> DirtyRun<'_, WORDS> {
 
 impl<const WORDS: usize> Drop for DirtyRun<'_, WORDS> {
     fn drop(&mut self) {
-        // Ours since the iterator claimed it.
-        let _ = self.pool.put_back(self.run);
+        // As in `cleared`.
+        let _ = self.pool.unused(self.since).put_back(self.run);
     }
 }
 

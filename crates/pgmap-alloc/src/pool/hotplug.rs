@@ -39,14 +39,17 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub fn remove_range(&self, first: Offset) -> Result<PlacedRange, RemoveRangeError> {
         let change = self.ranges.change().ok_or(RemoveRangeError::Changing)?;
         let range = self.ranges.of(first).filter(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
+        let since = self.forgotten();
         let Some((stuck, error)) = self.runs_in(range).find_map(|run| Some((run, self.take_at(run).err()?))) else {
             change.remove(&range);
             return Ok(range);
         };
+        let unused = self.unused(since);
         for run in self.runs_in(range).take_while(|run| *run != stuck) {
             // They were taken a moment ago, by us.
-            let _ = self.put_back(run);
+            let _ = unused.put_back(run);
         }
+        drop(unused);
         Err(match error {
             RequestError::Contended => RemoveRangeError::Contended,
             _ => RemoveRangeError::InUse { page: self.taken_page_in(stuck) },

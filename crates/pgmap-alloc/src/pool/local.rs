@@ -12,6 +12,7 @@
 
 use super::GenPool;
 use super::handles::{GROUPS, ORDERS, Padded, Public};
+use super::notes::{Contents, Forgotten};
 use crate::error::AllocError;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -30,6 +31,8 @@ pub(crate) struct Local<'p, const WORDS: usize> {
     public: &'p Public,
     /// For each order the starts of idle runs; how many, stands in `public`.
     stacks: [[u64; ROOM]; ORDERS],
+    /// None of them was taken before this was read: what was fetched and not used goes back as it was.
+    since: Forgotten,
 }
 
 impl<'p, const WORDS: usize> Local<'p, WORDS> {
@@ -41,7 +44,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             place.0.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
         let public = &pool.handles.places.iter().find(free)?.0;
-        Some(Local { pool, public, stacks: [[0; ROOM]; ORDERS] })
+        Some(Local { pool, public, stacks: [[0; ROOM]; ORDERS], since: pool.forgotten() })
     }
 
     /// Takes a run of `order`. From the stack it is wait-free, without an atomic read-modify-write.
@@ -57,6 +60,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     pub(crate) fn give_back(&mut self, run: Run) {
         let order = run.order().get() as usize;
+        self.pool.mark(run, Contents::Dirty);
         // Relaxed: as in `Handles::press`.
         if order < ORDERS && self.public.pressed.load(Ordering::Relaxed) == 0 && self.at_hand(order) < KEEP[order] {
             self.push(order, run.start().get());
@@ -100,10 +104,13 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     pub(crate) fn drain(&mut self) {
         // Relaxed: as in `Handles::press`.
         self.public.pressed.store(0, Ordering::Relaxed);
-        for order in 0..ORDERS {
-            while let Some(start) = self.pop(order) {
-                // Owned, so it cannot be idle.
-                let _ = self.pool.give_back(Run::around(start, Order::clamped(order as u32)));
+        if self.cached() > 0 {
+            let unused = self.pool.unused(self.since);
+            for order in 0..ORDERS {
+                while let Some(start) = self.pop(order) {
+                    // Owned, so it cannot be idle.
+                    let _ = unused.put_back(Run::around(start, Order::clamped(order as u32)));
+                }
             }
         }
         (0..GROUPS).for_each(|group| self.leave_table(group));
@@ -112,6 +119,10 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     /// Takes a run from the tables: its own, else one that it makes its own, else wherever there is one.
     #[cold]
     fn refill(&mut self, order: Order) -> Result<Run, AllocError> {
+        if self.since != self.pool.forgotten() {
+            self.drain();
+            self.since = self.pool.forgotten();
+        }
         if let Some(group) = self.group(order) {
             // A larger run is not cut in its own table while the lists have a table with a tighter one.
             let mut at_most = self.pool.lowest_listed(order);
@@ -187,17 +198,20 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         } else if let (Some(count), Some(stack)) = (self.public.counts.get(index), self.stacks.get_mut(index)) {
             let at = count.load(Ordering::Relaxed) as usize;
             let half = (at / 2).min(ROOM);
+            let unused = self.pool.unused(self.since);
             for &start in &stack[..half] {
                 // Owned, so it cannot be idle.
-                let _ = self.pool.give_back(Run::around(start, order));
+                let _ = unused.put_back(Run::around(start, order));
             }
+            drop(unused);
             stack.copy_within(half.., 0);
             count.store((at - half) as u32, Ordering::Relaxed);
             if half > 0 {
                 return self.push(index, run.start().get());
             }
         }
-        let _ = self.pool.give_back(run);
+        // Marked by `give_back`.
+        let _ = self.pool.put_back(run);
     }
 }
 

@@ -14,16 +14,23 @@
 //! 2. A free writes them first: what is not freed as cleared is dirty. Pages that come back unused keep theirs.
 //! 3. A split hands clear or dirty down to the whole table below; if the entry is mixed the notes there are right already.
 //! 4. A merge sums the notes of the table up: clear, dirty, or mixed. So cleared and dirty neighbours merge, and nothing is lost.
+//! 5. Who forgets what is known says so first, and then makes the idle pages dirty, until there was a moment at which none was
+//!    cleared and none was hidden in a motion (`motion`). Who has taken pages, did not use them and is no motion all the while (a
+//!    reservation, a handle, a failed allocation of many runs) has asked before he took them whether somebody is forgetting, and
+//!    puts them back in a motion in which he asks whether somebody has begun since: if either is so, they are dirty
+//!    ([`Unused`]). Of those who put back and those who forget one sees the other, or what he did.
 //!
 //! Every step costs one table's notes at most, whatever the order.
 
 use super::GenPool;
+use super::motion::Moving;
 use super::plane::Plane;
 use super::shape::Place;
+use crate::error::FreeError;
 use crate::extent::Extent;
 use crate::offset::Run;
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, order_after_write};
 use crate::table::{Notes, Table};
 
 /// Where the notes of each level stand, if there are any.
@@ -31,7 +38,16 @@ pub(super) struct Clear {
     notes: Option<Plane>,
     cleared: Hint,
     dirty: Hint,
+    /// How often somebody began to forget what is known, above [`FORGETTING`]; how many are at it, in those bits (rule 5).
+    forgotten: AtomicU64,
 }
+
+/// The bits that count those who are forgetting at the moment.
+const FORGETTING: u64 = 0xFFFF;
+
+/// Whether what is known was being forgotten at some moment, and how often it had been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Forgotten(u64);
 
 /// Where to look, and where not, for idle pages that hold one or the other. Both may be wrong, which costs a look or a wish.
 struct Hint {
@@ -50,12 +66,22 @@ impl Hint {
 
 impl Clear {
     pub(super) fn new(notes: Option<Plane>) -> Clear {
-        Clear { notes, cleared: Hint::new(), dirty: Hint::new() }
+        Clear { notes, cleared: Hint::new(), dirty: Hint::new(), forgotten: AtomicU64::new(0) }
     }
 
     #[inline]
     pub(super) fn is_tracked(&self) -> bool {
         self.notes.is_some()
+    }
+
+    /// Says that what is known is being forgotten, while `forget` does it.
+    pub(super) fn forgetting<T>(&self, forget: impl FnOnce() -> T) -> T {
+        // SeqCst: the write half of rule 5; pairs with `GenPool::forgotten`.
+        self.forgotten.fetch_add(FORGETTING + 2, Ordering::SeqCst);
+        let done = forget();
+        // SeqCst: as above; who sees the end took his pages after it.
+        self.forgotten.fetch_sub(1, Ordering::SeqCst);
+        done
     }
 
     fn hint(&self, contents: Contents) -> &Hint {
@@ -93,6 +119,41 @@ pub enum Contents {
     Cleared,
     /// Anything, for all that is known.
     Dirty,
+}
+
+/// Pages that go back as they came: nobody has used them.
+pub(super) struct Unused<'p, const WORDS: usize> {
+    pool: &'p GenPool<'p, WORDS>,
+    /// Whether what was known of them has been forgotten since.
+    forgotten: bool,
+    /// Rule 5; where nothing is known, nothing is hidden from who forgets.
+    _moving: Option<Moving<'p>>,
+}
+
+impl<const WORDS: usize> Unused<'_, WORDS> {
+    /// Puts an owned run back.
+    pub(super) fn put_back(&self, run: Run) -> Result<(), FreeError> {
+        if self.forgotten { self.pool.give_back(run) } else { self.pool.put_back(run) }
+    }
+}
+
+/// Pages that were not used.
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// To be read before pages are taken that may go back unused (rule 5).
+    #[inline]
+    pub(super) fn forgotten(&self) -> Forgotten {
+        // SeqCst: the read half of rule 5; pairs with `Clear::forgetting`.
+        Forgotten(self.clear.forgotten.load(Ordering::SeqCst))
+    }
+
+    /// Runs that were taken when or after `since` was read, and not used, go back by what this returns, as long as it lives.
+    pub(super) fn unused(&self, since: Forgotten) -> Unused<'_, WORDS> {
+        // The motion before the look: see rule 5.
+        let moving = self.clear.is_tracked().then(|| self.motion.begin());
+        order_after_write();
+        let forgotten = since.0 & FORGETTING != 0 || since.0 / (FORGETTING + 1) != self.forgotten().0 / (FORGETTING + 1);
+        Unused { pool: self, forgotten, _moving: moving }
+    }
 }
 
 /// The notes.

@@ -6,6 +6,7 @@
 use core::fmt;
 
 use super::GenPool;
+use super::notes::Forgotten;
 use crate::error::ReserveError;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -17,6 +18,8 @@ pub struct Reservation<'p, 'b, const WORDS: usize = 8> {
     starts: &'b mut [Offset],
     /// Those before this one have been handed out.
     next: usize,
+    /// When they were taken, for what is known of what they hold.
+    since: Forgotten,
 }
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
@@ -31,7 +34,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return Err(ReserveError::NotTaken);
         }
         // What is held when this is dropped early goes back.
-        let mut reserved = Reservation { pool: self, order, starts: &mut [], next: 0 };
+        let mut reserved = Reservation { pool: self, order, starts: &mut [], next: 0, since: self.forgotten() };
         let mut done = 0;
         for place in room.iter_mut() {
             match self.take(order) {
@@ -93,11 +96,15 @@ impl<'b, const WORDS: usize> Reservation<'_, 'b, WORDS> {
 impl<const WORDS: usize> Drop for Reservation<'_, '_, WORDS> {
     /// Cancels: what was not committed becomes idle again.
     fn drop(&mut self) {
-        while let Some(start) = self.commit_one() {
-            // Held until now, and never used.
-            let _ = self.pool.put_back(Run::around(start.get(), self.order));
+        let pool = self.pool;
+        if self.left() > 0 {
+            let unused = pool.unused(self.since);
+            while let Some(start) = self.commit_one() {
+                // Held until now.
+                let _ = unused.put_back(Run::around(start.get(), self.order));
+            }
         }
-        self.pool.held.leave();
+        pool.held.leave();
     }
 }
 
