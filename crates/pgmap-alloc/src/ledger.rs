@@ -13,8 +13,8 @@
 //!
 //! # What it costs to keep and to read
 //!
-//! A pair pays for the owner's own counters, for a stock on the caller's own line ([`Tally`]), and for counters and a motion
-//! there. No line is shared by all callers of each operation, but those who pay as one owner meet at his. Everything in
+//! A pair pays for the owner's stock and the pool's ([`Tally`]), both on the caller's own lines, and for counters and a motion
+//! there. No line is written by all callers with each operation, but owners of little meet at their counter (`owners`). Everything in
 //! [`Account`] is read in O(1): so many loads, whatever the size of the pool. Idle runs by order are not among it: a split and
 //! every merge would have to count them, on the path that everybody pays for; [`GenPool::idle_runs`](crate::GenPool::idle_runs)
 //! is the snapshot.

@@ -57,6 +57,7 @@ mod memory;
 mod table;
 mod pool;
 mod charge;
+mod owners;
 mod tally;
 mod ledger;
 mod state;
@@ -97,7 +98,7 @@ mod scaling;
 
 pub use accounted::{Accounted, OwnedRun};
 pub use block::{Block, Blocks};
-pub use charge::{Charge, Limits, Owner, Owners, Protection, Usage};
+pub use charge::{Charge, Limits, Owner, Protection, Usage};
 pub use charging::{Charging, OwnedBlock, Paid};
 pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed, UntilDrained};
@@ -120,6 +121,7 @@ pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use ops::{AfterFree, Failure, Freed, PgmapOps};
 pub use order::{Order, OrderError};
+pub use owners::Owners;
 #[cfg(feature = "std")]
 pub use per_thread::{Handles, PerThread};
 pub use pgmap::{Pgmap, Storage, StorageNeeded, storage_needed};

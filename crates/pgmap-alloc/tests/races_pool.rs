@@ -22,9 +22,11 @@
 //! | `unhold` does nothing | commit_against_a_free |
 //! | refusals are not proved; or what may be undone is not in motion; or that is not asked for | owner_refusal, watermark_refusal |
 //! | the watermark's gate is only looked at | two_requests_at_the_watermark |
-//! | parents are charged without a look first | owner_refusal |
+//! | parents are charged without a look first | owner_refusal_against_a_request |
+//! | an owner's stocks: refusals are not proved; drawing, or drawing back, is no motion; nothing is collected | owner_refusal_against_a_stock, owner_at_his_limit |
+//! | what goes back unused is no motion, or who forgets looks once | reservation_that_is_dropped, cleared_page_that_is_spared |
 //!
-//! These stayed green: the drop of `Change` Relaxed, `Tally::used` and `Account::lower` Relaxed, `Tally::give` without its note (a
+//! These stayed green: a stock is used though more is drawn than the limit (who is refused has looked before); the drop of `Change` Relaxed, `Tally::used` and `Account::lower` Relaxed, `Tally::give` without its note (a
 //! fence elsewhere, or the motion, gives the same order in the models); a merge that sums the notes up after the release of the
 //! entry, which nobody else can claim between the two as the models are cut; an undone charge that calls itself over the limit.
 
@@ -35,8 +37,8 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::thread;
 use pgmap_alloc::{
-    Accounted, AccountedError, AddRangeError, Contents, Extent, FreeError, GenPool, Limits, Offset, Order, Owner, Owners, Params,
-    Phys, PhysRange, PlacedRange, RemoveRangeError, Urgency, Wish,
+    Accounted, AccountedError, AddRangeError, Charge, ChargeError, Contents, Extent, FreeError, GenPool, Limits, Offset, Order,
+    Owner, Owners, Params, Phys, PhysRange, PlacedRange, RemoveRangeError, Urgency, Wish,
 };
 
 /// Tables of 64 entries.
@@ -386,6 +388,77 @@ fn commit_against_a_free_of_the_same_run() {
                     pool.free(at(1), ONE).unwrap();
                 }
             }
+        },
+    );
+}
+
+/// An owner who has four pages and a limit, and in stock so many.
+fn owner(in_stock: u64, max: u64) -> Owners<1> {
+    let owners = Owners::new();
+    owners.set_limits(Owner(0), Limits { max, ..Limits::NONE }).unwrap();
+    owners.charge_anyway(Owner(0), 4 + in_stock);
+    if in_stock > 0 {
+        owners.uncharge(Owner(0), in_stock).unwrap();
+    }
+    owners
+}
+
+fn has(owners: &Owners<1>) -> u64 {
+    owners.usage(Owner(0)).unwrap().pages
+}
+
+#[test]
+fn owner_at_his_limit_is_charged_what_another_gives_back() {
+    race(
+        || owner(1, 4),
+        |owners| owners.uncharge(Owner(0), 1),
+        |owners| owners.try_charge(Owner(0), 1),
+        |owners, back, charged| {
+            assert_eq!((back, has(owners)), (Ok(()), 3 + u64::from(charged.is_ok())));
+            // What came back can be had, in stock or not, and no more.
+            assert_eq!(owners.try_charge(Owner(0), 1).is_ok(), charged.is_err());
+            let over = ChargeError::OverLimit { owner: 0, has: 4, max: 4 };
+            assert_eq!((owners.try_charge(Owner(0), 1), has(owners)), (Err(over), 4));
+        },
+    );
+}
+
+#[test]
+fn owner_is_charged_by_two_for_the_last_pages() {
+    race(
+        || owner(1, 6),
+        |owners| owners.try_charge(Owner(0), 2),
+        |owners| owners.try_charge(Owner(0), 2),
+        |owners, one, other| {
+            assert!(one.is_ok() != other.is_ok(), "there are two pages: {one:?} {other:?}");
+            assert_eq!(has(owners), 6);
+        },
+    );
+}
+
+#[test]
+fn owner_refusal_against_a_stock_that_is_drawn_back() {
+    race(
+        || owner(2, 7),
+        |owners| owners.uncharge(Owner(0), 1),
+        |owners| owners.try_charge(Owner(0), 3),
+        |owners, back, charged| {
+            assert_eq!(back, Ok(()));
+            assert!(!matches!(charged, Err(ChargeError::OverLimit { .. })), "three pages were always to be had: {charged:?}");
+            assert_eq!(has(owners), 3 + if charged.is_ok() { 3 } else { 0 });
+        },
+    );
+}
+
+#[test]
+fn owner_refusal_against_a_stock_that_is_being_filled() {
+    race(
+        || owner(0, 7),
+        |owners| owners.try_charge(Owner(0), 1),
+        |owners| owners.try_charge(Owner(0), 2),
+        |owners, one, two| {
+            assert_eq!((one, two), (Ok(()), Ok(())), "there were three pages");
+            assert_eq!(has(owners), 7);
         },
     );
 }

@@ -14,7 +14,7 @@ use pgmap_alloc::{
     FreeError, Freed, GenPool, Limits, Owner, Owners, Paid, Params, Pgmap, PgmapOps, Protection, RequestError, ReturnError, Trace,
     Urgency,
 };
-use support::{at, order, pool, range, window};
+use support::{Random, at, order, pool, range, window};
 
 #[test]
 fn req_47_partitions_are_windows_with_a_fallback_order() {
@@ -341,6 +341,46 @@ fn req_48_the_books_of_many_threads_add_up_and_the_watermark_is_never_passed() {
         all += 1;
     }
     assert_eq!((all, books.account().used), (limit, limit));
+}
+
+#[test]
+fn req_48_many_threads_that_pay_as_one_owner_never_pass_his_parents_limit() {
+    let (limit, all) = (1u64 << 19, [0u32, 0, 2, 4, 9, 12]);
+    let owners = Owners::<2>::with_parents([None, Some(Owner(0))]).unwrap();
+    owners.set_limits(Owner(0), Limits { max: limit, ..Limits::NONE }).unwrap();
+    let has = AtomicU64::new(0);
+    std::thread::scope(|threads| {
+        for thread in 0..4 {
+            let (owners, has) = (&owners, &has);
+            threads.spawn(move || {
+                let (mut random, mut held) = (Random::new(thread), vec![]);
+                for round in 0..40_000 {
+                    let pages = 1 << all[random.below(6) as usize];
+                    match owners.try_charge(Owner(1), pages) {
+                        Ok(()) => {
+                            assert!(has.fetch_add(pages, Ordering::SeqCst) + pages <= limit, "beyond the limit");
+                            held.push(pages);
+                        }
+                        Err(ChargeError::OverLimit { owner: 0, .. } | ChargeError::Contended) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                    while held.len() > 900 || !held.is_empty() && random.below(3) == round % 3 {
+                        let pages = held.swap_remove(random.below(held.len() as u64) as usize);
+                        has.fetch_sub(pages, Ordering::SeqCst);
+                        owners.uncharge(Owner(1), pages).unwrap();
+                    }
+                }
+                held.into_iter().for_each(|pages| {
+                    has.fetch_sub(pages, Ordering::SeqCst);
+                    owners.uncharge(Owner(1), pages).unwrap();
+                });
+            });
+        }
+    });
+    assert!(owners.usage(Owner(0)).unwrap().high_water <= limit);
+    assert_eq!([0, 1].map(|owner| owners.usage(Owner(owner)).unwrap().pages), [0, 0]);
+    owners.try_charge(Owner(1), limit).unwrap();
+    assert!(owners.try_charge(Owner(1), 1).is_err());
 }
 
 #[test]

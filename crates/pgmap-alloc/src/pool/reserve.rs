@@ -62,7 +62,7 @@ impl<'b, const WORDS: usize> Reservation<'_, 'b, WORDS> {
 
     /// How many runs it still holds.
     pub fn left(&self) -> usize {
-        self.starts.len() - self.next
+        self.starts.len().saturating_sub(self.next)
     }
 
     /// Makes one of its runs the caller's; `None` when all are. O(1); never sleeps.
