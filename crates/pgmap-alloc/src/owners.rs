@@ -306,7 +306,7 @@ impl<'o, const N: usize> Books<'o, N> {
 
     /// Rule 3, of pages that he may not have; `Err` with how many he has, if that is less.
     fn give(&self, pages: u64) -> Result<(), u64> {
-        if self.to_stock(pages) {
+        if self.put_in_stock(pages) {
             return Ok(());
         }
         let has = self.has();
@@ -321,14 +321,14 @@ impl<'o, const N: usize> Books<'o, N> {
 
     /// Rule 3, of pages that he has.
     fn lower(&self, pages: u64) {
-        if !self.to_stock(pages) {
+        if !self.put_in_stock(pages) {
             self.account.drawn.fetch_sub(pages, Ordering::SeqCst);
             self.all.motion.note();
         }
     }
 
     /// Puts pages into stock, if they are few beside what is drawn.
-    fn to_stock(&self, pages: u64) -> bool {
+    fn put_in_stock(&self, pages: u64) -> bool {
         let drawn = self.drawn();
         let (batch, most) = (batch(drawn), 2 * batch(drawn));
         let Some(stock) = self.stock().filter(|_| pages <= most && batch > 0) else { return false };
@@ -383,6 +383,7 @@ impl<const N: usize> Charge for Owners<N> {
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     extern crate std;
 
