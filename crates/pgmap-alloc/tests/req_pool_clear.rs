@@ -8,8 +8,8 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pgmap_alloc::{
-    AfterFree, AllocError, Contents, Extent, ExtentParams, Freed, GenPool, Order, Params, Pgmap, PgmapOps, PoolNeeds, RangeSlot,
-    Retirement, Run, ScatterParams, Table, Wish,
+    AfterFree, AllocError, Contents, DirtyRun, Extent, ExtentParams, Freed, GenPool, Order, Params, Pgmap, PgmapOps, PoolNeeds,
+    RangeSlot, Retirement, Run, ScatterParams, Table, Wish,
 };
 use proptest::prelude::*;
 use support::{EndOnPanic, Random, at, clear_pool as pool, order, range, window};
@@ -263,7 +263,7 @@ fn req_46_what_is_forgotten_while_a_handle_has_it_is_dirty() {
     // Cleared anew since: what was fetched before is given back before more is fetched.
     let page = handle.alloc(order(0)).unwrap();
     pool.forget_clear(Extent::ALL).unwrap();
-    pool.dirty_runs(Extent::ALL, order(9)).for_each(|dirty| dirty.cleared());
+    pool.dirty_runs(Extent::ALL, order(9)).for_each(DirtyRun::cleared);
     let cleared = pool.avail_cleared(Extent::ALL);
     let more = handle.alloc(order(3)).unwrap();
     handle.free(more).unwrap();

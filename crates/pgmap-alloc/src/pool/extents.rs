@@ -11,8 +11,26 @@ use crate::extent::Extent;
 use crate::offset::Offset;
 use crate::order::Order;
 
-/// How many gaps a search without a fit compares before it takes the best of them.
+/// How many gaps a search without a fit looks at before it takes the best of them.
 const LOOKS: u32 = 64;
+
+/// How gaps are looked through.
+struct Look {
+    trail: Trail,
+    fit: Fit,
+    /// No more gaps than these are looked at, whether they fit or not.
+    most: u32,
+    /// No more gaps than these are compared, all of which fit.
+    enough: u32,
+}
+
+/// What came of it.
+#[derive(Clone, Copy)]
+struct Looked {
+    best: Option<Extent>,
+    /// Whether all gaps were looked at that could do.
+    all: bool,
+}
 
 /// What contiguous pages are asked for.
 ///
@@ -93,9 +111,18 @@ impl Mode {
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes contiguous pages. Give them back with [`GenPool::free_extent`], or in aligned parts with [`GenPool::free`].
     ///
-    /// Lock-free. `Simple` in the whole pool takes O(levels) while a run of the next power of two is idle; otherwise, and in the
-    /// other modes, the cost grows with the gaps that hold an aligned run of about a quarter of the size or more, never with the
-    /// size of the pool. A refusal is true, as for [`GenPool::alloc`].
+    /// Lock-free. What it costs, where *gaps that could do* are those in the window that hold an aligned run of about a quarter of
+    /// the size or more; no search looks at smaller ones, or at taken pages, whatever the size of the pool:
+    ///
+    /// | mode | |
+    /// |---|---|
+    /// | `Simple`, in the whole pool | O(levels), while a run of the next power of two (of the size, or of the alignment if that is larger) is idle |
+    /// | `Simple` | 64 looks at gaps, while such a run is idle in the window, or one of the first 64 gaps that could do does |
+    /// | `Simple`, otherwise; a refusal, in any mode | O(gaps that could do) |
+    /// | with a fit that stops at the first | O(gaps that could do and lie before the place) |
+    /// | with [`best_fit`] | O(gaps that could do), unless one fits without remainder |
+    ///
+    /// A refusal is true, as for [`GenPool::alloc`].
     pub fn alloc_extent(&self, params: &ExtentParams) -> Result<Extent, AllocExtentError> {
         self.check(params)?;
         if let (Mode::Simple, Extent::ALL) = (params.mode, params.window)
@@ -193,16 +220,40 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     ) -> Result<Option<Extent>, Offset> {
         let want = params.want();
         let trail = Trail { window: params.window, order: order_inside(params), from: want.from };
-        let (fit, mut looks) = match params.mode {
-            Mode::Simple => (best_fit as Fit, LOOKS),
-            Mode::BottomUp(fit) | Mode::TopDown(fit) => (fit, u32::MAX),
+        let fit = match params.mode {
+            Mode::Simple => best_fit,
+            Mode::BottomUp(fit) | Mode::TopDown(fit) => {
+                let all = Look { trail, fit, most: u32::MAX, enough: u32::MAX };
+                return self.look(&all, &want, &trim).map(|looked| looked.best);
+            }
         };
-        let (mut best, mut bad) = (None, None);
-        let _ = self.gaps(&trail, &mut |gap| {
+        let few = self.look(&Look { trail, fit, most: LOOKS, enough: LOOKS }, &want, &trim)?;
+        if few.best.is_some() || few.all {
+            return Ok(few.best);
+        }
+        // None of the first ones does; but wherever such a run is idle there is a place.
+        if let Some(order) = order_around(params) {
+            let sure = Look { trail: Trail { order, ..trail }, fit, most: LOOKS, enough: 1 };
+            let found = self.look(&sure, &want, &trim)?;
+            if found.best.is_some() {
+                return Ok(found.best);
+            }
+        }
+        self.look(&Look { trail, fit, most: u32::MAX, enough: LOOKS }, &want, &trim).map(|looked| looked.best)
+    }
+
+    /// The best place in some gaps.
+    fn look(&self, look: &Look, want: &Want, trim: &impl Fn(Extent) -> Option<Extent>) -> Result<Looked, Offset> {
+        let (mut best, mut bad, mut most, mut enough) = (None, None, look.most, look.enough);
+        let aligned = |extent: &Extent| extent.start().get().wrapping_sub(want.base.get()) & (want.align - 1) == 0;
+        let flow = self.gaps(&look.trail, &mut |gap| {
+            if most == 0 {
+                return ControlFlow::Break(());
+            }
+            most -= 1;
             let Some(gap) = trim(gap) else { return ControlFlow::Continue(()) };
-            let Some(offer) = fit(gap, &want) else { return ControlFlow::Continue(()) };
+            let Some(offer) = (look.fit)(gap, want) else { return ControlFlow::Continue(()) };
             let placed = Extent::new(offer.start, want.pages).ok().filter(|extent| gap.common(*extent) == Some(*extent));
-            let aligned = |extent: &Extent| extent.start().get().wrapping_sub(want.base.get()) & (want.align - 1) == 0;
             let Some(extent) = placed.filter(aligned) else {
                 bad = Some(offer.start);
                 return ControlFlow::Break(());
@@ -210,12 +261,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             if best.is_none_or(|(cost, _)| offer.cost < cost) {
                 best = Some((offer.cost, extent));
             }
-            looks -= 1;
-            if offer.cost == 0 || looks == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            enough -= 1;
+            if offer.cost == 0 || enough == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         match bad {
             Some(start) => Err(start),
-            None => Ok(best.map(|(_, extent)| extent)),
+            None => Ok(Looked { best: best.map(|(_, extent)| extent), all: flow.is_continue() }),
         }
     }
 
@@ -303,4 +354,78 @@ fn order_inside(params: &ExtentParams) -> Order {
     };
     let aligned = Order::fitting(params.pages.min(align)).map_or(0, Order::get);
     Order::clamped(anywhere.max(aligned))
+}
+
+/// Wherever an aligned run of this order is idle, there is a place for what is asked for; `None` if no order says so.
+fn order_around(params: &ExtentParams) -> Option<Order> {
+    let slack =
+        if params.base_within_align() == 0 { params.pages.max(params.align) } else { params.pages.checked_add(params.align)? };
+    Order::covering(slack)
+}
+
+#[cfg(all(test, feature = "alloc", not(loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::offset::{Phys, PhysRange, Run};
+    use crate::pool::Params;
+    use crate::sync::recorded::record;
+
+    /// A pool in which of every eight pages the first `idle` are, and eight side by side at the very end.
+    fn combed(pages: u64, idle: u64) -> GenPool<'static> {
+        let pool = GenPool::new(&Params::new(&[PhysRange { start: Phys(0), pages }])).unwrap();
+        let all = Extent::new(Offset::new(0), pages).unwrap();
+        all.runs(Order::MAX).for_each(|run| pool.alloc_at(run.start(), run.order()).unwrap());
+        for start in (0..pages - 8).step_by(8) {
+            pool.free_extent(Extent::new(Offset::new(start), idle).unwrap()).unwrap();
+        }
+        pool
+    }
+
+    fn free_the_last(pool: &GenPool<'_>) {
+        let last = Run::around(pool.size() - 8, Order::clamped(3));
+        pool.free(last.start(), last.order()).unwrap();
+    }
+
+    /// How many times shared memory is looked at by an allocation that succeeds, in two pools of which one is 16 times as large.
+    fn looks(idle: u64, last: bool, ask: ExtentParams) -> [usize; 2] {
+        [1 << 14, 1 << 18].map(|pages| {
+            let pool = combed(pages, idle);
+            if last {
+                free_the_last(&pool);
+            }
+            let (got, accesses) = record(0, || pool.alloc_extent(&ask));
+            assert!(got.unwrap().pages() == ask.pages);
+            accesses.len()
+        })
+    }
+
+    #[track_caller]
+    fn same_at_every_size([small, large]: [usize; 2]) {
+        // The lists of a larger pool have more levels.
+        assert!(large <= small + 400, "{small} looks in a small pool, {large} in a large one");
+        assert!(large < 2000, "{large} looks");
+    }
+
+    #[test]
+    fn req_41_the_simple_mode_looks_as_often_in_a_large_pool_as_in_a_small_one() {
+        let window = Extent::between(Offset::new(1), Offset::new(u64::MAX)).unwrap();
+        let five = ExtentParams::new(5);
+        // A run of the next power of two is idle, at the very end of all gaps that are too small.
+        same_at_every_size(looks(4, true, five));
+        same_at_every_size(looks(4, true, five.within(window)));
+        same_at_every_size(looks(4, true, ExtentParams::new(3).aligned(8).within(window)));
+        // None is, but gaps do.
+        same_at_every_size(looks(6, false, five));
+        same_at_every_size(looks(6, false, five.within(window)));
+        // What the fits cost that compare all gaps, so that this test can fail.
+        let [small, large] = looks(6, false, five.by(Mode::BottomUp(best_fit)));
+        assert!(large > 10 * small, "{small} and {large} looks for an exact best fit");
+    }
+
+    #[test]
+    fn req_41_gaps_that_are_too_small_are_not_looked_at() {
+        // Of thousands of gaps one has an aligned run of a quarter of the size; it lies where the search comes by last.
+        same_at_every_size(looks(1, true, ExtentParams::new(8).by(Mode::BottomUp(best_fit))));
+    }
 }

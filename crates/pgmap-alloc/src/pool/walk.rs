@@ -17,10 +17,19 @@ use crate::order::Order;
 pub(super) struct Trail {
     /// Where.
     pub(super) window: Extent,
-    /// Only tables with an idle run of this order are visited.
+    /// Only tables with an idle run of this order are visited, and of what is idle in them only what holds such a run is shown.
     pub(super) order: Order,
     /// From which end.
     pub(super) from: Side,
+}
+
+/// Whether `count` bits from bit `from` of a word on hold an aligned run of `order`; all of the word, for runs of several.
+const fn holds_run(from: u32, count: u32, order: u32) -> bool {
+    if order > 6 {
+        return count == 64;
+    }
+    let size = 1 << order;
+    from.next_multiple_of(size) + size <= from + count
 }
 
 /// The entries of a run of bits of a word.
@@ -78,6 +87,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                     }
                 };
                 left &= !stretch;
+                if !holds_run(stretch.trailing_zeros(), stretch.count_ones(), trail.order.get().saturating_sub(scale)) {
+                    continue;
+                }
                 let base = whole.start().get() + (((index as u64) * 64 + u64::from(stretch.trailing_zeros())) << scale);
                 let pages = u64::from(stretch.count_ones()) << scale;
                 let seen = Extent::new(Offset::new(base), pages).ok().and_then(|seen| seen.common(trail.window));
