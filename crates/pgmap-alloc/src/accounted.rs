@@ -68,7 +68,7 @@ impl<'p, C: Charge, T: Trace, const WORDS: usize> Accounted<'p, C, T, WORDS> {
     ///
     /// A run that was freed in parts counts as taken once at its own order, and as freed at those of its parts.
     pub fn account(&self) -> Account {
-        self.ledger.account(self.pool.size(), self.pool.largest_idle(), self.pool.largest_order())
+        self.ledger.account(self.pool.size(), self.pool.largest_idle(), self.pool.largest_order(), self.pool.counted_runs())
     }
 }
 

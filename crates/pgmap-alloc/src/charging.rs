@@ -203,7 +203,7 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
 
     /// The account. O(1), as [`Accounted::account`](crate::Accounted::account).
     pub fn account(&self) -> Account {
-        self.ledger().account(self.pages(), self.pool.largest_idle(), self.largest_order())
+        self.ledger().account(self.pages(), self.pool.largest_idle(), self.largest_order(), self.pool.counted_runs())
     }
 }
 

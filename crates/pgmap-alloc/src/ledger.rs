@@ -15,14 +15,13 @@
 //!
 //! A pair pays for the owner's stock and the pool's ([`Tally`]), both on the caller's own lines, and for counters and a motion
 //! there. No line is written by all callers with each operation, but owners of little meet at their counter (`owners`). Everything in
-//! [`Account`] is read in O(1): so many loads, whatever the size of the pool. Idle runs by order are not among it: a split and
-//! every merge would have to count them, on the path that everybody pays for; [`GenPool::idle_runs`](crate::GenPool::idle_runs)
-//! is the snapshot.
+//! [`Account`] is read in O(1): so many loads, whatever the size of the pool. Idle runs by order are in it if the pool counts them
+//! ([`Params::counting_runs`](crate::Params::counting_runs)), which every allocation and free of that pool pays for.
 
 use crate::charge::{Charge, Owner};
 use crate::error::{AccountedError, AllocError, ChargeError, RequestError};
 use crate::order::Order;
-use crate::pool::Motion;
+use crate::pool::{IdleRuns, Motion};
 use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, relax};
 use crate::tally::{Tally, Took};
 
@@ -81,9 +80,11 @@ pub struct Account {
     pub allocated: [u64; ORDERS],
     /// Refusals so far, by cause.
     pub refusals: Refusals,
+    /// Idle runs, by order, if the pool counts them.
+    pub idle: Option<IdleRuns>,
     /// The order of the largest idle run, as far as is known without a search.
     pub largest_idle: Option<u32>,
-    /// 0: the idle pages could not lie better; towards 1000: they are scattered. Each order that the largest idle run is smaller
+    /// 0: the idle pages could not lie better (what [`IdleRuns::unusable`] says of an order is finer); towards 1000: they are scattered. Each order that the largest idle run is smaller
     /// than it could be halves what is left to 1000.
     pub fragmentation: u64,
 }
@@ -268,7 +269,7 @@ impl<C: Charge> Ledger<C> {
     }
 
     /// Everything at once. O(1).
-    pub(crate) fn account(&self, size: u64, largest_idle: Option<Order>, largest: Order) -> Account {
+    pub(crate) fn account(&self, size: u64, largest_idle: Option<Order>, largest: Order, idle: Option<IdleRuns>) -> Account {
         // Relaxed throughout: as in `count`.
         let sum = |pick: &dyn Fn(&Stripe) -> Option<&AtomicU64>| -> u64 {
             self.stripes.iter().filter_map(pick).map(|number| number.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
@@ -300,6 +301,7 @@ impl<C: Charge> Ledger<C> {
                 owner: refused(5),
                 dying: refused(6),
             },
+            idle,
             largest_idle: largest_idle.map(Order::get),
             fragmentation,
         }

@@ -127,8 +127,8 @@ pub use per_thread::{Handles, PerThread};
 pub use pgmap::{Pgmap, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{
-    ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, LocalPool, Mode, Params, Partition, PlacedRange, PoolNeeds,
-    RangeSlot, Reservation, Reservations, ScatterParams, Taken, Wish,
+    ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, IdleRuns, LocalPool, Mode, Params, Partition, PlacedRange,
+    PoolNeeds, RangeSlot, Reservation, Reservations, RunCounts, ScatterParams, Taken, Wish,
 };
 pub use references::{Counts, Put};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};

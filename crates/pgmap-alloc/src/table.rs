@@ -21,9 +21,10 @@
 //! | `word` | the runs in one word, as plain functions |
 //! | `claim` `release` | ones to zeros, and back |
 //! | `look` | what is idle |
-//! | `set` `notes` | the same words put to other uses: hints, notes about entries |
+//! | `set` `notes` `digits` | the same words put to other uses: hints, notes about entries, counts |
 
 mod claim;
+mod digits;
 mod look;
 mod notes;
 mod release;

@@ -400,6 +400,29 @@ fn req_49_idle_runs_by_order_are_what_a_buddy_would_list() {
 }
 
 #[test]
+fn req_49_a_pool_that_counts_its_idle_runs_says_of_each_order_how_much_is_of_use() {
+    let pool = GenPool::new(&Params::new(&[range(0, 1000)]).counting_runs()).unwrap();
+    let books = Accounted::new(&pool, (), (), 0);
+    let idle = || books.account().idle.unwrap();
+    let same = || assert_eq!(idle().by_order(), &pool.idle_runs());
+    same();
+    let page = books.alloc(order(0), Owner(0), Urgency::Normal).unwrap();
+    same();
+    books.free(page, order(0), Owner(0)).unwrap();
+    same();
+    assert_eq!((idle().pages(), idle().largest(), idle().of(order(8))), (1000, Some(order(9)), 1));
+    // 1000 = 512 + 256 + 128 + 64 + 32 + 8: in runs below 64 lie 40 of 1000.
+    assert_eq!([0, 3, 4, 6, 9, 10].map(|o| idle().unusable(order(o))), [0, 0, 8, 40, 488, 1000]);
+    // As bad as it gets: every other page.
+    let pages: Vec<_> = (0..1000).map(|_| books.alloc(order(0), Owner(0), Urgency::Normal).unwrap()).collect();
+    assert_eq!((idle().pages(), idle().largest(), idle().unusable(order(0))), (0, None, 0));
+    pages.iter().filter(|page| page.get() % 2 == 0).for_each(|page| books.free(*page, order(0), Owner(0)).unwrap());
+    same();
+    assert_eq!([0, 1].map(|o| idle().unusable(order(o))), [0, 1000]);
+    assert_eq!(Accounted::new(&support::pool(8), (), (), 0).account().idle, None);
+}
+
+#[test]
 fn req_50_an_account_asks_nothing_of_the_host_and_the_bare_pool_knows_nothing_of_it() {
     let pool = pool(1 << 20);
     let owners = Owners::<2>::new();
@@ -502,4 +525,7 @@ fn req_49_the_account_can_be_written_down() {
     let written = serde_json::to_value(books.account()).unwrap();
     assert_eq!((&written["size"], &written["used"], &written["taken"][3]), (&512.into(), &8.into(), &1.into()));
     assert_eq!(written["refusals"]["no_space"], 0);
+    let counting = GenPool::new(&Params::new(&[range(0, 512)]).counting_runs()).unwrap();
+    let written = serde_json::to_value(Accounted::new(&counting, (), (), 0).account()).unwrap();
+    assert_eq!(written["idle"][9], 1);
 }

@@ -304,7 +304,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         };
         let table = self.table(word.level, word.table);
         match table.release_some((word.entry / 64) as usize, bits) {
-            Ok(grown) => {
+            Ok((grown, before)) => {
+                self.tell_word(word, before, before | bits);
                 self.released(word.level, word.table, grown);
                 self.motion.note();
                 Ok(())

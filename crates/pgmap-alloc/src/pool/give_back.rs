@@ -111,9 +111,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     fn put_back_at(&self, place: Place) -> Result<(), FreeError> {
         let tables = self.tables();
-        let Ok(grown) = tables.table(place.level, place.table).release(place.entry, place.order) else {
+        let Ok((grown, before)) = tables.table(place.level, place.table).release(place.entry, place.order) else {
             return Err(self.idle_already(place));
         };
+        self.tell_idle(place, before);
         self.released_in(tables, place.level, place.table, grown);
         self.motion.note();
         Ok(())
@@ -234,12 +235,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return;
             }
             if self.table(level, table).claim_all() {
+                self.tell_taken(Place { level, table, entry: 0, order: Self::RADIX }, !0);
                 let (above, entry) = self.shape.parent(table);
                 self.unlist_all(level, table);
                 self.unmark_split(level + 1, above, entry);
                 self.merge_notes(level, table);
                 // The entry was taken when it was split, and all that is below is ours.
-                if let Ok(grown) = self.table(level + 1, above).release(entry, 0) {
+                if let Ok((grown, before)) = self.table(level + 1, above).release(entry, 0) {
+                    self.tell_idle(Place { level: level + 1, table: above, entry, order: 0 }, before);
                     self.released(level + 1, above, grown);
                 }
                 return;

@@ -91,7 +91,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         let _moving = hides.then(|| self.motion.begin());
         let fit = self.table(0, table).claim_tightest(order.get(), at_most).ok()?;
-        Some(self.shape.run(super::Place { level: 0, table, entry: fit.entry, order: order.get() }))
+        let place = super::Place { level: 0, table, entry: fit.entry, order: order.get() };
+        self.tell_taken(place, fit.before);
+        Some(self.shape.run(place))
     }
 
     /// Takes a run from a table that a handle works in: only when nothing else is left.

@@ -256,6 +256,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.mark_split(1, above, entry);
         self.split_notes(0, table);
         self.table(0, table).fill();
+        self.tell_filled(0, table);
         publish(table);
         true
     }
@@ -274,8 +275,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if at_most < Self::RADIX && self.table(0, table).has(at_most + 1) {
             return None;
         }
-        let (index, pages) = self.table(0, table).claim_some(most)?;
+        let (index, pages, before) = self.table(0, table).claim_some(most)?;
         let place = super::Place { level: 0, table, entry: index * 64, order: 0 };
+        self.tell_word(place, before, before & !pages);
         Some((self.shape.run(place).start().get(), pages))
     }
 }

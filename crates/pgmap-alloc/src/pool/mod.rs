@@ -24,6 +24,7 @@
 //! | bits beside the tables | `plane` |
 //! | two phases: reserve, commit | `reserve`, `held` |
 //! | which idle pages are cleared | `notes`, `clear` |
+//! | how many idle runs there are of each order | `runs` |
 //! | idle pages in order of offset | `walk` |
 //! | windows as sub-pools | `partition` |
 //! | what to evict to make room | `scan` |
@@ -46,6 +47,7 @@ pub mod fit;
 mod motion;
 mod held;
 mod notes;
+mod runs;
 mod meeting;
 mod listing;
 mod walk;
@@ -86,11 +88,13 @@ pub(crate) use motion::Motion;
 use notes::Clear;
 pub use notes::Contents;
 use params::Layout;
-pub use params::{ClearState, Params, PoolNeeds, Reservations};
+pub use params::{ClearState, Params, PoolNeeds, Reservations, RunCounts};
 pub use partition::Partition;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
 pub use reserve::Reservation;
+pub use runs::IdleRuns;
+use runs::Runs;
 use search::Hints;
 use shape::{Place, Shape};
 
@@ -111,6 +115,7 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     handles: Handles,
     held: Held,
     clear: Clear,
+    runs: Runs,
 }
 
 #[cfg(feature = "alloc")]
@@ -150,7 +155,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     fn build(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
-        let Layout { shape, held, clear, .. } = Layout::new(params)?;
+        let Layout { shape, held, clear, runs, .. } = Layout::new(params)?;
         let placed = place_all(params.ranges, params.page_shift).filter_map(Result::ok);
         let pool = GenPool {
             ranges: Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1)),
@@ -164,6 +169,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             handles: Handles::new(),
             held: Held::new(held),
             clear: Clear::new(clear),
+            runs,
         };
         for range in pool.ranges.iter() {
             pool.seed(range);

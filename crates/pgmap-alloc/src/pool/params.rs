@@ -2,6 +2,7 @@
 
 use super::plane::Plane;
 use super::ranges::place_all;
+use super::runs::Runs;
 use super::shape::Shape;
 use crate::error::BuildError;
 use crate::offset::PhysRange;
@@ -23,6 +24,17 @@ pub struct Params<'a> {
     pub reservations: Reservations,
     /// Whether the pool remembers which idle pages are cleared: one more bit per page, and one more step in each free.
     pub clear: ClearState,
+    /// Whether the pool counts its idle runs: one more bit per page, and one more step in each allocation and free.
+    pub runs: RunCounts,
+}
+
+/// Whether a pool counts its idle runs by order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunCounts {
+    /// It does not, and pays nothing for it; [`GenPool::idle_runs`](crate::GenPool::idle_runs) looks for them.
+    None,
+    /// It does: [`GenPool::counted_runs`](crate::GenPool::counted_runs) reads the counts.
+    Kept,
 }
 
 /// Whether a pool knows which of its idle pages are cleared.
@@ -44,9 +56,17 @@ pub enum Reservations {
 }
 
 impl<'a> Params<'a> {
-    /// These ranges, with pages of 4 KiB, no room for more, no reservations, and clear state unknown.
+    /// These ranges, with pages of 4 KiB, no room for more, no reservations, clear state unknown, and runs not counted.
     pub const fn new(ranges: &'a [PhysRange]) -> Self {
-        Params { ranges, page_shift: 12, spare_ranges: 0, offsets: 0, reservations: Reservations::None, clear: ClearState::Unknown }
+        Params {
+            ranges,
+            page_shift: 12,
+            spare_ranges: 0,
+            offsets: 0,
+            reservations: Reservations::None,
+            clear: ClearState::Unknown,
+            runs: RunCounts::None,
+        }
     }
 
     /// With room for `ranges` more, below offset `offsets`.
@@ -59,6 +79,12 @@ impl<'a> Params<'a> {
     #[must_use]
     pub const fn tracking_clear(self) -> Self {
         Params { clear: ClearState::Tracked, ..self }
+    }
+
+    /// With counts of the idle runs of each order.
+    #[must_use]
+    pub const fn counting_runs(self) -> Self {
+        Params { runs: RunCounts::Kept, ..self }
     }
 
     /// With reservations.
@@ -103,13 +129,16 @@ impl PoolNeeds {
     }
 }
 
-/// What the array of tables holds, one after another: the tables and their lists, the held runs, the clear state.
+/// What the array of tables holds, one after another: the tables and their lists, the held runs, the clear state, the
+/// counts of idle runs.
 pub(super) struct Layout<const WORDS: usize> {
     pub(super) shape: Shape<WORDS>,
     /// The marks of held runs, if any can be.
     pub(super) held: Option<Plane>,
     /// The clear state, if it is tracked.
     pub(super) clear: Option<Plane>,
+    /// The counts of idle runs, if they are kept.
+    pub(super) runs: Runs,
     /// How many tables that is.
     tables: usize,
 }
@@ -123,6 +152,8 @@ impl<const WORDS: usize> Layout<WORDS> {
         let mut plane = |wanted: bool| wanted.then(|| Plane::append(&shape, &mut tables).ok_or(too_large)).transpose();
         let held = plane(params.reservations == Reservations::Any)?;
         let clear = plane(params.clear == ClearState::Tracked)?;
-        Ok(Layout { shape, held, clear, tables })
+        let runs = plane(params.runs == RunCounts::Kept)?;
+        let runs = Runs::append::<WORDS>(runs, &mut tables).ok_or(too_large)?;
+        Ok(Layout { shape, held, clear, runs, tables })
     }
 }

@@ -104,9 +104,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             && let Some(hint) = Hints::last(slot)
         {
             // The table may now be listed too high; the next search that comes by puts that right.
-            if self.table(level, hint.table).claim_at(hint.entry, wanted) {
+            if let Some(before) = self.table(level, hint.table).claim_at(hint.entry, wanted) {
+                let place = Place { level, table: hint.table, entry: hint.entry, order: wanted };
+                self.tell_taken(place, before);
                 Hints::remember(slot, hint.after(wanted));
-                return Some(self.shape.run(Place { level, table: hint.table, entry: hint.entry, order: wanted }));
+                return Some(self.shape.run(place));
             }
             if hint.more {
                 return self.attempt_in(slot, level, hint, order);
@@ -122,8 +124,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             Hints::remember(slot, Hint { more: false, ..hint });
             return self.search(order);
         };
+        let place = Place { level, table: hint.table, entry: fit.entry, order: wanted };
+        self.tell_taken(place, fit.before);
         Hints::remember(slot, Hint { entry: fit.entry, from: fit.from, ..hint }.after(wanted));
-        Some(self.shape.run(Place { level, table: hint.table, entry: fit.entry, order: wanted }))
+        Some(self.shape.run(place))
     }
 
     /// Searches again until there is a run or a proof that there is none.
@@ -176,6 +180,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             return None;
         };
+        let place = Place { level, table, entry: fit.entry, order: wanted };
+        self.tell_taken(place, fit.before);
         let more = !fit.last || fit.from < listed;
         if !more {
             // Nothing is left of what the listing promises.
@@ -186,7 +192,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         {
             Hints::remember(slot, Hint { table, entry: fit.entry, from: fit.from, at_most, more }.after(wanted));
         }
-        let place = Place { level, table, entry: fit.entry, order: wanted };
         Some(if at < level { self.split(place, order) } else { self.shape.run(place) })
     }
 
@@ -206,6 +211,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.mark_split(level + 1, above, entry);
             self.split_notes(level, table);
             self.table(level, table).fill_except(path, order);
+            self.tell_filled(level, table);
+            self.tell_taken(Place { level, table, entry: path, order }, !0);
             // At least one half of the table is wholly idle.
             self.ensure_listed(self.tables(), level, table, Self::RADIX - 1);
         }

@@ -13,6 +13,8 @@ pub(crate) struct Fit {
     pub(crate) from: u32,
     /// Whether that was the last one of its order.
     pub(crate) last: bool,
+    /// The word that it starts in, as it was before.
+    pub(crate) before: u64,
 }
 
 /// Why nothing was claimed.
@@ -46,15 +48,15 @@ impl<const WORDS: usize> Table<WORDS> {
                 self.claim_words(index, 1 << (order - 6))
             };
             if claimed {
-                return Ok(fit);
+                return Ok(Fit { before: seen, ..fit });
             }
         }
     }
 
-    /// Claims up to `most` idle entries of one word, the one with the fewest: which word, and a bit for each entry.
+    /// Claims up to `most` idle entries of one word, the one with the fewest: which word, a bit for each entry, and the word as it was.
     ///
     /// Lock-free: a retry means that somebody else changed this table.
-    pub(crate) fn claim_some(&self, most: u32) -> Option<(u32, u64)> {
+    pub(crate) fn claim_some(&self, most: u32) -> Option<(u32, u64, u64)> {
         loop {
             // Relaxed: the compare-exchange decides.
             let words = (0..WORDS).map(|index| (index, self.word(index).load(Ordering::Relaxed)));
@@ -63,7 +65,7 @@ impl<const WORDS: usize> Table<WORDS> {
             (0..most).for_each(|_| rest &= rest.wrapping_sub(1));
             // AcqRel: as in `claim_tightest`.
             if self.word(index).compare_exchange(seen, rest, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                return Some((index as u32, seen & !rest));
+                return Some((index as u32, seen & !rest, seen));
             }
         }
     }
@@ -74,18 +76,18 @@ impl<const WORDS: usize> Table<WORDS> {
         // Relaxed: the compare-exchange decides.
         let seen: [u64; WORDS] = core::array::from_fn(|index| self.word(index).load(Ordering::Relaxed));
         if let Some(Found { order: from, index, bit, last }) = tightest_part(&seen, order) {
-            return Some((Fit { entry: index as u32 * 64 + bit, from, last }, seen[index & (WORDS - 1)]));
+            return Some((Fit { entry: index as u32 * 64 + bit, from, last, before: 0 }, seen[index & (WORDS - 1)]));
         }
         let Found { order: from, bit: index, last, .. } = tightest(idle_words(&seen), order.saturating_sub(6))?;
-        Some((Fit { entry: index * 64, from: from + 6, last }, !0))
+        Some((Fit { entry: index * 64, from: from + 6, last, before: 0 }, !0))
     }
 
-    /// Claims exactly the run of `order` at `entry`, or nothing.
+    /// Claims exactly the run of `order` at `entry`, or nothing; says what its first word was before.
     #[inline]
-    pub(crate) fn claim_at(&self, entry: u32, order: u32) -> bool {
+    pub(crate) fn claim_at(&self, entry: u32, order: u32) -> Option<u64> {
         let index = (entry / 64) as usize;
         if order > 6 {
-            return self.claim_words(index, 1 << (order - 6));
+            return self.claim_words(index, 1 << (order - 6)).then_some(!0);
         }
         let bits = ones(order) << (entry % 64);
         let word = self.word(index);
@@ -94,11 +96,11 @@ impl<const WORDS: usize> Table<WORDS> {
         while seen & bits == bits {
             // AcqRel: as in `claim_tightest`.
             match word.compare_exchange(seen, seen & !bits, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return true,
+                Ok(_) => return Some(seen),
                 Err(now) => seen = now,
             }
         }
-        false
+        None
     }
 
     /// Claims `count` whole words from `first` on; the undo stands beside the do (rule 2).

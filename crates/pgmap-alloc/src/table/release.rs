@@ -5,11 +5,12 @@ use super::word::{largest, ones};
 use crate::sync::Ordering;
 
 impl<const WORDS: usize> Table<WORDS> {
-    /// Makes the owned run of `order` at `entry` idle; says the order of the idle run that it is now part of.
+    /// Makes the owned run of `order` at `entry` idle; says the order of the idle run that it is now part of, and what its first word
+    /// was before.
     ///
     /// `Err` when an entry was idle already; nothing has changed then, unless the same run is being freed twice at once.
     #[inline]
-    pub(crate) fn release(&self, entry: u32, order: u32) -> Result<u32, ()> {
+    pub(crate) fn release(&self, entry: u32, order: u32) -> Result<(u32, u64), ()> {
         let index = (entry / 64) as usize;
         if order > 6 {
             let words = index..index + (1 << (order - 6));
@@ -20,7 +21,7 @@ impl<const WORDS: usize> Table<WORDS> {
                 // SeqCst: Release hands the run on; see the narrow case below.
                 self.word(i).swap(!0, Ordering::SeqCst);
             }
-            return Ok(self.grown(index, order));
+            return Ok((self.grown(index, order), 0));
         }
         let bits = ones(order) << (entry % 64);
         let word = self.word(index);
@@ -30,19 +31,20 @@ impl<const WORDS: usize> Table<WORDS> {
         }
         // SeqCst: Release pairs with the Acquire of a claim; the total order makes the last of several concurrent releases see all
         // the others when it looks whether the whole table is idle.
-        let now = word.fetch_or(bits, Ordering::SeqCst) | bits;
+        let before = word.fetch_or(bits, Ordering::SeqCst);
+        let now = before | bits;
         if now == !0 {
-            return Ok(self.grown(index, 6));
+            return Ok((self.grown(index, 6), before));
         }
         let mut order = order;
         while order < 5 {
             let run = ones(order + 1) << ((entry % 64) & !((2 << order) - 1));
             if now & run != run {
-                return Ok(order);
+                return Ok((order, before));
             }
             order += 1;
         }
-        Ok(order)
+        Ok((order, before))
     }
 
     /// The order of the idle run that holds the idle run of `order >= 6` at word `index`.
@@ -62,8 +64,8 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// Makes some owned entries of one word idle, a one in `bits` for each; says the order of an idle run that is now there, as
-    /// large as any that they are part of. `Err` with the entries of them that were idle already; nothing has changed then.
-    pub(crate) fn release_some(&self, index: usize, bits: u64) -> Result<u32, u64> {
+    /// large as any that they are part of, and what the word was before. `Err` with the entries of them that were idle already; nothing has changed then.
+    pub(crate) fn release_some(&self, index: usize, bits: u64) -> Result<(u32, u64), u64> {
         let word = self.word(index);
         // Relaxed: only to refuse a second free without writing.
         let idle = word.load(Ordering::Relaxed) & bits;
@@ -71,8 +73,9 @@ impl<const WORDS: usize> Table<WORDS> {
             return Err(idle);
         }
         // SeqCst: as in `release`.
-        let now = word.fetch_or(bits, Ordering::SeqCst) | bits;
-        Ok(if now == !0 { self.grown(index, 6) } else { largest([now]).unwrap_or(0) })
+        let before = word.fetch_or(bits, Ordering::SeqCst);
+        let now = before | bits;
+        Ok((if now == !0 { self.grown(index, 6) } else { largest([now]).unwrap_or(0) }, before))
     }
 
     /// Fills a table that is wholly ours with idle entries.

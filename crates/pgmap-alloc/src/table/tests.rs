@@ -92,7 +92,7 @@ impl<const WORDS: usize> Pair<WORDS> {
                 self.set(fit.entry, order, false);
                 self.agrees();
                 self.set(fit.entry, order, true);
-                assert_eq!(self.table.release(fit.entry, order), Ok(fit.from));
+                assert_eq!(self.table.release(fit.entry, order).map(|(grown, _)| grown), Ok(fit.from));
             }
             Err(Miss::None) => assert_eq!(expected, None, "order {order}"),
             Err(Miss::Larger) => assert!(expected.is_some_and(|from| from > at_most), "order {order}"),
@@ -104,12 +104,12 @@ impl<const WORDS: usize> Pair<WORDS> {
     fn compare_at(&mut self, entry: u32, order: u32) {
         let idle = self.is_idle(entry, order);
         let taken = self.entries(entry, order).iter().all(|&idle| !idle);
-        assert_eq!(self.table.claim_at(entry, order), idle, "{entry}+2^{order}");
+        assert_eq!(self.table.claim_at(entry, order).is_some(), idle, "{entry}+2^{order}");
         if idle {
             self.set(entry, order, false);
         }
         self.agrees();
-        let released = self.table.release(entry, order);
+        let released = self.table.release(entry, order).map(|(grown, _)| grown);
         if idle || taken {
             self.set(entry, order, true);
             assert_eq!(released, Ok(self.grown(entry, order)), "{entry}+2^{order}");
@@ -190,7 +190,7 @@ fn all_splits<const WORDS: usize>() {
             pair.set(entry, order, false);
             pair.agrees();
             // The run comes back, and all is whole: the first half of a merge takes it all, once.
-            assert_eq!(pair.table.release(entry, order), Ok(Table::<WORDS>::RADIX));
+            assert_eq!(pair.table.release(entry, order).map(|(grown, _)| grown), Ok(Table::<WORDS>::RADIX));
             assert!(pair.table.claim_all() && !pair.table.claim_all());
             pair.set(0, Table::<WORDS>::RADIX, false);
             pair.agrees();
@@ -211,7 +211,7 @@ fn a_claim_of_several_words_is_undone() {
     for missing in 0..8 {
         let words = core::array::from_fn(|index| if index == missing { !1 } else { !0 });
         let pair = Pair::<8>::new(words);
-        assert!(!pair.table.claim_at(0, 9) && !pair.table.claim_all());
+        assert!(pair.table.claim_at(0, 9).is_none() && !pair.table.claim_all());
         pair.agrees();
     }
 }
