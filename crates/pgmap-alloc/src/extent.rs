@@ -27,7 +27,13 @@ impl core::error::Error for ExtentError {}
 
 /// At least one page, and all pages up to an end that is not part of it: `[start, end)`. Also used for windows.
 ///
-/// Holding one proves that it is not empty and that its end does not overflow; it does not prove that any pool holds it.
+/// Holding one proves that it is not empty and that its end does not overflow; it does not prove that any pool holds it. So a window
+/// without a page cannot be written:
+///
+/// ```compile_fail,E0451
+/// use pgmap_alloc::{Extent, Offset};
+/// let empty = Extent { start: Offset::new(0), pages: 0 };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Extent {
     start: Offset,

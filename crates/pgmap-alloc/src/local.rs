@@ -11,6 +11,7 @@ use crate::pool;
 use crate::references::Put;
 use crate::service::Refusal;
 use crate::state::AfterPut;
+use crate::trace::Event;
 
 /// A handle on a [`Pgmap`] for one CPU or thread, with idle runs of each order at hand.
 ///
@@ -53,8 +54,12 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
             return Err(AllocError::Dying);
         }
         loop {
-            let run = self.runs.take(order)?;
-            let Err(refusal) = self.pgmap.enter_service(run, data) else { return Ok(Folio::adopt(self.pgmap, run.start())) };
+            let ops = self.pgmap.ops();
+            let run = self.runs.take(order).inspect_err(|_| ops.trace(Event::Refused { order }))?;
+            let Err(refusal) = self.pgmap.enter_service(run, data) else {
+                ops.trace(Event::Alloc { offset: run.start(), order });
+                return Ok(Folio::adopt(self.pgmap, run.start()));
+            };
             // Not onto the stack: giving an unfit run back to the pgmap takes it out of the pool.
             self.pgmap.release_refused(run, refusal);
             if refusal == Refusal::Dying {
@@ -73,7 +78,9 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
         }
         let head = folio.into_raw();
         // The folio held a reference, so there is one to put.
-        let Ok(AfterPut::LastPut(order)) = self.pgmap.folios.word(head).put_into_handle() else { return Ok(Put::InService) };
+        let after = self.pgmap.folios.word(head).put_into_handle();
+        self.pgmap.ops().trace(Event::Put { offset: head, count: 1 });
+        let Ok(AfterPut::LastPut(order)) = after else { return Ok(Put::InService) };
         if let Some(run) = self.pgmap.leave_service(head, order) {
             if self.pgmap.is_calm_after() {
                 self.runs.give_back(run);

@@ -11,6 +11,7 @@ use crate::state::State;
 
 /// Pages that stand side by side in the same state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SnapshotRun {
     /// The first page.
     pub start: Offset,
@@ -22,6 +23,7 @@ pub struct SnapshotRun {
 
 /// What pages can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum RunState {
     /// Allocatable.
@@ -101,6 +103,7 @@ impl<O: PgmapOps, const WORDS: usize> Iterator for Snapshot<'_, O, WORDS> {
 
 /// How many pages are what. Idle, in service, block, special and retired add up to all pages: they partition the offsets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Census {
     /// All pages.
     pub pages: u64,
@@ -122,6 +125,15 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Every idle run, folio and block.
     pub fn snapshot(&self) -> Snapshot<'_, O, WORDS> {
         self.snapshot_from(Offset::new(0))
+    }
+
+    /// [`Pgmap::snapshot`], with what the driver keeps with each folio: [`Paid::owner`](crate::Paid::owner) says who pays for it. Of
+    /// blocks only those who have them know.
+    pub fn snapshot_with_data(&self) -> impl Iterator<Item = (SnapshotRun, Option<O::Data>)> {
+        self.snapshot().map(|run| {
+            let is_folio = matches!(run.state, RunState::Folio { .. });
+            (run, is_folio.then(|| self.folios.data(run.start)))
+        })
     }
 
     pub(crate) fn snapshot_from(&self, at: Offset) -> Snapshot<'_, O, WORDS> {

@@ -5,6 +5,7 @@ use crate::order::Order;
 
 /// Why a range is special. The pgmap only keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Reason {
     /// Firmware lives there.

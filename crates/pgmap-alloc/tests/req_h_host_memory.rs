@@ -7,7 +7,7 @@
 mod support;
 
 use allocation_counter::measure;
-use pgmap_alloc::{AllocError, Drain, Params, Pgmap};
+use pgmap_alloc::{AllocError, DirtyRun, Drain, Extent, ExtentParams, GenPool, Mode, Params, Pgmap, Run, ScatterParams, Wish, fit};
 use support::{at, order, range};
 
 #[test]
@@ -36,6 +36,47 @@ fn req_50_nothing_is_allocated_after_construction() {
         assert!(pgmap.snapshot().count() > 1);
         let Drain::Waiting(killed, _) = pgmap.kill().poll_drain() else { panic!("the second range is in service") };
         killed.drain(|holdout| assert!(pgmap.put_raw(holdout.offset, 1).is_ok())).teardown();
+    });
+    assert_eq!(life.count_total, 0, "{life:?}");
+}
+
+#[test]
+fn req_50_no_verb_of_the_pool_asks_the_host_for_memory() {
+    let ranges = [range(0, 1 << 14), range(1 << 20, 700)];
+    let params = Params::new(&ranges).tracking_clear().taking_reservations().counting_runs();
+    let pool = GenPool::new(&params.with_room(1, 1 << 16)).unwrap();
+    let life = measure(|| {
+        let mut room = [at(0); 4];
+        pool.reserve(order(5), &mut room).unwrap().commit().iter().for_each(|start| pool.free(*start, order(5)).unwrap());
+        drop(pool.reserve(order(5), &mut room).unwrap());
+        assert!(pool.reserve(order(13), &mut room).is_err());
+        for mode in [Mode::Simple, Mode::BottomUp(fit::best_fit), Mode::TopDown(fit::first_fit_align)] {
+            let extent = pool.alloc_extent(&ExtentParams::new(777).aligned(64).by(mode)).unwrap();
+            pool.free_extent(extent).unwrap();
+        }
+        let mut out = [Run::new(at(0), order(0)).unwrap(); 16];
+        let runs = pool.alloc_scattered(&ScatterParams::new(1000), &mut out).unwrap();
+        runs.iter().for_each(|run| pool.free_cleared(run.start(), run.order()).unwrap());
+        let mut many = [at(0); 100];
+        pool.alloc_many(order(0), &mut many).unwrap();
+        pool.free_many(order(0), &many).unwrap();
+        for wish in [Wish::DontCare, Wish::PreferCleared, Wish::Cleared] {
+            let (start, _) = pool.alloc_wishing(order(3), wish).unwrap();
+            pool.free_cleared(start, order(3)).unwrap();
+        }
+        pool.dirty_runs(Extent::ALL, order(9)).for_each(DirtyRun::cleared);
+        pool.forget_clear(Extent::ALL).unwrap();
+        let added = pool.add_range(range(1 << 24, 300)).unwrap();
+        pool.remove_range(added.first).unwrap();
+        let mut handle = pool.local().unwrap();
+        let run = handle.alloc(order(0)).unwrap();
+        handle.free(run).unwrap();
+        drop(handle);
+        let part = pool.partition(Extent::new(at(0), 100).unwrap()).unwrap();
+        let page = part.alloc(order(0)).unwrap();
+        part.free(page, order(0)).unwrap();
+        assert_eq!(pool.counted_runs().unwrap().pages(), pool.avail());
+        assert_eq!(pool.gaps_in(Extent::ALL).map(Extent::pages).sum::<u64>(), pool.size());
     });
     assert_eq!(life.count_total, 0, "{life:?}");
 }

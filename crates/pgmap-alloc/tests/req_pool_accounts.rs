@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgmap_alloc::{
     Accounted, AccountedError, AfterFree, AllocError, AllocExtentError, Charge, ChargeError, Charging, Event, Extent, ExtentParams,
-    FreeError, Freed, GenPool, Limits, Owner, Owners, Paid, Params, Pgmap, PgmapOps, Protection, RequestError, ReturnError, Trace,
-    Urgency,
+    FreeError, Freed, GenPool, Limits, Owner, Owners, Paid, Params, Pgmap, PgmapOps, Protection, RequestError, ReturnError, Run,
+    RunState, ScatterError, ScatterParams, SnapshotRun, Trace, Urgency,
 };
 use support::{Random, at, order, pool, range, window};
 
@@ -45,6 +45,18 @@ fn req_47_partitions_are_windows_with_a_fallback_order() {
     assert_eq!(rest.alloc_extent(&ExtentParams::new(1).within(window(0, 8))), Err(AllocExtentError::WindowOutside));
     let page = visible.alloc(order(0)).unwrap();
     visible.free(page, order(0)).unwrap();
+    // Everything that a pool takes and gives, within its window.
+    assert_eq!(visible.alloc_at(at(1024), order(0)), Err(RequestError::OutOfRange));
+    assert_eq!(visible.alloc_at(at(1020), order(3)), Err(RequestError::Misaligned));
+    visible.alloc_at(at(1020), order(2)).unwrap();
+    assert_eq!(visible.free_extent(window(1020, 1025)), Err(FreeError::OutOfRange));
+    visible.free_extent(window(1020, 1024)).unwrap();
+    let mut out = [Run::new(at(0), order(0)).unwrap(); 8];
+    let runs = visible.alloc_scattered(&ScatterParams::new(24), &mut out).unwrap();
+    assert!(runs.iter().all(|run| visible.window().common((*run).into()) == Some((*run).into())));
+    assert_eq!(visible.avail(), 0);
+    let outside = visible.alloc_scattered(&ScatterParams::new(1).within(window(2048, 4096)), &mut out);
+    assert_eq!(outside, Err(ScatterError::WindowOutside));
 }
 
 #[test]
@@ -514,6 +526,71 @@ fn req_51_a_pgmap_tells_of_its_whole_life() {
         Event::Drain,
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn req_51_a_handle_tells_as_much_as_its_pgmap() {
+    let vram = [range(0, 512)];
+    let pgmap = Pgmap::new(&Params::new(&vram), Watching(Mutex::new(vec![]))).unwrap();
+    let mut handle = pgmap.local().unwrap();
+    let folio = handle.alloc_folio(order(3)).unwrap();
+    let (offset, other) = (folio.offset(), folio.clone());
+    handle.put(folio).unwrap();
+    handle.put(other).unwrap();
+    handle.alloc_folio(order(20)).unwrap_err();
+    let put = Event::Put { offset, count: 1 };
+    let expected = [
+        Event::Alloc { offset, order: order(3) },
+        put,
+        put,
+        Event::FolioFree { offset, order: order(3) },
+        Event::Refused { order: order(20) },
+    ];
+    assert_eq!(*pgmap.ops().0.lock().unwrap(), expected);
+}
+
+#[test]
+fn req_49_the_snapshot_knows_every_run_with_its_state_its_order_and_its_owner() {
+    let owners = Owners::<2>::new();
+    let vram = [range(0, 1024)];
+    let pgmap = Pgmap::new(&Params::new(&vram), Charging::new((), &owners, 0, 1024)).unwrap();
+    let folio = pgmap.request_folio_for(at(64), order(6), Owner(1), Urgency::Normal, ()).unwrap();
+    let more = folio.clone();
+    let _unpaid = pgmap.request_folio(at(128), order(0)).unwrap();
+    let _block = pgmap.request_block(at(256), order(8)).unwrap();
+    let walk = || {
+        let run = |(run, data): (SnapshotRun, Option<Paid<()>>)| {
+            (run.start.get(), run.pages, run.state, data.and_then(|data| data.owner()))
+        };
+        pgmap.snapshot_with_data().map(run).collect::<Vec<_>>()
+    };
+    let folio_of = |o, refs| RunState::Folio { order: order(o), refs };
+    let expected = [
+        (0, 64, RunState::Idle, None),
+        (64, 64, folio_of(6, 2), Some(Owner(1))),
+        (128, 1, folio_of(0, 1), None),
+        (129, 127, RunState::Idle, None),
+        (256, 256, RunState::Block, None),
+        (512, 512, RunState::Idle, None),
+    ];
+    assert_eq!(walk(), expected);
+    let asked = allocation_counter::measure(|| assert_eq!(pgmap.snapshot_with_data().count(), 6));
+    assert_eq!(asked.count_total, 0, "{asked:?}");
+    drop((folio, more));
+    assert_eq!(walk()[0], (0, 128, RunState::Idle, None));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn req_49_the_snapshot_and_the_census_can_be_written_down() {
+    let vram = [range(0, 64)];
+    let pgmap = Pgmap::new(&Params::new(&vram), ()).unwrap();
+    let _folio = pgmap.request_folio(at(8), order(3)).unwrap();
+    let runs: Vec<_> = pgmap.snapshot().collect();
+    let written = serde_json::to_value(&runs).unwrap();
+    assert_eq!((&written[0]["start"], &written[0]["pages"], &written[0]["state"]), (&0.into(), &8.into(), &"Idle".into()));
+    assert_eq!(written[1]["state"]["Folio"], serde_json::json!({ "order": 3, "refs": 1 }));
+    assert_eq!(serde_json::to_value(pgmap.validate().unwrap()).unwrap()["in_service"], 8);
 }
 
 #[cfg(feature = "serde")]

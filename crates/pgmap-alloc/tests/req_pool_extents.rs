@@ -286,6 +286,9 @@ fn req_40_gen_pools_face() {
         let window = extent(range.first.get(), range.end().get());
         assert_eq!(pool.avail_in(window), if range.tag == 0 { 0 } else { 120 });
     }
+    // Whose a page is.
+    let tag = |page| pool.range_at(Offset::new(page)).map(|range| range.tag);
+    assert_eq!([0, 63, 64, added.first.get(), added.end().get()].map(tag), [Some(0), Some(0), None, Some(0xFEED), None]);
     // A part of what was taken can be given back on its own.
     pool.free(Offset::new(16), order(4)).unwrap();
     assert_eq!(pool.first_gap(Extent::ALL), Some(extent(16, 32)));

@@ -91,7 +91,18 @@ impl ExtentParams {
     }
 }
 
-/// How the place for an extent is chosen.
+/// How the place for an extent is chosen: in one way. From both ends, by a fit without an end, or simply and by a fit, cannot be
+/// written:
+///
+/// ```compile_fail,E0618
+/// use pgmap_alloc::{ExtentParams, Mode, fit};
+/// let simply = ExtentParams::new(5).by(Mode::Simple(fit::best_fit));
+/// ```
+///
+/// ```compile_fail,E0308
+/// use pgmap_alloc::{ExtentParams, Mode};
+/// let without_a_fit = ExtentParams::new(5).by(Mode::TopDown);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
     /// As the pool likes: quickly, and so that large runs stay whole.

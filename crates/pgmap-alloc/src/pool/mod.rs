@@ -198,6 +198,11 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         self.ranges.end_of(offset).is_some()
     }
 
+    /// The range that `offset` belongs to, with its tag. O(log n) in the number of ranges.
+    pub fn range_at(&self, offset: Offset) -> Option<PlacedRange> {
+        self.ranges.of(offset)
+    }
+
     /// The physical address of a page. O(log n) in the number of ranges.
     pub fn phys(&self, offset: Offset) -> Option<Phys> {
         self.ranges.phys(offset)

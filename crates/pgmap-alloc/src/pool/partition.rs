@@ -3,8 +3,9 @@
 //! A partition is a view: the pool's tables stay the only truth, so partitions may overlap and cost nothing.
 
 use super::GenPool;
+use super::bulk::ScatterParams;
 use super::extents::ExtentParams;
-use crate::error::{AllocExtentError, FreeError};
+use crate::error::{AllocExtentError, FreeError, RequestError, ScatterError};
 use crate::extent::Extent;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -72,12 +73,31 @@ impl<const WORDS: usize> Partition<'_, WORDS> {
         self.pool.alloc_extent(&params.within(window))
     }
 
+    /// Takes exactly the run of `order` at `offset`, which lies in it.
+    pub fn alloc_at(&self, offset: Offset, order: Order) -> Result<(), RequestError> {
+        let run = Run::new(offset, order)?;
+        if self.holds(run.into()) { self.pool.alloc_at(offset, order) } else { Err(RequestError::OutOfRange) }
+    }
+
+    /// Takes pages in as few runs as it has them, or none, from the window that `params` name too
+    /// ([`GenPool::alloc_scattered`]).
+    pub fn alloc_scattered<'o>(&self, params: &ScatterParams, out: &'o mut [Run]) -> Result<&'o [Run], ScatterError> {
+        let window = params.window.common(self.window).ok_or(ScatterError::WindowOutside)?;
+        self.pool.alloc_scattered(&params.within(window), out)
+    }
+
     /// Gives back a run that lies in it, or an aligned part of one.
     pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
-        if self.window.common(run.into()) != Some(run.into()) {
-            return Err(FreeError::OutOfRange);
-        }
-        self.pool.free(offset, order)
+        if self.holds(run.into()) { self.pool.free(offset, order) } else { Err(FreeError::OutOfRange) }
+    }
+
+    /// Gives back contiguous pages that lie in it ([`GenPool::free_extent`]).
+    pub fn free_extent(&self, extent: Extent) -> Result<(), FreeError> {
+        if self.holds(extent) { self.pool.free_extent(extent) } else { Err(FreeError::OutOfRange) }
+    }
+
+    fn holds(&self, extent: Extent) -> bool {
+        self.window.common(extent) == Some(extent)
     }
 }
