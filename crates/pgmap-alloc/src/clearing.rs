@@ -7,6 +7,7 @@ use crate::block::Block;
 use crate::error::{AllocError, ForgetError};
 use crate::extent::Extent;
 use crate::folio::Folio;
+use crate::offset::Run;
 use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
@@ -62,6 +63,11 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 }
 
 impl<O: PgmapOps, const WORDS: usize> Block<'_, O, WORDS> {
+    /// What its pages held when they were taken.
+    pub fn contents(&self) -> Contents {
+        self.pgmap().pool.contents_of(Extent::from(Run::around(self.offset().get(), self.order())))
+    }
+
     /// Gives it back, all zero.
     pub fn release_cleared(self) {
         let pgmap = self.pgmap();

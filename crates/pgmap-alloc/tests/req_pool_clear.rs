@@ -8,8 +8,8 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pgmap_alloc::{
-    AfterFree, AllocError, Contents, DirtyRun, Extent, ExtentParams, Freed, GenPool, Order, Params, Pgmap, PgmapOps, PoolNeeds,
-    RangeSlot, Retirement, Run, ScatterParams, Table, Wish,
+    AfterFree, AllocError, AllocExtentError, Contents, DirtyRun, Extent, ExtentParams, Freed, GenPool, Mode, Order, Params, Pgmap,
+    PgmapOps, PoolNeeds, RangeSlot, Retirement, Run, ScatterError, ScatterParams, Table, Wish, fit,
 };
 use proptest::prelude::*;
 use support::{EndOnPanic, Random, at, clear_pool as pool, order, range, window};
@@ -95,7 +95,7 @@ fn req_46_a_background_clearer_takes_dirty_runs_and_gives_them_back_clean() {
 #[derive(Clone, Debug)]
 enum Op {
     Alloc(u32, u8),
-    Extent(u64),
+    Extent(u64, u8),
     Free(usize, bool),
     Clear(u32),
     Forget(u64, u64),
@@ -104,7 +104,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         5 => (0..12u32, 0..3u8).prop_map(|(o, wish)| Op::Alloc(o, wish)),
-        2 => (1..600u64).prop_map(Op::Extent),
+        2 => (1..600u64, any::<u8>()).prop_map(|(pages, wish)| Op::Extent(pages, wish)),
         6 => (any::<usize>(), any::<bool>()).prop_map(|(i, clean)| Op::Free(i, clean)),
         1 => (0..10u32).prop_map(Op::Clear),
         1 => (0..4000u64, 1..2000u64).prop_map(|(start, pages)| Op::Forget(start, pages)),
@@ -147,11 +147,22 @@ fn compare<const WORDS: usize>(pages: u64, ops: &[Op]) {
                     Err(_) => assert!(!all(&Option::is_some)),
                 }
             }
-            Op::Extent(pages) => {
-                if let Ok(extent) = pool.alloc_extent(&ExtentParams::new(pages)) {
-                    assert!(model[slice(extent)].iter().all(Option::is_some));
-                    model[slice(extent)].fill(None);
-                    held.push(extent);
+            Op::Extent(length, wish) => {
+                let wish = [Wish::DontCare, Wish::PreferCleared, Wish::Cleared][wish as usize % 3];
+                let mode = [Mode::Simple, Mode::BottomUp(fit::best_fit), Mode::TopDown(fit::first_fit)][length as usize % 3];
+                let all = |is: &dyn Fn(&Option<bool>) -> bool| model.windows(length as usize).any(|place| place.iter().all(is));
+                match pool.alloc_extent(&ExtentParams::new(length).wishing(wish).by(mode)) {
+                    Ok(extent) => {
+                        let cleared = model[slice(extent)].iter().all(|page| *page == Some(true));
+                        let told = pool.contents_of(extent) == Contents::Cleared;
+                        assert_eq!(told, cleared, "{extent} was said to hold something else");
+                        assert!(wish != Wish::Cleared || cleared);
+                        assert!(model[slice(extent)].iter().all(Option::is_some));
+                        model[slice(extent)].fill(None);
+                        held.push(extent);
+                    }
+                    Err(AllocExtentError::NoneCleared) => assert!(!all(&|page| *page == Some(true)), "{length} pages are cleared"),
+                    Err(_) => assert!(!all(&Option::is_some), "{length} pages are idle"),
                 }
             }
             Op::Free(i, clean) if !held.is_empty() => {
@@ -369,6 +380,81 @@ fn req_46_who_does_not_care_leaves_what_is_cleared_to_those_who_do() {
     let dirty = (0..1024).map(at).find(|page| !pool.is_idle(*page) && page.get() % 128 >= 64).unwrap();
     pool.free(dirty, order(0)).unwrap();
     assert_eq!(pool.alloc_wishing(order(0), Wish::DontCare), Ok((dirty, Contents::Dirty)));
+}
+
+/// 1024 pages of which those before 100, from 300 to 400 and from 700 to 900 are cleared.
+fn partly_cleared() -> GenPool<'static> {
+    let pool = pool(1024);
+    pool.alloc(order(10)).unwrap();
+    for (start, end, clean) in
+        [(0, 100, true), (100, 300, false), (300, 400, true), (400, 700, false), (700, 900, true), (900, 1024, false)]
+    {
+        let free = if clean { GenPool::free_cleared } else { GenPool::free };
+        window(start, end).runs(order(10)).for_each(|run| free(&pool, run.start(), run.order()).unwrap());
+    }
+    assert_eq!(pool.avail_cleared(Extent::ALL), 400);
+    pool
+}
+
+#[test]
+fn req_46_contiguous_pages_can_be_wished_for_too_and_say_what_they_hold() {
+    let pool = partly_cleared();
+    let ask = |params: ExtentParams| pool.alloc_extent(&params).map(|extent| (extent, pool.contents_of(extent)));
+    let cleared = |extent| Ok((extent, Contents::Cleared));
+    let (low, high) = (Mode::BottomUp(fit::first_fit_align), Mode::TopDown(fit::first_fit_align));
+    // All is one gap: the cleared part of it counts, from either end, by the best fit, in a window, aligned.
+    assert_eq!(ask(ExtentParams::new(90).wishing(Wish::Cleared).by(low)), cleared(window(0, 90)));
+    assert_eq!(ask(ExtentParams::new(90).wishing(Wish::Cleared).by(high)), cleared(window(810, 900)));
+    assert_eq!(ask(ExtentParams::new(90).wishing(Wish::Cleared).by(Mode::BottomUp(fit::best_fit))), cleared(window(300, 390)));
+    let inside = ExtentParams::new(20).within(window(650, 750)).aligned(16);
+    assert_eq!(ask(inside.wishing(Wish::Cleared).by(low)), cleared(window(704, 724)));
+    assert_eq!(ask(inside.wishing(Wish::Cleared).by(high)), Err(AllocExtentError::NoneCleared), "736 to 756 is not all inside");
+    // 86 pages are left side by side: who insists is refused, who prefers gets others.
+    let (left, before) = (pool.avail_cleared(Extent::ALL), pool.avail());
+    assert_eq!(ask(ExtentParams::new(120).wishing(Wish::Cleared)), Err(AllocExtentError::NoneCleared));
+    assert_eq!((pool.avail_cleared(Extent::ALL), pool.avail()), (left, before));
+    let (extent, contents) = ask(ExtentParams::new(120).wishing(Wish::PreferCleared)).unwrap();
+    assert_eq!((extent.pages(), contents), (120, Contents::Dirty));
+    assert_eq!(ask(ExtentParams::new(30).wishing(Wish::PreferCleared)).unwrap().1, Contents::Cleared);
+    // A pool that does not remember has nothing to offer, and nobody is kept waiting.
+    let silent = support::pool(1024);
+    assert_eq!(silent.alloc_extent(&ExtentParams::new(5).wishing(Wish::Cleared)), Err(AllocExtentError::NoneCleared));
+    let any = silent.alloc_extent(&ExtentParams::new(5).wishing(Wish::PreferCleared)).unwrap();
+    assert_eq!(silent.contents_of(any), Contents::Dirty);
+}
+
+#[test]
+fn req_46_scattered_pages_can_be_wished_for_too() {
+    let pool = partly_cleared();
+    let mut out = [Run::new(at(0), order(0)).unwrap(); 64];
+    let whole = |run: &Run| pool.contents_of((*run).into()) == Contents::Cleared;
+    // All that is cleared, and not a page more.
+    let all = ScatterParams::new(400).wishing(Wish::Cleared);
+    let runs = pool.alloc_scattered(&all, &mut out).unwrap();
+    assert!(runs.iter().all(whole));
+    runs.to_vec().iter().for_each(|run| pool.free_cleared(run.start(), run.order()).unwrap());
+    let none = pool.alloc_scattered(&ScatterParams::new(401).wishing(Wish::Cleared), &mut out);
+    assert_eq!((none, pool.avail(), pool.avail_cleared(Extent::ALL)), (Err(ScatterError::NoneCleared), 1024, 400));
+    let large = pool.alloc_scattered(&ScatterParams::new(256).in_blocks_of(order(7)).wishing(Wish::Cleared), &mut out);
+    assert_eq!(large, Err(ScatterError::NoneCleared), "there is one run of 128");
+    // Who prefers them gets the same sizes as anybody, cleared ones first.
+    let runs =
+        pool.alloc_scattered(&ScatterParams::new(256).in_blocks_of(order(6)).wishing(Wish::PreferCleared), &mut out).unwrap();
+    assert_eq!(runs.iter().map(|run| run.order().get()).collect::<Vec<_>>(), [8]);
+    let runs = pool.alloc_scattered(&ScatterParams::new(64).wishing(Wish::PreferCleared), &mut out).unwrap();
+    assert!(runs.len() == 1 && whole(&runs[0]), "{runs:?}");
+}
+
+#[test]
+fn req_46_blocks_say_what_they_hold() {
+    let pgmap = pgmap(2048);
+    pgmap.alloc_block(order(9)).unwrap().release_cleared();
+    let ask = ExtentParams::new(300).wishing(Wish::PreferCleared);
+    let blocks: Vec<_> = pgmap.alloc_extent(&ask).unwrap().collect();
+    assert!(blocks.iter().all(|block| block.contents() == Contents::Cleared));
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 212);
+    drop(blocks);
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 212, "given back without a word, so dirty");
 }
 
 /// A driver that clears a folio before it lets it go if its data says so.

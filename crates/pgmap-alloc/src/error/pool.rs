@@ -39,6 +39,8 @@ errors! {
         NoSpace { idle: u64, cached: u64 } => "only {idle} pages are idle, and {cached} cached by handles",
         /// Enough pages of the window are idle, but not side by side, or not where they would be aligned; `cached` as above.
         Fragmented { cached: u64 } => "the idle pages are scattered, and {cached} cached by handles",
+        /// No place in the window is known to be cleared.
+        NoneCleared => "no place is known to be cleared",
         /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.
         Contended => "runs were in motion during every search",
         /// The pgmap has been killed.
@@ -69,6 +71,8 @@ errors! {
         Fragmented { cached: u64 } => "the idle runs are too small, and {cached} pages cached by handles",
         /// The runs did not fit in the caller's list.
         ListFull { room: usize } => "the pages come in more than {room} runs",
+        /// Not enough pages of the window are known to be cleared, in runs of the smallest size that is wanted.
+        NoneCleared => "not enough pages are known to be cleared",
         /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.
         Contended => "runs were in motion during every search",
         /// The caller's fit offered a place that is not in the gap that it was shown, or not aligned as wanted.

@@ -1,7 +1,9 @@
 //! Many runs in one call.
 
 use super::GenPool;
-use super::extents::{ExtentParams, Mode};
+use super::asked::{ExtentParams, Mode};
+use super::choose::Holding;
+use super::clear::Wish;
 use super::prove::{Try, Unproved};
 use super::shape::Place;
 use crate::error::{AllocError, AllocExtentError, FreeError, FreeManyError, ScatterError};
@@ -20,12 +22,14 @@ pub struct ScatterParams {
     pub window: Extent,
     /// How the place for each run is chosen.
     pub mode: Mode,
+    /// What the pages should hold. A run that does not is taken rather than two smaller ones that do.
+    pub wish: Wish,
 }
 
 impl ScatterParams {
     /// So many pages, anywhere, in runs of any size.
     pub const fn new(pages: u64) -> ScatterParams {
-        ScatterParams { pages, min_block: Order::ZERO, window: Extent::ALL, mode: Mode::Simple }
+        ScatterParams { pages, min_block: Order::ZERO, window: Extent::ALL, mode: Mode::Simple, wish: Wish::DontCare }
     }
 
     /// With no run smaller than this one.
@@ -44,6 +48,21 @@ impl ScatterParams {
     #[must_use]
     pub const fn by(self, mode: Mode) -> ScatterParams {
         ScatterParams { mode, ..self }
+    }
+
+    /// With pages that hold this, if that is to be had; [`GenPool::contents_of`] says of each run what it holds.
+    #[must_use]
+    pub const fn wishing(self, wish: Wish) -> ScatterParams {
+        ScatterParams { wish, ..self }
+    }
+
+    /// What each run must hold, one after another.
+    fn holding(&self) -> &'static [Holding] {
+        match self.wish {
+            Wish::DontCare => &[Holding::Anything],
+            Wish::PreferCleared => &[Holding::ClearedSoon, Holding::Anything],
+            Wish::Cleared => &[Holding::Cleared],
+        }
     }
 
     fn extent(&self, order: Order) -> ExtentParams {
@@ -172,7 +191,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The largest run that is to be had, of `order` at most.
     fn largest_piece(&self, params: &ScatterParams, order: Order) -> Result<Run, NoPiece> {
-        if let (Mode::Simple, Extent::ALL) = (params.mode, params.window) {
+        if let (Mode::Simple, Extent::ALL, Wish::DontCare) = (params.mode, params.window, params.wish) {
             return self.alloc_up_to(order, params.min_block).map_err(|error| match error {
                 AllocError::Contended => NoPiece::Contended,
                 _ => NoPiece::Nothing,
@@ -180,13 +199,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         let found = self.until_proved(self.shape.top, || {
             for order in (params.min_block.get()..=order.get()).rev().map(Order::clamped) {
-                match self.choose_place(&params.extent(order), |gap| whole_runs(gap, order)) {
-                    Ok(None) => {}
-                    Ok(Some(extent)) if self.claim_extent(extent) => {
-                        return Try::Got(Ok(Run::around(extent.start().get(), order)));
+                for &holding in params.holding() {
+                    match self.choose_place(&params.extent(order), holding, |gap| whole_runs(gap, order)) {
+                        Ok(None) => {}
+                        Ok(Some(extent)) if self.claim_holding(extent, holding) => {
+                            return Try::Got(Ok(Run::around(extent.start().get(), order)));
+                        }
+                        Ok(Some(_)) => return Try::Lost,
+                        Err(start) => return Try::Got(Err(NoPiece::BadFit(start))),
                     }
-                    Ok(Some(_)) => return Try::Lost,
-                    Err(start) => return Try::Got(Err(NoPiece::BadFit(start))),
                 }
             }
             Try::Nothing
@@ -203,6 +224,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             NoPiece::ListFull => ScatterError::ListFull { room },
             NoPiece::Contended => ScatterError::Contended,
             NoPiece::BadFit(start) => ScatterError::BadFit { start },
+            NoPiece::Nothing if params.wish == Wish::Cleared => ScatterError::NoneCleared,
             NoPiece::Nothing => {
                 scatter_error(self.explain(&ExtentParams { pages: params.pages, ..params.extent(params.min_block) }))
             }
@@ -238,6 +260,7 @@ fn scatter_error(error: AllocExtentError) -> ScatterError {
         AllocExtentError::TooLarge { pages } => ScatterError::TooLarge { pages },
         AllocExtentError::NoSpace { idle, cached } => ScatterError::NoSpace { idle, cached },
         AllocExtentError::Fragmented { cached } => ScatterError::Fragmented { cached },
+        AllocExtentError::NoneCleared => ScatterError::NoneCleared,
         AllocExtentError::Contended | AllocExtentError::Dying => ScatterError::Contended,
         AllocExtentError::BadFit { start } => ScatterError::BadFit { start },
     }

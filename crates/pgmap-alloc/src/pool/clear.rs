@@ -58,6 +58,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         })
     }
 
+    /// What pages that the caller has taken held when he got them; dirty if not all of them are known to have been cleared. Says nothing
+    /// of pages that are idle. O(levels) for each aligned run that they consist of.
+    pub fn contents_of(&self, extent: Extent) -> Contents {
+        let cleared = extent.runs(self.largest_entry()).all(|run| self.is_all(run, Contents::Cleared));
+        if cleared { Contents::Cleared } else { Contents::Dirty }
+    }
+
     /// The run that packs best if it is dirty, else another that is.
     fn spare_cleared(&self, order: Order) -> Option<Run> {
         if !self.clear.is_tracked() {
@@ -236,7 +243,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Shows `see` the stretches of idle pages that hold this, from the bottom, as long as they are; looks only into tables with
     /// idle runs of `order`.
-    fn stretches(
+    pub(super) fn stretches(
         &self,
         window: Extent,
         order: Order,

@@ -19,7 +19,7 @@
 //! | which tables to look into | `listing` |
 //! | what the per-CPU handles have | `handles`, `local` |
 //! | when a refusal is true | `motion`, `prove` |
-//! | contiguous pages of any number, by any fit | `extents`, `fit` |
+//! | contiguous pages of any number, by any fit | `asked`, `choose`, `fit`, `extents` |
 //! | many runs in one call | `bulk` |
 //! | bits beside the tables | `plane` |
 //! | two phases: reserve, commit | `reserve`, `held` |
@@ -57,12 +57,14 @@ mod prove;
 mod search;
 mod fixed;
 mod local;
+mod clear;
+mod asked;
+mod choose;
 mod extents;
-mod partition;
 mod scan;
 mod bulk;
+mod partition;
 mod reserve;
-mod clear;
 mod hotplug;
 mod audit;
 #[cfg(all(test, feature = "alloc"))]
@@ -74,10 +76,10 @@ use crate::offset::{Offset, Phys, Run};
 use crate::order::Order;
 use crate::table::Table;
 
+pub use asked::{ExtentParams, Mode};
 pub(crate) use audit::Fault;
 pub use bulk::ScatterParams;
 pub use clear::{DirtyRun, DirtyRuns, Wish};
-pub use extents::{ExtentParams, Mode};
 use give_back::Spares;
 use handles::Handles;
 use held::Held;

@@ -3,8 +3,8 @@
 //! A partition is a view: the pool's tables stay the only truth, so partitions may overlap and cost nothing.
 
 use super::GenPool;
+use super::asked::ExtentParams;
 use super::bulk::ScatterParams;
-use super::extents::ExtentParams;
 use crate::error::{AllocExtentError, FreeError, RequestError, ScatterError};
 use crate::extent::Extent;
 use crate::offset::{Offset, Run};

@@ -4,7 +4,7 @@
 //! that lie in that place need to be evicted.
 
 use super::GenPool;
-use super::extents::ExtentParams;
+use super::asked::ExtentParams;
 use crate::extent::Extent;
 use crate::offset::Offset;
 
