@@ -159,6 +159,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
+    #[cold]
     #[inline(never)]
     fn count_run(&self, place: Place, before: u64, idle: bool) {
         if place.order > IN_WORD as u32 {
@@ -169,6 +170,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.count_word(place, before, if idle { before | bits } else { before & !bits });
     }
 
+    #[cold]
     #[inline(never)]
     fn count_word(&self, place: Place, before: u64, after: u64) {
         self.count(place.level * Self::RADIX, IN_WORD, runs_in(before, IN_WORD), runs_in(after, IN_WORD));
