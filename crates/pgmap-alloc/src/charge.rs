@@ -151,14 +151,19 @@ impl<const N: usize> Owners<N> {
         Ok(Owners { parents, ..Owners::new() })
     }
 
+    /// Whose account an owner's pages count for, too; none at the top. O(1).
+    pub fn parent(&self, owner: Owner) -> Option<Owner> {
+        self.parents.get(owner.0 as usize).copied().flatten()
+    }
+
     fn account(&self, owner: Owner) -> Result<&Account, ChargeError> {
         self.accounts.get(owner.0 as usize).ok_or(ChargeError::UnknownOwner { owner: owner.0 })
     }
 
     /// An owner, his parent, and so on up.
     fn lineage(&self, owner: Owner) -> impl Iterator<Item = (Owner, &Account)> {
-        let parent = |owner: &Owner| self.parents.get(owner.0 as usize).copied().flatten();
-        core::iter::successors(Some(owner), parent).filter_map(|owner| Some((owner, self.accounts.get(owner.0 as usize)?)))
+        core::iter::successors(Some(owner), |owner| self.parent(*owner))
+            .filter_map(|owner| Some((owner, self.accounts.get(owner.0 as usize)?)))
     }
 
     /// Changes an owner's limits; what he has above a new maximum stays his until he gives it back.

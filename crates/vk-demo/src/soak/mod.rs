@@ -24,7 +24,7 @@ use crate::report::{HeatMap, Timeline};
 use crate::{host, interrupt, progress};
 
 use inject::Injected;
-use model::{Model, Payers};
+use model::Model;
 use report::Soaked;
 use story::Story;
 
@@ -75,7 +75,7 @@ impl Job for Soak {
         let heap = Heap::new(device)?;
         let start = Instant::now();
         let injected = Injected::default();
-        let owners = Payers::new();
+        let owners = model::payers()?;
         let mut model = Model::new(&heap, &owners, device, self.hosts, self.seed, self.inject)?;
         if self.inject {
             model.manager.set_fault_hook(injected.hook(self.seed));
