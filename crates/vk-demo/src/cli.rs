@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::fault::{Policy, Trace};
+use crate::migrate::Sizes;
 use crate::size;
 use crate::views::Wanted;
 
@@ -173,9 +174,10 @@ pub(crate) struct CompareOptions {
 pub(crate) struct MigrateOptions {
     #[command(flatten)]
     pub(crate) job: JobOptions,
-    /// Bytes to migrate in each row, a power of two; 64 MiB by default (8 MiB under --validate), or what the heap holds
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    pub(crate) bytes: Option<u64>,
+    /// Sizes to migrate, powers of two: a list (512KiB,4MiB) or a range (512KiB..256MiB, each twice the one before). By default
+    /// 512 KiB, 4 MiB, 32 MiB and 256 MiB as far as the heap holds them (4 MiB under --validate), without the longest rows
+    #[arg(long, alias = "bytes", value_name = "SIZES", value_parser = Sizes::parse)]
+    pub(crate) sizes: Option<Sizes>,
     /// Only this folio order; 0 to 10 by default
     #[arg(long, value_name = "N")]
     pub(crate) order: Option<u32>,
