@@ -157,3 +157,20 @@ fn more_than_the_host_has_is_refused_before_the_work() {
         assert!(ran.stderr.contains("of host memory are needed"), "{of}: {}", ran.stderr);
     }
 }
+
+/// Neither the heap nor what is not in it can be had: an answer, and no abort.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_that_runs_out_of_memory_ends_each_command_with_1() {
+    let program = env!("CARGO_BIN_EXE_vk-demo");
+    for of in ["run --heap 512MiB", "migrate --heap 512MiB --sizes 256MiB", "soak --heap 512MiB", "fault --heap 512MiB"] {
+        let limited = format!("ulimit -v 700000; exec {program} {of} --device host");
+        let ran: common::Ran = std::process::Command::new("sh").args(["-c", &limited]).output().unwrap().into();
+        // A machine with less than that refuses it before the work.
+        if ran.code == Some(2) {
+            continue;
+        }
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{of}: {}", ran.stderr);
+        assert!(ran.stderr.contains("the host is out of memory"), "{of}: {}", ran.stderr);
+    }
+}

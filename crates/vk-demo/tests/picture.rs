@@ -48,6 +48,12 @@ fn a_saved_curve_is_drawn_beside_the_map() {
     assert_eq!(on_host(&format!("run --heap 1MiB --ops 9 --svg {svg} --curve {curve}")).code, Some(0));
     let text = std::fs::read_to_string(&svg).unwrap();
     assert!(text.contains("Device memory in folios") && text.contains("Migration of 64 KiB, device to host"));
+    assert!(!text.contains("device to host ("), "one device");
+    // A curve of another device says so.
+    let saved = std::fs::read_to_string(&curve).unwrap().replace("\"name\": \"host device\"", "\"name\": \"some card\"");
+    std::fs::write(&curve, saved).unwrap();
+    assert_eq!(on_host(&format!("run --heap 1MiB --ops 9 --svg {svg} --curve {curve}")).code, Some(0));
+    assert!(std::fs::read_to_string(&svg).unwrap().contains("Migration of 64 KiB, device to host (some card)"));
 }
 
 #[test]

@@ -4,24 +4,8 @@
 
 mod common;
 
-use common::vk_demo;
+use common::{here, vk_demo, vulkan};
 use serde_json::Value;
-
-/// Whether a test goes ahead; one that does not says so, or fails where Vulkan is required.
-fn here(what: &str, there: bool, why: &str) -> bool {
-    if !there {
-        assert!(std::env::var_os("PGMAP_REQUIRE_VULKAN").is_none_or(|value| value != "1"), "{what} is required: {why}");
-        println!("skipped: no {what}: {why}");
-    }
-    there
-}
-
-fn vulkan() -> bool {
-    let list = vk_demo("list --format json").json();
-    let usable = |device: &Value| device["kind"] != "host" && device["unusable"].is_null();
-    let there = list["devices"].as_array().unwrap().iter().any(usable);
-    here("Vulkan device", there, &list["no_vulkan"].to_string())
-}
 
 fn validation_layer() -> bool {
     if !vulkan() {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::bench::{Direction, Mode};
 use super::report::{Migrated, Row};
+use crate::device::DeviceInfo;
 use crate::failure::Failure;
 use crate::picture::{Axis, Chart, Line, Stroke};
 use crate::report::{Outcome, Saved};
@@ -13,18 +14,28 @@ use crate::size::Bytes;
 
 const WAYS: [(Direction, &str); 2] = [(Direction::HostToDevice, "host to device"), (Direction::DeviceToHost, "device to host")];
 
-/// The charts of a saved result: those of its largest size of which nothing was left out.
-pub(crate) fn saved_charts(path: &Path) -> Result<Vec<Chart>, Failure> {
+/// The charts of a saved result: those of its largest size of which nothing was left out. Where it is of another device than
+/// this one, they say of which.
+pub(crate) fn saved_charts(path: &Path, here: &DeviceInfo) -> Result<Vec<Chart>, Failure> {
     #[derive(Deserialize)]
     struct Saw {
+        device: Name,
         rows: Vec<Row>,
     }
-    let Saw { rows } = Saved::read(path, Migrated::SCHEMA)?.parse()?;
+    #[derive(Deserialize)]
+    struct Name {
+        name: String,
+    }
+    let Saw { device, rows } = Saved::read(path, Migrated::SCHEMA)?.parse()?;
     let count = |bytes: u64, mode| rows.iter().filter(|row| (row.bytes, row.mode) == (bytes, mode)).count();
     let whole = |bytes: &u64| count(*bytes, Mode::PerFolio) == count(*bytes, Mode::Batched);
     let sizes = sizes(&rows);
     let shown = sizes.iter().rev().copied().find(whole).or(sizes.last().copied());
-    Ok(shown.map(|bytes| of_one_size(&rows, bytes)).unwrap_or_default())
+    let mut charts = shown.map(|bytes| of_one_size(&rows, bytes)).unwrap_or_default();
+    if device.name != here.name {
+        charts.iter_mut().for_each(|chart| chart.title += &format!(" ({})", device.name));
+    }
+    Ok(charts)
 }
 
 /// Both directions: of one size, or of several one by one and batched.

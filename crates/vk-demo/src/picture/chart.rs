@@ -12,7 +12,8 @@ const LEFT: f64 = 62.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 52.0;
 const BOTTOM: f64 = 46.0;
-/// From one row of names to the next.
+/// Behind a name, and from one row of names to the next.
+const NAME_GAP: f64 = 16.0;
 const NAMES: f64 = 18.0;
 
 /// A frame with lines in it.
@@ -127,10 +128,14 @@ impl Axis {
 }
 
 impl Chart {
-    /// Draws it into a place of this size.
-    pub(super) fn draw(&self, x: f64, y: f64, width: f64, height: f64) -> Group {
+    /// How high the title and the names above its frame are, at this width.
+    pub(super) fn top(&self, width: f64) -> f64 {
         let rows = self.name_places(width - RIGHT).last().map_or(0, |(_, row)| *row);
-        let top = TOP + NAMES * rows as f64;
+        TOP + NAMES * rows as f64
+    }
+
+    /// Draws it into a place of this size, with `top` left above its frame.
+    pub(super) fn draw(&self, x: f64, y: f64, (width, height): (f64, f64), top: f64) -> Group {
         let frame = Frame { x: x + LEFT, y: y + top, width: width - LEFT - RIGHT, height: height - top - BOTTOM, chart: self };
         let title = ink::text(x, y + 14.0, &self.title).set("font-size", 14).set("font-weight", "bold");
         let mut group = frame.names(frame.grid(Group::new().add(title)), x, y + 34.0);
@@ -145,8 +150,8 @@ impl Chart {
         let (mut at, mut row) = (0.0, 0);
         let place = |line: &Line| {
             // As wide as letters of this size usually are.
-            let own = 37.0 + 7.2 * line.name.chars().count() as f64 + 16.0;
-            if at > 0.0 && at + own > width {
+            let own = 37.0 + 7.2 * line.name.chars().count() as f64 + NAME_GAP;
+            if at > 0.0 && at + own - NAME_GAP > width {
                 (at, row) = (0.0, row + 1);
             }
             at += own;

@@ -57,8 +57,10 @@ impl Picture<'_> {
         let columns = if self.charts.len() <= MOST_COLUMNS { self.charts.len().max(1) } else { COLUMNS };
         let each = (WIDTH - 2.0 * MARGIN) / columns as f64;
         for row in self.charts.chunks(columns) {
+            // Frames that stand side by side begin at one height.
+            let top = row.iter().map(|chart| chart.top(each)).fold(0.0, f64::max);
             for (at, chart) in row.iter().enumerate() {
-                inside.push(Box::new(chart.draw(MARGIN + at as f64 * each, y + 12.0, each, CHART_HEIGHT)));
+                inside.push(Box::new(chart.draw(MARGIN + at as f64 * each, y + 12.0, (each, CHART_HEIGHT), top)));
             }
             y += CHART_HEIGHT + 12.0;
         }

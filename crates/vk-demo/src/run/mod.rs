@@ -74,7 +74,7 @@ impl Job for Run {
         let host_pages = pages.saturating_sub(heap_pages) + heap_pages / UNDER_WAY + largest_buffer * STAGED_BUFFERS;
         layout.staging = (host_pages + largest_buffer * STAGED_BUFFERS) * PAGE;
         host::room_for(layout.staging)?;
-        let curve = options.curve.as_deref().map(migrate::saved_charts).transpose()?.unwrap_or_default();
+        let curve = options.curve.as_deref().map(|path| migrate::saved_charts(path, info)).transpose()?.unwrap_or_default();
         let (ops, seed) = (options.ops, options.job.seed);
         Ok(Run { layout, largest_order, sparse, pages, largest_buffer, host_pages, ops, seed, oversub, curve })
     }
