@@ -45,7 +45,6 @@ const STEP: u64 = 1 << 20;
 
 /// The benchmark.
 pub(crate) struct Migrate {
-    layout: Layout,
     /// By size, then by order.
     series: Vec<Series>,
     /// Timed repetitions, after one that is not.
@@ -78,10 +77,10 @@ impl Series {
 }
 
 /// What is migrated on such a heap.
-fn series(options: &MigrateOptions, possible: Order) -> Result<Vec<Series>, Failure> {
+fn series(job: &JobOptions, options: &MigrateOptions, possible: Order) -> Result<Vec<Series>, Failure> {
     let most = possible.pages() * PAGE;
     let has_order = |bytes| options.order.is_none_or(|order| Order::fitting(bytes / PAGE).is_some_and(|bulk| order <= bulk.get()));
-    let by_default = if options.job.device.validate { &SIZES[..SIZES_UNDER_VALIDATION] } else { &SIZES };
+    let by_default = if job.device.validate { &SIZES[..SIZES_UNDER_VALIDATION] } else { &SIZES };
     let sizes: Vec<u64> = match &options.sizes {
         Some(sizes) => sizes.bytes().to_vec(),
         None => by_default
@@ -116,20 +115,12 @@ impl Job for Migrate {
     type Options = MigrateOptions;
     type Outcome = Migrated;
 
-    fn common(options: &MigrateOptions) -> &JobOptions {
-        &options.job
-    }
-
-    fn plan(options: &MigrateOptions, info: &DeviceInfo) -> Result<Migrate, Failure> {
-        let mut layout = heap::plan(&options.job.device.heap, info, None)?;
-        let series = series(options, heap::largest_order(&layout))?;
+    fn plan(job: &JobOptions, options: &MigrateOptions, info: &DeviceInfo) -> Result<(Migrate, Layout), Failure> {
+        let mut layout = heap::plan(&job.device.heap, info, None)?;
+        let series = series(job, options, heap::largest_order(&layout))?;
         layout.staging = 2 * series.iter().map(|one| one.bytes).max().unwrap_or(PAGE);
         host::room_for(layout.staging)?;
-        Ok(Migrate { layout, series, iterations: usize::from(options.iterations), seed: options.job.seed })
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
+        Ok((Migrate { series, iterations: usize::from(options.iterations), seed: job.seed }, layout))
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Migrated), Failure> {
@@ -232,7 +223,7 @@ mod tests {
 
     /// What would be migrated, as (size, order, whether one by one, too).
     fn planned(arguments: &str) -> Vec<(u64, u32, bool)> {
-        let migrate: Migrate = faulty::plan(arguments, &host::describe()).unwrap();
+        let (migrate, _) = faulty::plan::<Migrate>(arguments, &host::describe()).unwrap();
         migrate.series.iter().map(|one| (one.bytes, one.order.get(), one.one_by_one)).collect()
     }
 

@@ -325,8 +325,7 @@ mod tests {
     }
 
     fn migrate(series: Vec<Series>) -> Migrate {
-        let layout = crate::device::Layout { objects: vec![], staging: 0, views: false };
-        Migrate { layout, series, iterations: 5, seed: 1 }
+        Migrate { series, iterations: 5, seed: 1 }
     }
 
     fn series(order: Order, pages: u64, one_by_one: bool) -> Series {
