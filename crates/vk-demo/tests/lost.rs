@@ -1,5 +1,5 @@
-//! A Vulkan device that is lost in the middle, and memory that is refused: a report, an exit code, no hang and no crash. A layer of
-//! our own (`lose_device/layer.rs`) stands in front of the driver; skipped where there is no Vulkan, or where the layer was not
+//! A Vulkan device that is lost in the middle, memory that is refused, and a message from the validation layer: a report, an exit
+//! code, no hang and no crash. A layer of our own (`lose_device/layer.rs`) stands in front of the driver; skipped where there is no Vulkan, or where the layer was not
 //! built (`cargo test` builds it, `cargo test --test lost` alone does not), unless `PGMAP_REQUIRE_VULKAN=1`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -8,7 +8,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Ran, command, here, vulkan};
+use common::{Ran, command, here, validation_layer, vulkan};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -40,7 +40,8 @@ fn layer() -> Option<TempDir> {
 /// Runs the program on Vulkan behind the layer.
 fn behind(layer: &TempDir, arguments: &str, variable: &str, at: u64) -> Ran {
     let mut command = command(&format!("{arguments} --device 0 --format json"));
-    command.env("VK_LAYER_PATH", layer.path()).env("VK_INSTANCE_LAYERS", "VK_LAYER_PGMAP_lose_device");
+    // Beside those that are installed: the validation layer is one of them.
+    command.env("VK_ADD_LAYER_PATH", layer.path()).env("VK_INSTANCE_LAYERS", "VK_LAYER_PGMAP_lose_device");
     command.env(variable, at.to_string()).output().unwrap().into()
 }
 
@@ -82,6 +83,21 @@ fn memory_that_is_refused_ends_each_command_with_1_and_says_whose() {
             }
         }
     }
+}
+
+#[test]
+fn one_message_from_the_validation_layer_is_a_failure() {
+    let Some(layer) = layer() else { return };
+    if !validation_layer() {
+        return;
+    }
+    let run = |at| behind(&layer, "run --heap 1MiB --ops 20 --validate", "MISUSE_AT_SUBMIT", at);
+    let ran = run(3);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &report["verified"]), (Some(1), &true.into()), "{}", ran.stderr);
+    assert_eq!(report["validation_messages"], 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("vkResetFences"), "{}", ran.stderr);
+    assert_eq!(run(u64::MAX).json()["validation_messages"], 0);
 }
 
 #[test]

@@ -4,16 +4,8 @@
 
 mod common;
 
-use common::{here, vk_demo, vulkan};
+use common::{validation_layer, vk_demo, vulkan};
 use serde_json::Value;
-
-fn validation_layer() -> bool {
-    if !vulkan() {
-        return false;
-    }
-    let ran = vk_demo("run --heap 4KiB --ops 0 --validate --format json");
-    here("validation layer", !ran.stderr.contains("is not installed"), &ran.stderr)
-}
 
 #[test]
 fn run_is_verified_under_validation_without_a_message() {

@@ -62,3 +62,12 @@ pub fn vulkan() -> bool {
     let there = list["devices"].as_array().unwrap().iter().any(usable);
     here("Vulkan device", there, &list["no_vulkan"].to_string())
 }
+
+/// Whether the Khronos validation layer can listen to it.
+pub fn validation_layer() -> bool {
+    if !vulkan() {
+        return false;
+    }
+    let ran = vk_demo("run --heap 4KiB --ops 0 --validate --format json");
+    here("validation layer", !ran.stderr.contains("is not installed"), &ran.stderr)
+}

@@ -1,7 +1,8 @@
 //! A Vulkan layer that makes a device fail at a given moment, as no driver does when it is asked to.
 //!
 //! `LOSE_AT_SUBMIT=n` loses the device at the n-th submission: from then on every call that can says so. `NO_HOST_MEMORY_AT=n`
-//! and `NO_DEVICE_MEMORY_AT=n` refuse the n-th allocation of device memory. The tests load it in front of the driver.
+//! and `NO_DEVICE_MEMORY_AT=n` refuse the n-th allocation of device memory. `MISUSE_AT_SUBMIT=n` makes a harmless call at the n-th
+//! submission that Vulkan forbids. The tests load it in front of the driver, or of the validation layer.
 
 // To find a function and to call it is one thing here.
 #![allow(clippy::multiple_unsafe_ops_per_block)]
@@ -192,7 +193,16 @@ unsafe extern "system" fn queue_submit(
     submits: *const vk::SubmitInfo<'_>,
     fence: vk::Fence,
 ) -> vk::Result {
-    if asked_for("LOSE_AT_SUBMIT") == Some(SUBMITS.fetch_add(1, Ordering::Relaxed)) {
+    let this = Some(SUBMITS.fetch_add(1, Ordering::Relaxed));
+    if asked_for("MISUSE_AT_SUBMIT") == this
+        && let Some((_, device)) = DEVICE.get()
+    {
+        // SAFETY: the driver's function of that name. No fences at all may not be reset, so none are.
+        let reset = unsafe { driver::<vk::PFN_vkResetFences>(c"vkResetFences") };
+        // SAFETY: there is no fence to be read.
+        let _ = reset.map(|reset| unsafe { reset(*device, 0, std::ptr::null()) });
+    }
+    if asked_for("LOSE_AT_SUBMIT") == this {
         // What was submitted before ends: its memory is about to be freed.
         // SAFETY: the driver's function of that name; nobody else uses the queue.
         let idle = unsafe { driver::<vk::PFN_vkQueueWaitIdle>(c"vkQueueWaitIdle") };
