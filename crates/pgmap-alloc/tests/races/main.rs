@@ -153,27 +153,50 @@ fn ranges(pages: u64) -> [PhysRange; 1] {
     [PhysRange { start: Phys(0), pages }]
 }
 
-fn pgmap(pages: u64) -> Arc<Map> {
-    Arc::new(Map::boxed(&Params::new(&ranges(pages)), Driver::new()).unwrap())
+fn pgmap(pages: u64) -> Map {
+    Map::boxed(&Params::new(&ranges(pages)), Driver::new()).unwrap()
 }
 
-fn pool<const WORDS: usize>(pages: u64) -> Arc<Pool<WORDS>> {
-    Arc::new(Pool::boxed(&Params::new(&ranges(pages))).unwrap())
+fn pool<const WORDS: usize>(pages: u64) -> Pool<WORDS> {
+    Pool::boxed(&Params::new(&ranges(pages))).unwrap()
 }
 
-fn model(threads: impl Fn() + Send + Sync + 'static) {
-    model_up_to(3, threads);
+/// Runs `one` against `other`, each of them as the thread that begins. The checker lets a thread go on until it must wait, and then
+/// looks only for accesses that clash with the last one before, so which of the two comes first makes a difference.
+fn race<S: 'static, A: 'static, B: 'static>(set_up: fn() -> S, one: fn(&S) -> A, other: fn(&S) -> B, check: fn(&S, A, B)) {
+    race_up_to(3, set_up, one, other, check);
 }
 
-/// [`model`] with fewer switches, where threads do much.
-fn model_up_to(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
+/// [`race`] with fewer switches, where threads do much.
+fn race_up_to<S: 'static, A: 'static, B: 'static>(
+    preemptions: usize,
+    set_up: fn() -> S,
+    one: fn(&S) -> A,
+    other: fn(&S) -> B,
+    check: fn(&S, A, B),
+) {
+    model(preemptions, move || {
+        let shared = Arc::new(set_up());
+        let thread = spawn(&shared, one);
+        let second = other(&shared);
+        check(&shared, thread.join().unwrap(), second);
+    });
+    model(preemptions, move || {
+        let shared = Arc::new(set_up());
+        let thread = spawn(&shared, other);
+        let first = one(&shared);
+        check(&shared, first, thread.join().unwrap());
+    });
+}
+
+fn model(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = 20_000;
     builder.check(threads);
 }
 
-fn spawn<T: 'static, R: 'static>(shared: &Arc<T>, work: impl FnOnce(&T) -> R + 'static) -> thread::JoinHandle<R> {
+fn spawn<T: 'static, R: 'static>(shared: &Arc<T>, work: fn(&T) -> R) -> thread::JoinHandle<R> {
     let shared = shared.clone();
     thread::spawn(move || work(&shared))
 }
