@@ -134,11 +134,13 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
         self.runs().filter(|run| !is_gone(run.state) && run.state != RunState::Idle)
     }
 
-    /// The retired pages of the range, in rising order: to be kept if its memory may come back. O(pages of the range).
+    /// The bad pages of the range: those that are retired, in rising order, and those that are pending, which are found even where
+    /// the range has taken them already. To be kept if its memory may come back. O(pages of the range).
     pub fn retired(&self) -> impl Iterator<Item = Offset> + use<'p, O, WORDS> {
-        let end = self.range.end();
+        let (pgmap, end) = (self.pgmap, self.range.end());
         let retired = self.runs().filter(|run| run.state == RunState::Retired);
-        retired.flat_map(move |run| (run.start.get()..(run.start.get() + run.pages).min(end.get())).map(Offset::new))
+        let retired = retired.flat_map(move |run| (run.start.get()..(run.start.get() + run.pages).min(end.get())).map(Offset::new));
+        retired.chain(pgmap.marks.between(&pgmap.folios, self.range.first, end))
     }
 
     /// Takes what has become idle, and forgets the range if that is all of it. Never waits. O(pages of the range).
