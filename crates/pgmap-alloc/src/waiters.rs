@@ -46,7 +46,7 @@ use crate::sync::{AtomicU64, Ordering, fence_for_lock, in_models};
 pub(crate) const WAITERS: usize = in_models(1, 64);
 
 /// How often a waiter looks again whether a put into a handle has ended (rule 2): some tens of microseconds.
-pub(crate) const LOOKS: u32 = in_models(0, 1000) as u32;
+pub(crate) const LOOKS: u32 = in_models(1, 1000) as u32;
 
 const PAGE: u64 = FIRED - 1;
 const FIRED: u64 = 1 << 45;

@@ -114,7 +114,7 @@ impl Model {
     /// What a request of this run is answered.
     fn requested(&self, first: u64, o: u32) -> Result<(), RequestError> {
         match first + (1 << o) {
-            _ if first % (1 << o) != 0 => Err(RequestError::Misaligned),
+            _ if !first.is_multiple_of(1 << o) => Err(RequestError::Misaligned),
             _ if first >= PAGES => Err(RequestError::OutOfRange),
             end if end > PAGES => Err(RequestError::CrossesRange),
             _ if !self.all(first, o, Page::Idle) => Err(RequestError::Busy),
@@ -151,7 +151,7 @@ fn step(pgmap: &'static Map, model: &mut Model, op: Op) {
             }
         }
         Op::FreeBlock(page, o) => {
-            let free = page % (1 << o) == 0 && model.all(page, o, Page::Block);
+            let free = page.is_multiple_of(1 << o) && model.all(page, o, Page::Block);
             assert_eq!(pgmap.free_block_raw(at(page), order(o)).is_ok(), free);
             if free {
                 model.release(page, o);

@@ -164,10 +164,9 @@ impl Word {
     #[inline]
     fn give_back<T, E>(&self, step: impl Fn(Snapshot) -> Result<(Snapshot, T), E>) -> Result<T, E> {
         // SeqCst: Release hands this holder's accesses to the last put, which acquires those of all holders before it calls
-        // `folio_free`; the total order is the write half of `lifetime`'s rule 2, pairs with `touch`.
-        let answer = self.update(Ordering::SeqCst, step);
-        order_after_write();
-        answer
+        // `folio_free`; the total order is the write half of `lifetime`'s rule 2, pairs with `touch`. Models have no such order; in
+        // them the chain of the word's changes, which `overwrite` does not break there, stands for it.
+        self.update(Ordering::SeqCst, step)
     }
 
     /// Gives the only reference back, and nothing if there are others.

@@ -127,7 +127,7 @@ fn check_quiet<K: Kind>(common: &Common<'_, K>, workers: &[Worker<'_, '_, K>]) {
     let pending: Vec<_> = pgmap.retiring().filter(|&page| pgmap.is_retiring(page)).collect();
     let census = pgmap.validate().unwrap();
     let blocks = workers.iter().flat_map(|worker| &worker.blocks).map(|block| block.order().pages()).sum::<u64>();
-    let at_hand = workers.iter().flat_map(|worker| &worker.local).map(|local| local.cached()).sum::<u64>();
+    let at_hand = workers.iter().flat_map(|worker| &worker.local).map(pgmap_alloc::Local::cached).sum::<u64>();
     let kept = books.kept.lock().unwrap().iter().map(|run| run.pages()).sum::<u64>();
     let specials = workers.iter().flat_map(|worker| &worker.specials).map(|(_, size)| size.pages()).sum::<u64>();
     assert_eq!((census.block, census.special), (blocks + at_hand + kept, specials));

@@ -226,6 +226,10 @@ impl<'p, K: Kind> Worker<'_, 'p, K> {
     fn take_kept(&mut self) {
         let pgmap = self.pgmap();
         let Some(run) = pgmap.ops().books().kept.lock().unwrap().pop() else { return };
+        // Once `folio_free`, which wrote it down, has returned.
+        while matches!(pgmap.lookup(run.start()), Ok(Lookup::Folio { .. })) {
+            std::thread::yield_now();
+        }
         if self.random.one_in(2) {
             assert_eq!(pgmap.free_block_raw(run.start(), run.order()), Ok(()));
         } else {
