@@ -32,7 +32,7 @@
 //!    looks here, all four `SeqCst`: a request whose beginning the touch did not see sees the mark. What is lost is promptness, and
 //!    only where pages go into a handle meanwhile: the page stays marked until the handle's next request or `is_retiring`.
 
-use crate::sync::{AtomicU64, Ordering, load_latest, order_after_write};
+use crate::sync::{AtomicU64, Ordering, load_latest};
 
 const STAGE: u64 = 0x7F;
 const HOOK: u64 = 1 << 7;
@@ -128,7 +128,6 @@ impl Lifetime {
     pub(crate) fn add_waiter(&self) {
         // SeqCst: the write half of rule 2; pairs with `afterwards`.
         self.word.fetch_add(WAITER, Ordering::SeqCst);
-        order_after_write();
     }
 
     /// One fewer waits.
