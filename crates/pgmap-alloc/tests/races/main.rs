@@ -54,13 +54,14 @@ mod retire;
 mod split;
 mod waits;
 
-use std::sync::atomic::{AtomicUsize as Plain, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize as Plain;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicUsize;
 use loom::thread;
-use pgmap_alloc::{AfterFree, Freed, GenPool, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange};
+use pgmap_alloc::{AfterFree, Failure, Freed, GenPool, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange};
 
 /// What pages hold, as loom sees it: nothing but who wrote and read it when.
 struct Contents([UnsafeCell<()>; 2]);
@@ -89,6 +90,8 @@ struct Driver {
     /// What the hooks before and after a drain share.
     hooks: UnsafeCell<()>,
     torn_down: Plain,
+    /// Pages that have been found bad.
+    failures: AtomicUsize,
 }
 
 impl PgmapOps for Driver {
@@ -99,6 +102,10 @@ impl PgmapOps for Driver {
         (0..folio.order.pages()).for_each(|page| self.write(folio.offset.get() + page));
         self.done.fetch_add(1, Relaxed);
         AfterFree::ByType
+    }
+
+    fn memory_failure(&self, _: Failure<u64>) {
+        self.failures.fetch_add(1, Release);
     }
 
     fn quiesce(&self) {
@@ -116,7 +123,7 @@ impl PgmapOps for Driver {
 impl Driver {
     fn new() -> Driver {
         let (calls, done, torn_down) = (Plain::new(0), AtomicUsize::new(0), Plain::new(0));
-        Driver { calls, done, contents: Contents::new(), hooks: UnsafeCell::new(()), torn_down }
+        Driver { calls, done, contents: Contents::new(), hooks: UnsafeCell::new(()), torn_down, failures: AtomicUsize::new(0) }
     }
 
     fn calls(&self) -> usize {
@@ -125,6 +132,10 @@ impl Driver {
 
     fn done(&self) -> usize {
         self.done.load(Relaxed)
+    }
+
+    fn failures(&self) -> usize {
+        self.failures.load(Acquire)
     }
 
     fn write(&self, page: u64) {

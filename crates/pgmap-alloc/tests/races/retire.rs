@@ -85,6 +85,33 @@ fn block_against_retire() {
     );
 }
 
+/// No folio begins with a page of which it is known that it is bad.
+#[test]
+fn block_that_becomes_a_folio_against_retire_of_its_tail() {
+    race(
+        || pgmap(2),
+        |pgmap| {
+            let block = pgmap.alloc_block(two()).ok()?;
+            let known = pgmap.ops().failures() > 0;
+            match block.into_folio(7) {
+                Ok(folio) => {
+                    assert!(!known, "a folio over a bad page");
+                    pgmap.ops().write(1);
+                    drop(folio);
+                }
+                Err((error, _block)) => assert_eq!(error, RequestError::Retired),
+            }
+            Some(())
+        },
+        retire::<1>,
+        |pgmap, _, retired| {
+            assert!(retired.is_ok());
+            assert_retired::<1>(pgmap);
+            assert_eq!(pgmap.lookup(at(0)), Ok(Lookup::Idle));
+        },
+    );
+}
+
 fn put_large(pgmap: &Map) {
     pgmap.ops().write(1);
     let _ = pgmap.put_raw(at(0), 1).unwrap();
