@@ -7,8 +7,7 @@ use crate::{Driver, Map, ONE, at, pgmap, race, race_up_to, ranges};
 /// A request in a range that is being taken away is served before, or not at all: once the range is gone nobody uses it.
 #[test]
 fn request_against_removal() {
-    race_up_to(
-        2,
+    race(
         || pgmap(1),
         |pgmap| {
             let served = pgmap.alloc_folio_raw(ONE, 7);
