@@ -183,6 +183,7 @@ impl<const N: usize> Owners<N> {
     /// What an owner has, his children's included. O(1).
     pub fn usage(&self, owner: Owner) -> Result<Usage, ChargeError> {
         let account = self.account(owner)?;
+        // Relaxed: each number stands for itself.
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let limits = Limits { min: read(&account.min), low: read(&account.low), max: read(&account.max) };
         let (pages, high_water) = (read(&account.pages), read(&account.high_water));
@@ -194,6 +195,7 @@ impl<const N: usize> Owners<N> {
     pub fn protection(&self, owner: Owner) -> Result<Protection, ChargeError> {
         let Usage { pages, .. } = self.usage(owner)?;
         let least = |of: fn(&Account) -> &AtomicU64| {
+            // Relaxed: as in `usage`.
             self.lineage(owner).map(|(_, account)| of(account).load(Ordering::Relaxed)).min().unwrap_or(0)
         };
         Ok(match pages {
@@ -223,6 +225,7 @@ impl Account {
 
     /// What the owner would have.
     fn room(&self, owner: Owner, has: u64, pages: u64) -> Result<u64, ChargeError> {
+        // Relaxed: a limit that has just changed holds for the next who charges.
         let max = self.max.load(Ordering::Relaxed);
         has.checked_add(pages).filter(|&sum| sum <= max).ok_or(ChargeError::OverLimit { owner: owner.0, has, max })
     }

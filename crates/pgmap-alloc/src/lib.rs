@@ -138,3 +138,4 @@ pub use table::Table;
 #[cfg(feature = "tracing")]
 pub use trace::ToTracing;
 pub use trace::{Event, Trace};
+pub use waiters::WaitSlot;

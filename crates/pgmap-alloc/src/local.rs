@@ -75,7 +75,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
         // The folio held a reference, so there is one to put.
         let Ok(AfterPut::LastPut(order)) = self.pgmap.folios.word(head).put_into_handle() else { return Ok(Put::InService) };
         if let Some(run) = self.pgmap.leave_service(head, order) {
-            if self.pgmap.is_calm_after() {
+            if self.pgmap.is_calm_in_handle() {
                 self.runs.give_back(run);
             } else {
                 self.pgmap.release(run);

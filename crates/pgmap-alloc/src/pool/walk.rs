@@ -149,9 +149,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 if !seen.contains(Offset::new(page)) {
                     return ControlFlow::Continue(());
                 }
-                let Some(gap) = self.gap_around(Offset::new(page), trail.window) else { return ControlFlow::Continue(()) };
-                shown = if trail.from == Side::Bottom { gap.end().get() } else { gap.start().get() };
-                see(gap)?;
+                // Somebody may have taken the page since the stretch was seen: on to the next one of it.
+                let gap = self.gap_around(Offset::new(page), trail.window).filter(|gap| gap.contains(Offset::new(page)));
+                let past = gap.map_or((page + 1, page), |gap| (gap.end().get(), gap.start().get()));
+                shown = if trail.from == Side::Bottom { past.0 } else { past.1 };
+                if let Some(gap) = gap {
+                    see(gap)?;
+                }
             }
         })
     }
