@@ -21,9 +21,10 @@
 //! | `word` | the runs in one word, as plain functions |
 //! | `claim` `release` | ones to zeros, and back |
 //! | `look` | what is idle |
-//! | `set` `notes` | the same words put to other uses: hints, notes about entries |
+//! | `set` `notes` `classes` | the same words put to other uses: hints, notes about entries, how the tables below are listed |
 
 mod claim;
+mod classes;
 mod look;
 mod notes;
 mod release;
@@ -48,7 +49,8 @@ metadata_lines! {
 impl<const WORDS: usize> Table<WORDS> {
     /// The order of the whole table: its entries are `2^RADIX`.
     pub(crate) const RADIX: u32 = {
-        assert!(WORDS.is_power_of_two() && WORDS <= 64);
+        // More than 16, and the groups of `pool::listing` would not fit into a word.
+        assert!(WORDS.is_power_of_two() && WORDS <= 16);
         6 + WORDS.trailing_zeros()
     };
 

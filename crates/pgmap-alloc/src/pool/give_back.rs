@@ -79,7 +79,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// An idle page in the tables below a run of entries, those that handles work in too.
     #[cold]
     fn first_idle_below(&self, place: Place) -> Option<Offset> {
-        self.tables().split(place.level, place.table).members(place.entry, place.order).find_map(|entry| {
+        self.split_entries(place).find_map(|entry| {
             let (level, table) = (place.level.checked_sub(1)?, self.shape.child(place.table, entry));
             let here = self.table(level, table).members(0, Self::RADIX).next();
             let found = here.map(|entry| self.shape.run(Place { level, table, entry, order: 0 }).start());
@@ -142,13 +142,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// Lists a table of the lowest level by what it has.
-    pub(super) fn list_anew(&self, table: usize) {
-        if let Some(largest) = self.table(0, table).largest() {
-            self.released(0, table, largest);
-        }
-    }
-
     /// Makes a table the caller's spare, and merges the one that it replaces.
     ///
     /// Lock-free: a retry means that somebody else changed the spare.
@@ -176,10 +169,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// After a claim of several words that failed: the release that made the table whole may have seen it half claimed.
+    /// After a claim of several words that failed: somebody may have listed the table by what was left in the meantime, and the
+    /// release that made it whole may have seen it half claimed. The caller has marked the motion.
     #[cold]
-    pub(super) fn keep_if_whole(&self, level: u32, table: usize) {
-        if level < self.shape.top && self.is_whole(level, table) {
+    pub(super) fn after_undo(&self, level: u32, table: usize) {
+        if level < self.shape.top && self.list_anew(level, table) == Some(Self::RADIX) {
             self.keep(level, table);
         }
     }
@@ -203,10 +197,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             // Tables that handles work in are not merged while they are in use; here somebody needs them more.
             for table in self.handles.tables().filter(|&table| self.is_whole(0, table)) {
                 let _moving = self.motion.begin();
-                self.clear_owned(table);
-                self.merge(0, table);
                 // Somebody may have claimed in it meanwhile: then it is nobody's now and must be found.
-                self.list_anew(table);
+                self.disown(table);
+                self.merge(0, table);
             }
         }
     }
@@ -235,8 +228,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
             if self.table(level, table).claim_all() {
                 let (above, entry) = self.shape.parent(table);
-                self.unlist_all(level, table);
-                self.unmark_split(level + 1, above, entry);
+                self.set_whole(level, table);
                 self.merge_notes(level, table);
                 // The entry was taken when it was split, and all that is below is ours.
                 if let Ok(grown) = self.table(level + 1, above).release(entry, 0) {
@@ -244,6 +236,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 }
                 return;
             }
+            // As in `after_undo`: what was undone must be found.
+            self.list_anew(level, table);
         }
     }
 }

@@ -219,27 +219,22 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if self.shape.top == 0 {
             return false;
         }
-        while let Some((table, _)) = self.propose(order.get()).filter(|&(_, class)| class < Self::RADIX) {
+        while let Some((table, class)) = self.propose(order.get()).filter(|&(_, class)| class < Self::RADIX) {
             let _moving = self.motion.begin();
-            let won = self.set_owned(table);
-            self.unlist_all(0, table);
-            if won && self.table(0, table).has(order.get()) {
+            // Whoever was faster has changed the class.
+            if !self.own_listed(table, class) {
+                continue;
+            }
+            if self.table(0, table).has(order.get()) {
                 publish(table);
                 return true;
             }
-            if won {
-                self.disown_table(table);
-            } else if !self.is_owned(table) {
-                // Its handle has left meanwhile, and what we took off the lists may be what it had just listed.
-                self.list_anew(table);
-            }
+            self.disown(table);
         }
         let _moving = self.motion.begin();
         let Some(whole) = self.search(self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
-        self.set_owned(table);
-        let (above, entry) = self.shape.parent(table);
-        self.mark_split(1, above, entry);
+        self.own_whole(table);
         self.split_notes(0, table);
         self.table(0, table).fill();
         publish(table);
@@ -249,8 +244,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Gives a table back to the lists.
     fn disown_table(&self, table: usize) {
         let _moving = self.motion.begin();
-        self.clear_owned(table);
-        self.list_anew(table);
+        self.disown(table);
+        if self.table(0, table).largest() == Some(Self::RADIX) {
+            self.keep(0, table);
+        }
     }
 
     /// Takes up to `most` pages of one word of a table, the word with the fewest idle pages: its first offset and a bit each.

@@ -202,8 +202,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         for level in (target.level..entry.level).rev() {
             let (table, path) = self.shape.entry(run.start(), level);
             let order = if level == target.level { target.order } else { 0 };
-            let (above, entry) = self.shape.parent(table);
-            self.mark_split(level + 1, above, entry);
             self.split_notes(level, table);
             self.table(level, table).fill_except(path, order);
             // At least one half of the table is wholly idle.
