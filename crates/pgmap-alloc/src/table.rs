@@ -21,12 +21,14 @@
 //! | `word` | the runs in one word, as plain functions |
 //! | `claim` `release` | ones to zeros, and back |
 //! | `look` | what is idle |
-//! | `set` `notes` `classes` | the same words put to other uses: hints, notes about entries, how the tables below are listed |
+//! | `set` `notes` `classes` `places` | the same words put to other uses: hints, notes about entries, how the tables below are
+//! listed, places for runs |
 
 mod claim;
 mod classes;
 mod look;
 mod notes;
+mod places;
 mod release;
 mod set;
 #[cfg(all(test, not(loom)))]
@@ -34,7 +36,7 @@ mod tests;
 mod word;
 
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata_lines, zero_words};
-pub(crate) use claim::Miss;
+pub(crate) use claim::{Fit, Miss};
 pub(crate) use notes::Notes;
 
 metadata_lines! {

@@ -20,6 +20,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     ///
     /// O(tables below entries that are not idle); tables below an idle entry are looked at, those below them are not.
     pub(crate) fn audit(&self) -> Result<(), Fault> {
+        self.list_fresh();
         self.audit_table(self.shape.top, 0)
     }
 

@@ -3,7 +3,6 @@
 use super::GenPool;
 use super::notes::Contents;
 use super::shape::{LEVELS, Place};
-use super::tables::Tables;
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
 use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, order_after_write};
@@ -114,7 +113,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Ok(grown) = tables.table(place.level, place.table).release(place.entry, place.order) else {
             return Err(self.idle_already(place));
         };
-        self.released_in(tables, place.level, place.table, grown);
+        if place.level < self.shape.top {
+            self.ensure_found(tables, place.level, place.table, place.entry, grown);
+            if grown == Self::RADIX {
+                self.keep(place.level, place.table);
+            }
+        }
         self.motion.note();
         Ok(())
     }
@@ -128,15 +132,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// After a release that made or completed an idle run of order `grown`: list the table, and keep it when it is whole.
     pub(super) fn released(&self, level: u32, table: usize, grown: u32) {
-        self.released_in(self.tables(), level, table, grown);
-    }
-
-    #[inline(always)]
-    fn released_in(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, grown: u32) {
         if level == self.shape.top {
             return;
         }
-        self.ensure_listed(tables, level, table, grown);
+        self.ensure_listed(self.tables(), level, table, grown);
         if grown == Self::RADIX {
             self.keep(level, table);
         }

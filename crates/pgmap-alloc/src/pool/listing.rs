@@ -32,6 +32,7 @@
 use super::GenPool;
 use super::shape::Place;
 use super::tables::Tables;
+use crate::offset::Offset;
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, order_after_write};
 use crate::table::Table;
@@ -108,6 +109,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     ///
     /// May be too low by what handles work in, and by neighbours that have not been merged yet.
     pub fn largest_idle(&self) -> Option<Order> {
+        self.list_fresh();
         if let Some(order) = self.table(self.shape.top, 0).largest() {
             return Some(Order::clamped(self.shape.top * Self::RADIX + order));
         }
@@ -184,6 +186,22 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
 /// Listing.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Sees to it that the idle run of `order` that holds an entry can be found by a search for that order (rule 1).
+    #[inline(always)]
+    pub(super) fn ensure_found(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, entry: u32, order: u32) {
+        if level == 0 && order < Self::RADIX && self.shape.top > 0 {
+            order_after_write();
+            let (above, child) = self.shape.parent(table);
+            let (classes, at) = tables.class(1, above, child);
+            let class = classes.class(at);
+            let start = Offset::new((table as u64) << Self::RADIX | u64::from(entry >> order << order));
+            if class >= SPLIT && class < LISTED + order as u8 && self.keep_fresh(tables, start, order) {
+                return;
+            }
+        }
+        self.ensure_listed(tables, level, table, order);
+    }
+
     /// Sees to it that a table with an idle run of `order` (in its entries) can be found by a search for that order (rule 1).
     #[inline(always)]
     pub(super) fn ensure_listed(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, order: u32) {
@@ -279,14 +297,21 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             // Until the second look a release that relied on the class may be hidden.
             let _moving = self.motion.begin();
             self.change(level, table, from, to);
-            return self.list_anew(level, table);
+            self.list_anew(level, table)
+        } else if to > from {
+            // A larger run came back, and a place names it (`fresh`).
+            self.list_anew(level, table)
+        } else {
+            largest
         }
-        largest
     }
 
     /// [`GenPool::relist`] at whatever class the table has.
     #[cold]
     pub(super) fn settle(&self, level: u32, table: usize) {
+        if level == self.shape.top {
+            return;
+        }
         let (above, entry) = self.shape.parent(table);
         let (classes, at) = self.tables().class(level + 1, above, entry);
         if let class @ LISTED..OWNED = classes.class(at) {

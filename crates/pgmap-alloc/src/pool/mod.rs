@@ -16,7 +16,7 @@
 //! | propose a table and claim in it, splitting larger entries | `search` |
 //! | claim exactly these offsets | `fixed` |
 //! | give back, and merge upwards | `give_back` |
-//! | which tables to look into | `listing` |
+//! | which tables to look into | `listing`, `fresh` |
 //! | what the per-CPU handles have | `handles`, `local` |
 //! | when a refusal is true | `motion`, `prove` |
 //! | contiguous pages of any number, by any fit | `extents`, `fit` |
@@ -48,6 +48,7 @@ mod held;
 mod notes;
 mod meeting;
 mod listing;
+mod fresh;
 mod walk;
 mod handles;
 mod give_back;
@@ -76,6 +77,7 @@ pub(crate) use audit::Fault;
 pub use bulk::ScatterParams;
 pub use clear::{DirtyRun, DirtyRuns, Wish};
 pub use extents::{ExtentParams, Mode};
+use fresh::Fresh;
 use give_back::Spares;
 use handles::Handles;
 use held::Held;
@@ -107,6 +109,7 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     summary: Summary,
     motion: Motion,
     hints: Hints,
+    fresh: Fresh,
     spares: Spares,
     handles: Handles,
     held: Held,
@@ -150,7 +153,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     fn build(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
-        let Layout { shape, held, clear, .. } = Layout::new(params)?;
+        let Layout { shape, fresh, held, clear, .. } = Layout::new(params)?;
         let placed = place_all(params.ranges, params.page_shift).filter_map(Result::ok);
         let pool = GenPool {
             ranges: Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1)),
@@ -160,6 +163,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             summary: Summary::new(),
             motion: Motion::new(),
             hints: Hints::new(),
+            fresh,
             spares: Spares::new(),
             handles: Handles::new(),
             held: Held::new(held),

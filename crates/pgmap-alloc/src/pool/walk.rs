@@ -36,6 +36,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Some(window) = Extent::between(Offset::new(0), end).ok().and_then(|all| all.common(trail.window)) else {
             return ControlFlow::Continue(());
         };
+        self.list_fresh();
         self.walk_table(self.shape.top, 0, &Trail { window, ..*trail }, see)
     }
 
