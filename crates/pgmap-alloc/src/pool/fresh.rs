@@ -10,8 +10,8 @@
 //! 1. A place names a run that was idle when it was filled; it is a hint like a list, and a claim decides.
 //! 2. What a place names can be found: by those who share the slot, at once; by everyone who is about to refuse, and by whoever
 //!    walks the idle pages, after [`GenPool::list_fresh`]. So a filled place counts as listed (rule 1 of `listing`).
-//! 3. A place is emptied by who has claimed just the run that it names, or after its table has been listed by what it has. So nothing
-//!    is hidden at any moment, and none of this is a motion: every run that is idle and not listed has a place of its own.
+//! 3. A place is emptied by who has claimed just the run that it names, or after its table has been listed by what it has. So no run is
+//!    hidden at any moment: every one that is idle and not listed has a place of its own.
 //! 4. The first number of each line says how many of its places are filled, more or less. It is only a hint, written by plain
 //!    stores: a place above it is found by rule 2, and an empty one below it costs a look.
 //!
@@ -46,7 +46,7 @@ impl Fresh {
 
 /// The places of one slot for one order.
 #[derive(Clone, Copy)]
-struct Line<'p, const WORDS: usize> {
+pub(super) struct Line<'p, const WORDS: usize> {
     tables: Tables<'p, WORDS>,
     base: usize,
 }
@@ -114,15 +114,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         filled
     }
 
-    /// Takes a run of just this order, of the lowest level, from the caller's places.
+    /// The places of a caller for an order of the lowest level, if one is filled.
     #[inline(always)]
-    pub(super) fn take_fresh(&self, order: Order) -> Option<Run> {
-        let line = self.my_line(self.tables(), order.get());
-        if line.filled() == 0 { None } else { self.take_from_line(line, order) }
+    pub(super) fn fresh_of<'p>(&self, tables: Tables<'p, WORDS>, caller: usize, order: Order) -> Option<Line<'p, WORDS>> {
+        Some(self.fresh_line(tables, caller & (SLOTS - 1), order.get())).filter(|line| line.filled() > 0)
     }
 
+    /// Takes a run of just this order from places for it.
     #[inline(never)]
-    fn take_from_line(&self, line: Line<'_, WORDS>, order: Order) -> Option<Run> {
+    pub(super) fn take_from_line(&self, line: Line<'_, WORDS>, order: Order) -> Option<Run> {
         for place in (1..=line.filled()).rev() {
             if let Some(start) = line.get(place) {
                 let claimed = self.claim_fresh(start, order.get());
@@ -164,13 +164,19 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     fn claim_fresh(&self, start: Offset, order: u32) -> bool {
         let (table, entry) = self.shape.entry(start, 0);
-        // Of several words, it may hide what it gives back.
-        let _moving = (order > 6).then(|| self.motion.begin());
-        let claimed = self.table(0, table).claim_at(entry, order);
-        if !claimed {
-            self.after_undo(0, table);
+        if order <= 6 {
+            return self.table(0, table).claim_within(entry, order) || self.list_misleading(table);
         }
-        claimed
+        // What it gives back is hidden for a moment.
+        let _moving = self.motion.begin();
+        self.table(0, table).claim_at(entry, order) || self.list_misleading(table)
+    }
+
+    #[cold]
+    fn list_misleading(&self, table: usize) -> bool {
+        let _moving = self.motion.begin();
+        self.after_undo(0, table);
+        false
     }
 
     /// Lists the tables of all runs in all places, and empties them. O(slots).
@@ -182,7 +188,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             for place in 1..=PLACES {
                 if let Some(start) = line.get(place) {
                     let (table, _) = self.shape.entry(start, 0);
-                    self.list_anew(0, table);
+                    self.list_misleading(table);
                     line.empty(place, start);
                 }
             }

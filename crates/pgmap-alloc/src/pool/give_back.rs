@@ -3,6 +3,7 @@
 use super::GenPool;
 use super::notes::Contents;
 use super::shape::{LEVELS, Place};
+use super::tables::Tables;
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
 use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, order_after_write};
@@ -42,27 +43,31 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// An idle page of a run at the levels above and below its own, if there is one.
     #[inline]
     pub(super) fn idle_page_around(&self, run: Run) -> Option<Offset> {
+        let tables = self.tables();
         if run.order().get() < Self::RADIX {
-            self.idle_page_above(run, self.shape.place_at(0, run))
+            self.idle_page_above(tables, run, self.shape.place_at(0, run))
         } else {
             let place = self.shape.place(run);
-            let above = self.idle_page_above(run, place);
+            let above = self.idle_page_above(tables, run, place);
             above.or_else(|| if self.may_be_split(place) { self.first_idle_below(place) } else { None })
         }
     }
 
     #[inline(always)]
-    fn idle_page_above(&self, run: Run, place: Place) -> Option<Offset> {
+    fn idle_page_above(&self, tables: Tables<'_, WORDS>, run: Run, place: Place) -> Option<Offset> {
         // What is below an idle entry is all zeros, and most often there is an idle neighbour.
-        if self.table(place.level, place.table).has_near(place.entry) { None } else { self.first_idle_above(run, place.level) }
-    }
-
-    fn first_idle_above(&self, run: Run, level: u32) -> Option<Offset> {
-        let is_idle = |level| {
-            let (table, entry) = self.shape.entry(run.start(), level);
-            self.table(level, table).contains(entry)
-        };
-        (level + 1..=self.shape.top).any(is_idle).then(|| run.start())
+        if tables.table(place.level, place.table).has_near(place.entry) {
+            return None;
+        }
+        let mut index = place.table;
+        for level in place.level + 1..=self.shape.top {
+            let (table, entry) = self.shape.parent(index);
+            if tables.table(level, table).contains(entry) {
+                return Some(run.start());
+            }
+            index = table;
+        }
+        None
     }
 
     /// An idle page of a run, if there is one.
@@ -88,7 +93,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Makes an owned run idle; what it holds is not known.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give_back(&self, run: Run) -> Result<(), FreeError> {
         self.mark(run, Contents::Dirty);
         self.put_back(run)
@@ -97,7 +102,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Makes an owned run idle that was not used, or whose notes have been written (`notes`).
     ///
     /// Lock-free; O(levels). Merging, if it comes to that, claims one table per level.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_back(&self, run: Run) -> Result<(), FreeError> {
         // By far most runs are pages or a few, and the tables of those are the easiest to find.
         if run.order().get() < Self::RADIX {
@@ -110,14 +115,27 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     fn put_back_at(&self, place: Place) -> Result<(), FreeError> {
         let tables = self.tables();
-        let Ok(grown) = tables.table(place.level, place.table).release(place.entry, place.order) else {
-            return Err(self.idle_already(place));
-        };
-        if place.level < self.shape.top {
-            self.ensure_found(tables, place.level, place.table, place.entry, grown);
-            if grown == Self::RADIX {
-                self.keep(place.level, place.table);
-            }
+        let Place { level, table, entry, order } = place;
+        if order > 6 || level > 0 {
+            return self.put_back_large(tables, place);
+        }
+        let Ok(now) = tables.table(0, table).release_narrow(entry, order) else { return Err(self.idle_already(place)) };
+        if self.shape.top > 0 && self.ensure_found(tables, table, entry, order, now) {
+            self.keep(0, table);
+        }
+        self.motion.note();
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn put_back_large(&self, tables: Tables<'_, WORDS>, place: Place) -> Result<(), FreeError> {
+        let Place { level, table, entry, order } = place;
+        let Ok(grown) = tables.table(level, table).release(entry, order) else { return Err(self.idle_already(place)) };
+        if level == 0 && grown < Self::RADIX && self.shape.top > 0 {
+            order_after_write();
+            self.ensure_found_grown(tables, table, entry, grown);
+        } else {
+            self.released(level, table, grown);
         }
         self.motion.note();
         Ok(())

@@ -18,11 +18,12 @@
 //!
 //! All of this is a hint:
 //! 1. A class is never too low: whoever makes a run idle sees to it, before his call returns, that the class of its table is that
-//!    order or higher, and that the class can be found from the summary.
+//!    order or higher. Who raises a class sees to it that it can be found from the summary.
 //! 2. It may be too high, or stand though the table has been merged. Whoever is misled looks at the table, lowers the class
 //!    ([`GenPool::relist`]), and looks again: a release that relied on the class is seen then, or raises it itself.
 //! 3. Groups, lists and the summary may name what is no longer there; whoever is misled takes the name away and looks again, likewise.
-//! 4. Between taking away and looking again something may be hidden: that is a motion (`pool::motion`).
+//! 4. Between taking away and looking again something may be hidden, and so it is between raising a class, which others rely on at
+//!    once, and naming it: both are motions (`pool::motion`).
 //! 5. Class 0 is never wrong about what is in use: who splits an entry, or gives pages below it back, raises its class, on all levels
 //!    above too, and only who has claimed the whole table below sets it to 0, before the entry can be claimed. So a free of whole
 //!    entries need not look below those of class 0. Another class may be wrong about it, which costs a look.
@@ -160,7 +161,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     fn in_group(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, group: u32, order: u32) -> Option<u32> {
         let first = group * GROUP;
-        let (classes, at) = tables.class(level, table, first);
+        let (classes, at) = tables.class(level - 1, self.shape.child(table, first));
         classes.find_class(at / GROUP, LISTED + order as u8).map(|entry| first + entry)
     }
 
@@ -171,7 +172,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let mut below = core::array::from_fn(|word| {
             let groups = word as u32 * 4..word as u32 * 4 + 4;
             groups.rev().fold(0, |mask, group| {
-                let (classes, at) = tables.class(level, table, group * GROUP);
+                let (classes, at) = tables.class(level - 1, self.shape.child(table, group * GROUP));
                 mask << GROUP | classes.classes_from(at / GROUP, LISTED + least as u8)
             })
         });
@@ -186,53 +187,76 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
 /// Listing.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Sees to it that the idle run of `order` that holds an entry can be found by a search for that order (rule 1).
+    /// Sees to it that what was released into a word of a table of the lowest level can be found, which is now `now` (rule 1). Says
+    /// whether the whole table is idle.
     #[inline(always)]
-    pub(super) fn ensure_found(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, entry: u32, order: u32) {
-        if level == 0 && order < Self::RADIX && self.shape.top > 0 {
-            order_after_write();
-            let (above, child) = self.shape.parent(table);
-            let (classes, at) = tables.class(1, above, child);
-            let class = classes.class(at);
-            let start = Offset::new((table as u64) << Self::RADIX | u64::from(entry >> order << order));
-            if class >= SPLIT && class < LISTED + order as u8 && self.keep_fresh(tables, start, order) {
-                return;
+    pub(super) fn ensure_found(&self, tables: Tables<'_, WORDS>, table: usize, entry: u32, order: u32, now: u64) -> bool {
+        // Release, then look at the class: against "lower the class, then look at the table" in `relist`.
+        order_after_write();
+        let (classes, at) = tables.class(0, table);
+        let class = classes.class(at);
+        if now != !0 && class >= LISTED + order as u8 && class != OWNED {
+            // It may have grown to a larger run than the table is listed for. Whoever raised the class marks the motion until all
+            // that names it does (rule 4).
+            let above = u32::from(class - LISTED) + 1;
+            if above > 5 || !Table::<WORDS>::is_within(entry, above, now) {
+                return false;
             }
         }
-        self.ensure_listed(tables, level, table, order);
+        let grown = tables.table(0, table).grown_to(entry, order, now);
+        self.ensure_found_grown(tables, table, entry, grown);
+        grown == Self::RADIX
+    }
+
+    /// Sees to it that the idle run of `grown` that an entry of the lowest level is part of can be found (rule 1).
+    #[inline(never)]
+    pub(super) fn ensure_found_grown(&self, tables: Tables<'_, WORDS>, table: usize, entry: u32, grown: u32) {
+        let (classes, at) = tables.class(0, table);
+        let class = classes.class(at);
+        let start = Offset::new((table as u64) << Self::RADIX | u64::from(entry >> grown << grown));
+        let fresh = grown < Self::RADIX && class >= SPLIT && class < LISTED + grown as u8;
+        if !(fresh && self.keep_fresh(tables, start, grown)) {
+            self.ensure_listed(tables, 0, table, grown);
+        }
     }
 
     /// Sees to it that a table with an idle run of `order` (in its entries) can be found by a search for that order (rule 1).
-    #[inline(always)]
+    #[inline]
     pub(super) fn ensure_listed(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, order: u32) {
         if level == self.shape.top {
             return;
         }
-        // Release, then look at the class: against "lower the class, then look at the table" in `relist`.
+        // As in `ensure_found`.
         order_after_write();
-        let (above, entry) = self.shape.parent(table);
-        let (classes, at) = tables.class(level + 1, above, entry);
-        let mut class = classes.class(at);
+        let (classes, at) = tables.class(level, table);
+        let class = classes.class(at);
         let wanted = LISTED + order.min(Self::RADIX - 1) as u8;
-        if class < wanted {
-            class = self.raise(level, table, wanted);
-        }
         if class == OWNED {
-            return self.ensure_split(tables, level + 1, above);
+            self.mark_split_above(tables, level, table);
+        } else if class < wanted {
+            self.raise(tables, level, table, wanted);
         }
-        // Whoever raised the class may not have come to what names it yet.
-        self.ensure_named(tables, level + 1, above, entry / GROUP, level * Self::RADIX + u32::from(class - LISTED));
     }
 
-    /// Raises the class of a table; says what it is then.
+    /// Raises the class of a table, and sees to it that it can be found.
     #[inline(never)]
-    fn raise(&self, level: u32, table: usize, wanted: u8) -> u8 {
-        let (above, entry) = self.shape.parent(table);
-        let (classes, at) = self.tables().class(level + 1, above, entry);
+    fn raise(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, wanted: u8) {
+        // Others rely on the class from now on (rule 4).
+        let _moving = self.motion.begin();
+        self.raise_and_name(tables, level, table, wanted);
+    }
+
+    /// Raises the class of a table, unless it is high enough, and names it. The caller has marked the motion.
+    fn raise_and_name(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, wanted: u8) {
+        let (classes, at) = tables.class(level, table);
         let class = classes.raise_class(at, wanted).max(wanted);
         // Raise, then look at what names it: against "take the name away, then look at the class" in `leave_group`.
         order_after_write();
-        class
+        self.mark_split_above(tables, level, table);
+        if class != OWNED {
+            let (above, entry) = self.shape.parent(table);
+            self.ensure_named(tables, level + 1, above, entry / GROUP, level * Self::RADIX + u32::from(class - LISTED));
+        }
     }
 
     /// Sees to it that a group that has an entry of a class can be found.
@@ -252,7 +276,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn enlist(&self, tables: Tables<'_, WORDS>, level: u32, mut table: usize, class: u32) {
         for above in level + 1..=self.shape.top {
             let (up, entry) = self.shape.parent(table);
-            self.mark_split(tables, above, up, entry);
             let list = tables.list(above, up, class);
             if !list.contains(entry) {
                 list.insert(entry);
@@ -266,22 +289,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// Notes that an entry of a table, and those that it is part of, are split (rule 5).
-    #[cold]
-    fn ensure_split(&self, tables: Tables<'_, WORDS>, level: u32, mut table: usize) {
-        for above in level + 1..=self.shape.top {
-            let (up, entry) = self.shape.parent(table);
-            self.mark_split(tables, above, up, entry);
-            table = up;
-        }
-    }
-
-    /// Notes that an entry is split.
-    #[inline(always)]
-    fn mark_split(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, entry: u32) {
-        let (classes, at) = tables.class(level, table, entry);
-        if classes.class(at) == WHOLE {
-            classes.raise_class(at, SPLIT);
+    /// Notes that the tables above a table are in use (rule 5).
+    fn mark_split_above(&self, tables: Tables<'_, WORDS>, level: u32, mut table: usize) {
+        for above in level + 1..self.shape.top {
+            (table, _) = self.shape.parent(table);
+            let (classes, at) = tables.class(above, table);
+            if classes.class(at) == WHOLE {
+                classes.raise_class(at, SPLIT);
+            }
         }
     }
 
@@ -293,17 +308,16 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         let largest = self.table(level, table).largest();
         let (from, to) = (LISTED + (class % Self::RADIX) as u8, Self::class_for(largest));
-        if to < from {
-            // Until the second look a release that relied on the class may be hidden.
-            let _moving = self.motion.begin();
-            self.change(level, table, from, to);
-            self.list_anew(level, table)
-        } else if to > from {
-            // A larger run came back, and a place names it (`fresh`).
-            self.list_anew(level, table)
-        } else {
-            largest
+        if to == from {
+            return largest;
         }
+        // Until the second look a release that relied on the class may be hidden.
+        let _moving = self.motion.begin();
+        if to < from {
+            self.change(level, table, from, to);
+        }
+        // Or else a larger run came back, and a place names it (`fresh`).
+        self.list_anew(level, table)
     }
 
     /// [`GenPool::relist`] at whatever class the table has.
@@ -312,18 +326,17 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if level == self.shape.top {
             return;
         }
-        let (above, entry) = self.shape.parent(table);
-        let (classes, at) = self.tables().class(level + 1, above, entry);
+        let (classes, at) = self.tables().class(level, table);
         if let class @ LISTED..OWNED = classes.class(at) {
             self.relist(level, table, level * Self::RADIX + u32::from(class - LISTED));
         }
     }
 
-    /// Lists a table by what it has; says the order of the largest idle run in it.
+    /// Lists a table by what it has; says the order of the largest idle run in it. The caller has marked the motion.
     pub(super) fn list_anew(&self, level: u32, table: usize) -> Option<u32> {
         let largest = self.table(level, table).largest();
-        if let Some(largest) = largest {
-            self.ensure_listed(self.tables(), level, table, largest);
+        if largest.is_some() {
+            self.raise_and_name(self.tables(), level, table, Self::class_for(largest));
         }
         largest
     }
@@ -335,8 +348,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Changes the class of a table; `false` if it is not what it was said to be. What is read afterwards comes after it.
     fn change(&self, level: u32, table: usize, from: u8, to: u8) -> bool {
-        let (above, entry) = self.shape.parent(table);
-        let (classes, at) = self.tables().class(level + 1, above, entry);
+        let (classes, at) = self.tables().class(level, table);
         classes.change_class(at, from, to)
     }
 
@@ -395,17 +407,20 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
 /// What is in use (rule 5).
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Notes that a table that has been claimed whole is in use no more.
+    /// Notes that a table that has been claimed whole, and all that is below it, is in use no more.
     pub(super) fn set_whole(&self, level: u32, table: usize) {
-        let (above, entry) = self.shape.parent(table);
-        let (classes, at) = self.tables().class(level + 1, above, entry);
-        // Not more often than somebody else changes the class.
-        loop {
-            let class = classes.class(at);
-            // A handle that takes it for its own at this moment finds nothing, and leaves it.
-            if class == WHOLE || class == OWNED || classes.change_class(at, class, WHOLE) {
-                return;
+        let (classes, at) = self.tables().class(level, table);
+        // Not more often than somebody else changes the class. A handle that takes it for its own at this moment finds nothing, and
+        // leaves it.
+        while let class @ SPLIT..OWNED = classes.class(at) {
+            if classes.change_class(at, class, WHOLE) {
+                break;
             }
+        }
+        // Somebody who released there before may raise a class only now; then he marks this one after it has been set.
+        if level > 0 {
+            let below = Place { level, table, entry: 0, order: Self::RADIX };
+            self.split_entries(below).for_each(|entry| self.set_whole(level - 1, self.shape.child(table, entry)));
         }
     }
 
@@ -417,7 +432,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return false;
         }
         (place.entry..place.entry + (1 << place.order)).step_by(GROUP as usize).any(|entry| {
-            let (classes, at) = self.tables().class(place.level, place.table, entry);
+            let (classes, at) = self.tables().class(place.level - 1, self.shape.child(place.table, entry));
             classes.any_class(at, place.order)
         })
     }
@@ -426,7 +441,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn split_entries(&self, place: Place) -> impl Iterator<Item = u32> {
         let tables = self.tables();
         (place.entry..place.entry + (1 << place.order)).filter(move |&entry| {
-            let (classes, at) = tables.class(place.level, place.table, entry);
+            let (classes, at) = tables.class(place.level - 1, self.shape.child(place.table, entry));
             classes.class(at) != WHOLE
         })
     }
@@ -441,7 +456,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Makes a table a handle's whose entry above is the caller's.
     pub(super) fn own_whole(&self, table: usize) {
-        self.raise(0, table, OWNED);
+        self.raise(self.tables(), 0, table, OWNED);
     }
 
     /// Makes a table nobody's, and lists it by what it has. The caller has marked the motion.
@@ -452,8 +467,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Whether a table of the lowest level belongs to a handle.
     pub(super) fn is_owned(&self, table: usize) -> bool {
-        let (above, entry) = self.shape.parent(table);
-        let (classes, at) = self.tables().class(1, above, entry);
+        let (classes, at) = self.tables().class(0, table);
         classes.class(at) == OWNED
     }
 }
@@ -463,7 +477,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Whether a search for `order` (in the entries of the table) finds a table, or a handle answers for it.
     pub(super) fn can_be_found(&self, level: u32, table: usize, order: u32) -> bool {
         let (tables, (above, entry)) = (self.tables(), self.shape.parent(table));
-        let (classes, at) = tables.class(level + 1, above, entry);
+        let (classes, at) = tables.class(level, table);
         let class = classes.class(at);
         if class == OWNED {
             return level == 0;

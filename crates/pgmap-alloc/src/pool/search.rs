@@ -3,6 +3,7 @@
 use super::GenPool;
 use super::prove::{Try, Unproved};
 use super::shape::{LEVELS, Place};
+use super::tables::Tables;
 use crate::error::AllocError;
 use crate::offset::Run;
 use crate::order::Order;
@@ -77,7 +78,12 @@ impl Hints {
 
     #[inline(always)]
     fn slot(&self, level: u32, order: u32) -> Option<&AtomicU64> {
-        self.lines[caller_slot(SLOTS) & (SLOTS - 1)].0.get((level * IN_WORD + order) as usize).filter(|_| order < IN_WORD)
+        self.of(caller_slot(SLOTS), level, order)
+    }
+
+    #[inline(always)]
+    fn of(&self, caller: usize, level: u32, order: u32) -> Option<&AtomicU64> {
+        self.lines[caller & (SLOTS - 1)].0.get((level * IN_WORD + order) as usize).filter(|_| order < IN_WORD)
     }
 
     #[inline(always)]
@@ -107,21 +113,24 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline]
     pub(super) fn attempt(&self, order: Order) -> Option<Run> {
         // By far most runs are pages or a few, and the tables of those are the easiest to find.
-        if order.get() < Self::RADIX {
-            self.take_fresh(order).or_else(|| self.attempt_at(0, order))
+        let (caller, tables) = (caller_slot(SLOTS), self.tables());
+        if order.get() >= Self::RADIX {
+            self.attempt_at(tables, caller, order.get() / Self::RADIX, order)
+        } else if let Some(line) = self.fresh_of(tables, caller, order) {
+            self.take_from_line(line, order).or_else(|| self.attempt_at(tables, caller, 0, order))
         } else {
-            self.attempt_at(order.get() / Self::RADIX, order)
+            self.attempt_at(tables, caller, 0, order)
         }
     }
 
     #[inline(always)]
-    fn attempt_at(&self, level: u32, order: Order) -> Option<Run> {
+    fn attempt_at(&self, tables: Tables<'_, WORDS>, caller: usize, level: u32, order: Order) -> Option<Run> {
         let wanted = order.get() - level * Self::RADIX;
-        let Some(slot) = self.hints.slot(level, wanted) else { return self.search(order) };
+        let Some(slot) = self.hints.of(caller, level, wanted) else { return self.search(order) };
         let hint = Hints::last(slot);
         let Some(table) = hint.table() else { return self.search(order) };
         // The table may now be listed too high; whoever leaves the hint puts that right.
-        if !self.table(level, table).claim_at(hint.entry(), wanted) {
+        if !tables.table(level, table).claim_within(hint.entry(), wanted) {
             return self.attempt_in(slot, level, hint, order);
         }
         let next = Hint(hint.after(wanted).0 | Hint::USED);

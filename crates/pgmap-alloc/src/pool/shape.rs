@@ -23,8 +23,8 @@ pub(crate) struct Place {
 /// The geometry of a pool.
 ///
 /// All tables stand in one array, level after level. Above the lowest level each table is followed by what says where to search
-/// below it (`pool::listing`): the classes of its entries, the groups in which each class is to be found, and for each order of the
-/// levels further down one table's worth of bits.
+/// below it (`pool::listing`): the groups in which each class of its entries is to be found, and for each order of the levels further
+/// down one table's worth of bits. The classes of all tables of a level stand side by side after these.
 #[derive(Debug)]
 pub(crate) struct Shape<const WORDS: usize> {
     /// Offsets below this one may belong to a range.
@@ -32,6 +32,7 @@ pub(crate) struct Shape<const WORDS: usize> {
     /// The level of the one table on top.
     pub(crate) top: u32,
     base: [usize; 8],
+    classes: [usize; 8],
     /// How many entries of storage the array needs.
     pub(crate) storage: usize,
 }
@@ -41,7 +42,7 @@ impl<const WORDS: usize> Shape<WORDS> {
 
     /// `None` when the offsets, or the array, are too many.
     pub(crate) fn new(pages: u64) -> Option<Self> {
-        let mut shape = Shape { pages, top: 0, base: [0; 8], storage: 0 };
+        let mut shape = Shape { pages, top: 0, base: [0; 8], classes: [0; 8], storage: 0 };
         for level in 0..LEVELS {
             let tables = shape.tables(level as u32)?;
             shape.base[level] = shape.storage;
@@ -49,10 +50,20 @@ impl<const WORDS: usize> Shape<WORDS> {
             // A pool that fills a table exactly gets one above it, so that its largest run is an entry too.
             if pages >> (Self::RADIX * (level as u32 + 1)) == 0 {
                 shape.top = level as u32;
-                return Some(shape);
+                return shape.with_classes();
             }
         }
         None
+    }
+
+    /// Appends the classes.
+    fn with_classes(mut self) -> Option<Self> {
+        for level in 0..self.top {
+            self.classes[level as usize & 7] = self.storage;
+            let words = self.tables(level)?.div_ceil(Table::<WORDS>::CLASSES as usize);
+            self.storage = self.storage.checked_add(words)?;
+        }
+        Some(self)
     }
 
     /// How many tables a level has; `None` when that cannot be counted.
@@ -65,8 +76,8 @@ impl<const WORDS: usize> Shape<WORDS> {
         if level == 0 { 1 } else { Self::LISTS + ((level - 1) * Self::RADIX) as usize }
     }
 
-    /// Where the groups stand after a table: behind the classes.
-    const GROUPS: usize = 1 + Table::<WORDS>::ENTRIES as usize / Table::<WORDS>::CLASSES as usize;
+    /// Where the groups stand after a table: behind its bits.
+    const GROUPS: usize = 1;
     /// Where the lists stand after a table: behind the groups, which take a word per order.
     const LISTS: usize = Self::GROUPS + (Self::RADIX as usize).div_ceil(WORDS);
 
@@ -77,10 +88,10 @@ impl<const WORDS: usize> Shape<WORDS> {
         if level == 0 { table } else { self.base[level as usize & 7] + table * Self::stride(level) }
     }
 
-    /// Where in the array the class of an entry of a table of `level >= 1` stands.
+    /// Where in the array the class of a table stands, of a level below the top.
     #[inline(always)]
-    pub(crate) fn class(&self, level: u32, table: usize, entry: u32) -> usize {
-        self.table(level, table) + 1 + (entry / Table::<WORDS>::CLASSES) as usize
+    pub(crate) fn class(&self, level: u32, table: usize) -> usize {
+        self.classes[level as usize & 7] + table / Table::<WORDS>::CLASSES as usize
     }
 
     /// Where in the array it stands in which groups of entries of a table of `level >= 1` a class is to be found.

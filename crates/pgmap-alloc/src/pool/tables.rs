@@ -25,10 +25,10 @@ impl<'p, const WORDS: usize> Tables<'p, WORDS> {
         self.get(self.shape.table(level, table))
     }
 
-    /// How the table below an entry of a table of `level >= 1` is listed: where that stands, and the entry there (`listing`).
+    /// How a table of a level below the top is listed: where that stands, and which class it is there (`listing`).
     #[inline(always)]
-    pub(super) fn class(self, level: u32, table: usize, entry: u32) -> (&'p Table<WORDS>, u32) {
-        (self.get(self.shape.class(level, table, entry)), entry % Table::<WORDS>::CLASSES)
+    pub(super) fn class(self, level: u32, table: usize) -> (&'p Table<WORDS>, u32) {
+        (self.get(self.shape.class(level, table)), table as u32 % Table::<WORDS>::CLASSES)
     }
 
     /// In which groups of entries of a table of `level >= 1` tables are listed at an order of theirs: where that stands, and the
