@@ -15,21 +15,23 @@
 //! 4. The first number of each line says how many of its places are filled, more or less. It is only a hint, written by plain
 //!    stores: a place above it is found by rule 2, and an empty one below it costs a look.
 //!
+//! Taking from places, and listing what they name, is in `reuse`.
+//!
 //! Places hold few pages: at most seven runs of each order below 2 MiB for each of the eight slots.
 
 use super::GenPool;
 use super::tables::Tables;
-use crate::offset::{Offset, Run};
+use crate::offset::Offset;
 use crate::order::Order;
 use crate::sync::{caller_slot, in_models};
 use crate::table::Table;
 
 /// Lines among which concurrent callers are spread.
-const SLOTS: usize = in_models(1, 8);
+pub(super) const SLOTS: usize = in_models(1, 8);
 /// Words of a line: the number, and the places.
 const LINE: usize = 8;
 /// Places of a line.
-const PLACES: usize = in_models(1, LINE - 1);
+pub(super) const PLACES: usize = in_models(1, LINE - 1);
 
 /// Where the places stand in the array of tables.
 #[derive(Clone, Copy)]
@@ -58,20 +60,20 @@ impl<'p, const WORDS: usize> Line<'p, WORDS> {
     }
 
     #[inline(always)]
-    fn filled(self) -> usize {
+    pub(super) fn filled(self) -> usize {
         let (table, word) = self.word(0);
         (table.hint(word) as usize).min(PLACES)
     }
 
     #[inline(always)]
-    fn set_filled(self, count: usize) {
+    pub(super) fn set_filled(self, count: usize) {
         let (table, word) = self.word(0);
         table.set_hint(word, count as u64);
     }
 
     /// The first page of the run in a place, counted from 1.
     #[inline(always)]
-    fn get(self, place: usize) -> Option<Offset> {
+    pub(super) fn get(self, place: usize) -> Option<Offset> {
         let (table, word) = self.word(place);
         table.place(word).checked_sub(1).map(Offset::new)
     }
@@ -82,7 +84,7 @@ impl<'p, const WORDS: usize> Line<'p, WORDS> {
         table.fill_place(word, start.get() + 1)
     }
 
-    fn empty(self, place: usize, start: Offset) {
+    pub(super) fn empty(self, place: usize, start: Offset) {
         let (table, word) = self.word(place);
         table.empty_place(word, start.get() + 1);
     }
@@ -90,13 +92,13 @@ impl<'p, const WORDS: usize> Line<'p, WORDS> {
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
-    fn fresh_line<'p>(&self, tables: Tables<'p, WORDS>, slot: usize, order: u32) -> Line<'p, WORDS> {
+    pub(super) fn fresh_line<'p>(&self, tables: Tables<'p, WORDS>, slot: usize, order: u32) -> Line<'p, WORDS> {
         let line = slot * Self::RADIX as usize + order as usize;
         Line { tables, base: self.fresh.0 + line * LINE.div_ceil(WORDS) }
     }
 
     #[inline(always)]
-    fn my_line<'p>(&self, tables: Tables<'p, WORDS>, order: u32) -> Line<'p, WORDS> {
+    pub(super) fn my_line<'p>(&self, tables: Tables<'p, WORDS>, order: u32) -> Line<'p, WORDS> {
         self.fresh_line(tables, caller_slot(SLOTS) & (SLOTS - 1), order)
     }
 
@@ -118,80 +120,5 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     pub(super) fn fresh_of<'p>(&self, tables: Tables<'p, WORDS>, caller: usize, order: Order) -> Option<Line<'p, WORDS>> {
         Some(self.fresh_line(tables, caller & (SLOTS - 1), order.get())).filter(|line| line.filled() > 0)
-    }
-
-    /// Takes a run of just this order from places for it.
-    #[inline(never)]
-    pub(super) fn take_from_line(&self, line: Line<'_, WORDS>, order: Order) -> Option<Run> {
-        for place in (1..=line.filled()).rev() {
-            if let Some(start) = line.get(place) {
-                let claimed = self.claim_fresh(start, order.get());
-                line.empty(place, start);
-                if claimed {
-                    line.set_filled(place - 1);
-                    return Some(Run::aligned(start.get(), order));
-                }
-            }
-        }
-        line.set_filled(0);
-        None
-    }
-
-    /// Takes a run from a larger one in the caller's places, but not from one of order `below` or more; says the order of that one.
-    pub(super) fn cut_fresh(&self, order: Order, below: u32) -> Option<(Run, u32)> {
-        let tables = self.tables();
-        for from in order.get() + 1..below.min(Self::RADIX) {
-            let line = self.my_line(tables, from);
-            for place in (1..=line.filled()).rev() {
-                let Some(start) = line.get(place) else { continue };
-                let claimed = self.claim_fresh(start, order.get());
-                if claimed {
-                    // What is left over.
-                    let (table, _) = self.shape.entry(start, 0);
-                    self.ensure_listed(tables, 0, table, from - 1);
-                }
-                line.empty(place, start);
-                line.set_filled(place - 1);
-                if claimed {
-                    return Some((Run::aligned(start.get(), order), from));
-                }
-            }
-        }
-        None
-    }
-
-    /// Claims a run that a place names, or else lists its table (rule 3).
-    #[inline(always)]
-    fn claim_fresh(&self, start: Offset, order: u32) -> bool {
-        let (table, entry) = self.shape.entry(start, 0);
-        if order <= 6 {
-            return self.table(0, table).claim_within(entry, order) || self.list_misleading(table);
-        }
-        // What it gives back is hidden for a moment.
-        let _moving = self.motion.begin();
-        self.table(0, table).claim_at(entry, order) || self.list_misleading(table)
-    }
-
-    #[cold]
-    fn list_misleading(&self, table: usize) -> bool {
-        let _moving = self.motion.begin();
-        self.after_undo(0, table);
-        false
-    }
-
-    /// Lists the tables of all runs in all places, and empties them. O(slots).
-    #[cold]
-    pub(super) fn list_fresh(&self) {
-        let tables = self.tables();
-        for (slot, order) in (0..SLOTS).flat_map(|slot| (0..Self::RADIX).map(move |order| (slot, order))) {
-            let line = self.fresh_line(tables, slot, order);
-            for place in 1..=PLACES {
-                if let Some(start) = line.get(place) {
-                    let (table, _) = self.shape.entry(start, 0);
-                    self.list_misleading(table);
-                    line.empty(place, start);
-                }
-            }
-        }
     }
 }

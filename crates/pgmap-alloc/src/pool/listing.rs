@@ -106,27 +106,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// The order of the largest idle run. O(levels), and one look at each stale listing that it meets and puts right.
-    ///
-    /// May be too low by what handles work in, and by neighbours that have not been merged yet.
-    pub fn largest_idle(&self) -> Option<Order> {
-        self.list_fresh();
-        if let Some(order) = self.table(self.shape.top, 0).largest() {
-            return Some(Order::clamped(self.shape.top * Self::RADIX + order));
-        }
-        let mut class = self.summary.highest()?;
-        // More than enough at a quiet moment; at any other the last listing is as good an answer.
-        for _ in 0..1 << Self::RADIX {
-            if let Some(table) = self.listed(class) {
-                let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
-                if self.table(level, table).has(listed) {
-                    break;
-                }
-                self.relist(level, table, class);
-            }
-            class = self.summary.highest()?;
-        }
-        Some(Order::clamped(class))
+    /// The highest order at which a table may be listed.
+    pub(super) fn highest_listed(&self) -> Option<u32> {
+        self.summary.highest()
     }
 
     /// The lowest order from `order` on at which a table may be listed; beyond every order if none is.
@@ -137,7 +119,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// A table that is listed at `class`; `None` if there was only a stale name, which has been taken away.
     #[inline]
-    fn listed(&self, class: u32) -> Option<usize> {
+    pub(super) fn listed(&self, class: u32) -> Option<usize> {
         let tables = self.tables();
         let (level, order) = (class / Self::RADIX, class % Self::RADIX);
         let mut table = 0;
@@ -167,16 +149,16 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The entries of a table below which a table is listed with a run of `order` or more, or is worked in by a handle.
     pub(super) fn listed_below(&self, level: u32, table: usize, order: Order) -> [u64; WORDS] {
-        let tables = self.tables();
-        let least = order.get().saturating_sub((level - 1) * Self::RADIX).min(u32::from(OWNED - LISTED));
+        let (tables, Some(under)) = (self.tables(), level.checked_sub(1)) else { return [0; WORDS] };
+        let least = order.get().saturating_sub(under * Self::RADIX).min(u32::from(OWNED - LISTED));
         let mut below = core::array::from_fn(|word| {
             let groups = word as u32 * 4..word as u32 * 4 + 4;
             groups.rev().fold(0, |mask, group| {
-                let (classes, at) = tables.class(level - 1, self.shape.child(table, group * GROUP));
+                let (classes, at) = tables.class(under, self.shape.child(table, group * GROUP));
                 mask << GROUP | classes.classes_from(at / GROUP, LISTED + least as u8)
             })
         });
-        for class in order.get()..(level - 1) * Self::RADIX {
+        for class in order.get()..under * Self::RADIX {
             for (below, listed) in below.iter_mut().zip(tables.list(level, table, class).seen()) {
                 *below |= listed;
             }

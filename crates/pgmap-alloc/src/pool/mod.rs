@@ -16,7 +16,8 @@
 //! | propose a table and claim in it, splitting larger entries | `search` |
 //! | claim exactly these offsets | `fixed` |
 //! | give back, and merge upwards | `give_back` |
-//! | which tables to look into | `listing`, `fresh` |
+//! | which tables to look into | `listing` |
+//! | what came back a moment ago | `fresh`, `reuse` |
 //! | what the per-CPU handles have | `handles`, `local` |
 //! | when a refusal is true | `motion`, `prove` |
 //! | contiguous pages of any number, by any fit | `extents`, `fit` |
@@ -41,6 +42,7 @@ mod shape;
 mod tables;
 mod ranges;
 mod plane;
+mod fresh;
 mod params;
 pub mod fit;
 mod motion;
@@ -48,10 +50,10 @@ mod held;
 mod notes;
 mod meeting;
 mod listing;
-mod fresh;
-mod walk;
 mod handles;
 mod give_back;
+mod reuse;
+mod walk;
 mod prove;
 mod search;
 mod fixed;
