@@ -7,9 +7,6 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, in_models};
 
 /// How many handles a pool can have at a time.
 const HANDLES: usize = in_models(2, 64);
-/// Groups of orders that work in a table of their own: single pages, small runs, large runs.
-pub(super) const GROUPS: usize = 3;
-
 /// Orders of which handles keep runs at hand.
 pub(super) const ORDERS: usize = 19;
 
@@ -30,8 +27,8 @@ pub(super) struct Public {
     pub(super) pressed: AtomicU32,
     /// How many runs of each order are at hand.
     pub(super) counts: [AtomicU32; ORDERS],
-    /// Its tables: each the table's number plus one, 0 = none.
-    pub(super) own: [AtomicU64; GROUPS],
+    /// The table that it takes pages from: the table's number plus one, 0 = none.
+    pub(super) own: AtomicU64,
 }
 
 impl Public {
@@ -40,7 +37,7 @@ impl Public {
             taken: AtomicU32::new(0),
             pressed: AtomicU32::new(0),
             counts: core::array::from_fn(|_| AtomicU32::new(0)),
-            own: core::array::from_fn(|_| AtomicU64::new(0)),
+            own: AtomicU64::new(0),
         }
     }
 
@@ -77,7 +74,7 @@ impl Handles {
     /// The tables that handles work in.
     pub(super) fn tables(&self) -> impl Iterator<Item = usize> {
         // Acquire: pairs with the Release in `own_table`: the table has been filled.
-        self.places().flat_map(|place| place.own.iter()).filter_map(|own| (own.load(Ordering::Acquire) as usize).checked_sub(1))
+        self.places().filter_map(|place| (place.own.load(Ordering::Acquire) as usize).checked_sub(1))
     }
 }
 

@@ -29,8 +29,15 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// Whether every entry of the run is idle.
+    #[inline]
     pub(crate) fn is_idle(&self, entry: u32, order: u32) -> bool {
-        self.idle_entries(entry, order) == 1 << order
+        let first = (entry / 64) as usize;
+        // SeqCst: as in `seen`.
+        let word = |index| self.word(index).load(Ordering::SeqCst);
+        if order > 6 {
+            return (first..first + (1 << (order - 6))).all(|index| word(index) == !0);
+        }
+        Self::is_within(entry, order, word(first))
     }
 
     /// How many entries from `entry` upwards are idle in a row.
