@@ -19,7 +19,7 @@
 //! | file | what |
 //! |---|---|
 //! | `word` | the runs in one word, as plain functions |
-//! | `claim` `release` | ones to zeros, and back |
+//! | `claim` `some` `release` | ones to zeros, and back |
 //! | `look` | what is idle |
 //! | `set` `notes` | the same words put to other uses: hints, notes about entries |
 
@@ -28,6 +28,7 @@ mod look;
 mod notes;
 mod release;
 mod set;
+mod some;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod word;

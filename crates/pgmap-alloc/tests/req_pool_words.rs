@@ -1,0 +1,398 @@
+//! Requirements 42 and 43: single pages by the word, on the shared path and through handles.
+
+#![cfg(feature = "alloc")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+
+use pgmap_alloc::{
+    AllocError, FreeError, FreeManyError, GenPool, LocalPool, Offset, Order, PageWord, Params, Phys, PhysRange, ScatterError, Wish,
+};
+use proptest::prelude::*;
+
+fn range(page: u64, pages: u64) -> PhysRange {
+    PhysRange { start: Phys(page << 12), pages }
+}
+
+fn at(page: u64) -> Offset {
+    Offset::new(page)
+}
+
+fn word(base: u64, mask: u64) -> PageWord {
+    PageWord::new(at(base), mask).unwrap()
+}
+
+fn pool(pages: u64) -> GenPool<'static> {
+    GenPool::new(&Params::new(&[range(0, pages)])).unwrap()
+}
+
+/// A pool of which every `step`-th page is taken.
+fn riddled(pages: u64, step: usize) -> GenPool<'static> {
+    let pool = pool(pages);
+    (0..pages).step_by(step).for_each(|page| pool.alloc_at(at(page), Order::ZERO).unwrap());
+    pool
+}
+
+/// Nothing is taken, and all of it merges.
+fn assert_whole<const WORDS: usize>(pool: &GenPool<'_, WORDS>) {
+    assert_eq!(pool.avail(), pool.size());
+    let largest = pool.alloc(pool.largest_order()).unwrap();
+    pool.free(largest, pool.largest_order()).unwrap();
+}
+
+/// The pages of some words; no page twice.
+fn pages(words: &[PageWord]) -> BTreeSet<Offset> {
+    let all: BTreeSet<_> = words.iter().flat_map(|word| word.iter()).collect();
+    assert_eq!(all.len() as u64, words.iter().map(|word| word.pages()).sum::<u64>(), "no page twice");
+    all
+}
+
+fn refused(index: usize, error: FreeError) -> Result<(), FreeManyError> {
+    Err(FreeManyError::Refused { index, error })
+}
+
+#[test]
+fn req_42_exactly_so_many_pages_come_in_few_words() {
+    let mut out = [PageWord::EMPTY; 128];
+    for wanted in [1, 2, 63, 64, 65, 100, 511, 512, 513, 1000, 1500] {
+        let pool = pool(2000);
+        let words = pool.alloc_words(wanted, &mut out).unwrap();
+        let taken = pages(words);
+        assert_eq!((taken.len() as u64, pool.avail()), (wanted, 2000 - wanted));
+        assert!(taken.iter().all(|page| pool.has_offset(*page) && !pool.is_idle(*page)));
+        // The last few may come from two words, if one of them is just what was left over elsewhere.
+        assert!(words.len() as u64 <= wanted.div_ceil(64) + 1, "{wanted} in {words:?}");
+        assert!(words.iter().filter(|word| word.is_whole()).count() as u64 == wanted / 64);
+        pool.free_words(words).unwrap();
+        assert_whole(&pool);
+    }
+}
+
+#[test]
+fn req_42_of_a_riddled_word_all_that_is_wanted_is_taken_at_once() {
+    let pool = riddled(4096, 2);
+    let mut out = [PageWord::EMPTY; 17];
+    let words = pool.alloc_words(500, &mut out).unwrap();
+    assert!(pages(words).iter().all(|page| page.get() % 2 == 1));
+    assert_eq!(words.len(), 16, "15 times 32 pages, and 20");
+    pool.free_words(words).unwrap();
+    assert_eq!(pool.avail(), 2048);
+}
+
+#[test]
+fn req_42_partial_tables_are_used_up_before_a_whole_entry_is_split() {
+    let pool = pool(4 * 512);
+    pool.alloc_at(at(0), Order::ZERO).unwrap();
+    let mut out = [PageWord::EMPTY; 8];
+    let words = pool.alloc_words(7 * 64, &mut out).unwrap().to_vec();
+    assert!(pages(&words).iter().all(|page| page.get() < 512), "{words:?}");
+    assert_eq!(pool.idle_runs()[9], 1);
+    assert_eq!(pool.alloc(Order::new(10).unwrap()), Ok(at(1024)));
+}
+
+#[test]
+fn req_42_words_come_all_or_none_or_as_many_as_there_are() {
+    let pool = riddled(1024, 2);
+    let mut out = [PageWord::EMPTY; 16];
+    let refused = |wanted, room| {
+        let error = pool.alloc_words(wanted, &mut [PageWord::EMPTY; 17][..room]).unwrap_err();
+        assert_eq!(pool.avail(), 512, "{error}");
+        error
+    };
+    assert_eq!(refused(0, 17), ScatterError::NoPages);
+    assert_eq!(refused(513, 17), ScatterError::NoSpace { idle: 512, cached: 0 });
+    assert_eq!(refused(1025, 17), ScatterError::TooLarge { pages: 1025 });
+    assert_eq!(refused(33, 1), ScatterError::ListFull { room: 1 });
+    assert_eq!(refused(1, 0), ScatterError::ListFull { room: 0 });
+
+    assert_eq!(pages(pool.alloc_some_words(40, &mut out[..1])).len(), 32, "as many as fit");
+    let rest = pool.alloc_some_words(u64::MAX, &mut out).to_vec();
+    assert_eq!((pages(&rest).len(), pool.avail()), (480, 0), "as many as there are");
+    assert!(pool.alloc_some_words(1, &mut out).is_empty());
+    assert!(pool.alloc_some_words(0, &mut out).is_empty());
+}
+
+#[test]
+fn req_43_a_word_with_a_bad_page_changes_nothing() {
+    let pool = pool(1000);
+    let mut out = [PageWord::EMPTY; 16];
+    pool.alloc_words(1000, &mut out).unwrap();
+    pool.free_words(&[word(64, 0b1000)]).unwrap();
+    let double = |page| FreeError::DoubleFree { page: at(page) };
+    assert_eq!(pool.free_words(&[word(64, !0)]), refused(0, double(67)));
+    assert_eq!(pool.avail(), 1, "nor any other page of the word");
+    // Those before are freed, those after are not, and the second of two that overlap is a double free.
+    assert_eq!(pool.free_words(&[word(0, 0xFF), PageWord::EMPTY, word(0, 0x180), word(128, !0)]), refused(2, double(7)));
+    assert_eq!(pool.avail(), 9);
+    assert_eq!(pool.free_words(&[word(960, !0)]), refused(0, FreeError::OutOfRange), "page 1000 is none");
+    assert_eq!(pool.free_words(&[word(1 << 40, 1)]), refused(0, FreeError::OutOfRange));
+    assert_eq!(pool.free_words(&[word(u64::MAX - 127, !0)]), refused(0, FreeError::OutOfRange));
+    assert_eq!(pool.avail(), 9);
+    // Idle above the level of pages.
+    let whole = pool.alloc_many(Order::ZERO, &mut []);
+    assert_eq!((whole, pool.free_words(&[word(960, (1 << 40) - 1)])), (Ok(()), Ok(())));
+    pool.free_words(&[word(0, !0xFF), word(64, !0b1000)]).unwrap();
+    (128..960).step_by(64).for_each(|base| pool.free_words(&[word(base, !0)]).unwrap());
+    assert_eq!((pool.avail(), pool.alloc(Order::PMD)), (1000, Ok(at(0))));
+    pool.free(at(0), Order::PMD).unwrap();
+    assert_eq!(pool.free_words(&[word(192, 0b110)]), refused(0, double(193)));
+}
+
+#[test]
+fn req_43_a_row_of_words_with_a_bad_page_is_freed_up_to_it() {
+    let pool = pool(4096);
+    let mut out = [PageWord::EMPTY; 64];
+    let words = pool.alloc_words(4096, &mut out).unwrap().to_vec();
+    assert_eq!(words.len(), 64);
+    // In the second 2 MiB: the first is freed as one run.
+    pool.free(at(13 * 64 + 5), Order::ZERO).unwrap();
+    let double = FreeError::DoubleFree { page: at(13 * 64 + 5) };
+    assert_eq!(pool.free_words(&words), refused(13, double));
+    assert_eq!(pool.avail(), 13 * 64 + 1);
+    let rest: Vec<_> = (13 * 64..4096).map(at).collect();
+    assert_eq!(pool.free_many(Order::ZERO, &rest), refused(5, double));
+    assert_eq!(pool.avail(), 13 * 64 + 6);
+    pool.free_many(Order::ZERO, &rest[6..]).unwrap();
+    assert_whole(&pool);
+}
+
+#[test]
+fn req_43_a_long_list_says_where_it_was_refused_at_every_order() {
+    for order in (0..=8).map(|order| Order::new(order).unwrap()) {
+        let pool = pool(1 << 16);
+        let mut starts = vec![at(0); 1 << 16 >> order.get()];
+        pool.alloc_many(order, &mut starts).unwrap();
+        let bad = starts.len() / 2 + starts.len() / 8 + 1;
+        pool.free(starts[bad], order).unwrap();
+        assert_eq!(pool.free_many(order, &starts), refused(bad, FreeError::DoubleFree { page: starts[bad] }), "order {order}");
+        assert_eq!(pool.avail(), (bad as u64 + 1) << order.get());
+        // Backwards there is no row.
+        let rest: Vec<_> = starts[bad + 1..].iter().rev().copied().collect();
+        pool.free_many(order, &rest).unwrap();
+        assert_whole(&pool);
+    }
+}
+
+#[test]
+fn req_43_a_word_may_lie_in_two_ranges_but_not_in_a_hole() {
+    // The second range starts in the first one's last word, the third one leaves a hole.
+    let pool = GenPool::new(&Params::new(&[range(0, 33), range(1033, 20), range(4096 + 60, 2)])).unwrap();
+    let firsts: Vec<_> = pool.ranges().map(|range| range.first.get()).collect();
+    let mut out = [PageWord::EMPTY; 8];
+    let words = pool.alloc_words(55, &mut out).unwrap().to_vec();
+    assert_eq!((pages(&words).len(), pool.avail()), (55, 0), "{firsts:?}");
+    let mut all: Vec<PageWord> = Vec::new();
+    for page in pages(&words) {
+        let (base, bit) = (page.get() / 64 * 64, 1 << (page.get() % 64));
+        match all.last_mut().filter(|last| last.base().get() == base) {
+            Some(last) => *last = word(base, last.mask() | bit),
+            None => all.push(word(base, bit)),
+        }
+    }
+    let hole = word(0, all[0].mask() | (1 << 40));
+    assert!(!pool.has_offset(at(40)));
+    assert_eq!(pool.free_words(&[hole]), refused(0, FreeError::OutOfRange));
+    assert_eq!(pool.avail(), 0);
+    pool.free_words(&all).unwrap();
+    assert_eq!(pool.avail(), 55);
+}
+
+#[test]
+fn req_46_words_come_back_dirty_and_a_refused_one_says_nothing() {
+    let ranges = [range(0, 128)];
+    let pool = GenPool::new(&Params::new(&ranges).tracking_clear()).unwrap();
+    let mut out = [PageWord::EMPTY; 2];
+    pool.alloc_words(128, &mut out).unwrap();
+    pool.free_words(&[word(0, 0xF)]).unwrap();
+    assert_eq!(pool.alloc_wishing(Order::ZERO, Wish::Cleared), Err(AllocError::NoneCleared));
+    pool.free_cleared(at(64), Order::ZERO).unwrap();
+    assert_eq!(pool.free_words(&[word(64, 0b11)]), refused(0, FreeError::DoubleFree { page: at(64) }));
+    assert!(pool.alloc_wishing(Order::ZERO, Wish::Cleared).is_ok(), "the page was not touched");
+}
+
+#[test]
+fn req_45_words_do_not_free_what_a_reservation_holds() {
+    let pool = GenPool::new(&Params::new(&[range(0, 64)]).taking_reservations()).unwrap();
+    let mut room = [at(0)];
+    let reserved = pool.reserve(Order::new(2).unwrap(), &mut room).unwrap();
+    let mut out = [PageWord::EMPTY; 2];
+    let rest = pool.alloc_words(60, &mut out).unwrap().to_vec();
+    let held = (0..64).map(at).find(|page| !pages(&rest).contains(page)).unwrap();
+    assert_eq!(pool.free_words(&[word(0, !0)]), refused(0, FreeError::Held { page: held }));
+    assert_eq!(pool.avail(), 0);
+    pool.free_words(&rest).unwrap();
+    drop(reserved);
+    assert_eq!(pool.avail(), 64);
+}
+
+#[test]
+fn req_42_a_handle_takes_words_of_its_own_table_and_all_that_there_is() {
+    let pool = pool(4096);
+    let (mut one, mut two) = (pool.local().unwrap(), pool.local().unwrap());
+    let mut out = [PageWord::EMPTY; 64];
+    let mut theirs = [PageWord::EMPTY; 64];
+    let first = one.alloc_words(100, &mut out).unwrap().to_vec();
+    let second = two.alloc_words(100, &mut theirs).unwrap().to_vec();
+    let entry = |words: &[PageWord]| words[0].base().get() / 512;
+    assert!(first.iter().all(|word| word.base().get() / 512 == entry(&first)));
+    assert_ne!(entry(&first), entry(&second), "two handles do not meet");
+    assert_eq!((first.len(), second.len()), (2, 2));
+    // What is at hand is not refused.
+    let taken: Vec<_> = (0..3).map(|_| one.alloc(Order::ZERO).unwrap()).collect();
+    taken.into_iter().for_each(|taken| one.free(taken).unwrap());
+    assert!(one.cached() > 0);
+    let rest = one.alloc_words(4096 - 200, &mut out).unwrap().to_vec();
+    assert_eq!((pool.avail(), one.cached()), (0, 0));
+    assert_eq!(one.alloc_words(1, &mut out), Err(ScatterError::NoSpace { idle: 0, cached: 0 }));
+    assert_eq!(one.alloc_words(0, &mut out), Err(ScatterError::NoPages));
+    assert_eq!(two.alloc_many(Order::ZERO, &mut [at(0)]), Err(AllocError::NoSpace { cached: 0 }));
+    two.free_words(&rest).unwrap();
+    one.free_words(&second).unwrap();
+    assert_eq!(one.free_words(&second), refused(0, FreeError::DoubleFree { page: second[0].first().unwrap() }));
+    pool.free_words(&first).unwrap();
+    drop((one, two));
+    assert_whole(&pool);
+}
+
+#[test]
+fn req_42_a_bulk_free_gives_up_what_is_at_hand_when_somebody_was_refused() {
+    let pool = pool(512);
+    let mut local = pool.local().unwrap();
+    let page = local.alloc(Order::ZERO).unwrap();
+    let mut starts = [at(0); 64];
+    local.alloc_many(Order::ZERO, &mut starts).unwrap();
+    let cached = local.cached();
+    assert!(cached > 0);
+    let mut all = [at(0); 512];
+    let got = pool.alloc_some(Order::ZERO, &mut all);
+    assert_eq!(got as u64, 512 - 65 - cached);
+    local.free_many(Order::ZERO, &starts).unwrap();
+    assert_eq!((local.cached(), pool.avail()), (0, cached + 64));
+    local.free(page).unwrap();
+}
+
+/// What a random caller does, on the shared path or through a handle.
+#[derive(Clone, Debug)]
+enum Op {
+    Words(u64, usize),
+    SomeWords(u64),
+    Many(u32, usize),
+    One(u32),
+    /// Some of the taken pages, thinned out by a mask.
+    FreeWords(u64, u64),
+    FreeMany(u64, usize),
+    Drain,
+}
+
+fn op() -> impl Strategy<Value = (Op, bool)> {
+    let op = prop_oneof![
+        (1..700u64, 1..40usize).prop_map(|(pages, room)| Op::Words(pages, room)),
+        (1..700u64).prop_map(Op::SomeWords),
+        (0..8u32, 1..200usize).prop_map(|(order, count)| Op::Many(order, count)),
+        (0..10u32).prop_map(Op::One),
+        (any::<u64>(), any::<u64>()).prop_map(|(from, mask)| Op::FreeWords(from, mask)),
+        (any::<u64>(), 1..300usize).prop_map(|(from, count)| Op::FreeMany(from, count)),
+        Just(Op::Drain),
+    ];
+    (op, any::<bool>())
+}
+
+/// Pages taken, beside the pool.
+struct Model<'p, const WORDS: usize> {
+    pool: &'p GenPool<'p, WORDS>,
+    local: LocalPool<'p, WORDS>,
+    taken: BTreeSet<Offset>,
+}
+
+impl<const WORDS: usize> Model<'_, WORDS> {
+    fn take(&mut self, pages: impl IntoIterator<Item = Offset>) {
+        for page in pages {
+            assert!(self.pool.has_offset(page) && !self.pool.is_idle(page), "{page}");
+            assert!(self.taken.insert(page), "{page} is handed out twice");
+        }
+    }
+
+    fn run(&mut self, op: &Op, handle: bool) {
+        let mut words = [PageWord::EMPTY; 700];
+        match *op {
+            Op::Words(pages, room) => {
+                let out = &mut words[..room];
+                let before = self.pool.size() - self.taken.len() as u64;
+                let result = if handle { self.local.alloc_words(pages, out) } else { self.pool.alloc_words(pages, out) };
+                match result.map(<[PageWord]>::to_vec) {
+                    Ok(got) => {
+                        assert_eq!(got.iter().map(|word| word.pages()).sum::<u64>(), pages);
+                        self.take(got.into_iter().flatten());
+                    }
+                    Err(ScatterError::NoSpace { idle, cached }) => assert!(idle < pages && before < pages + cached),
+                    Err(ScatterError::ListFull { room: full }) => assert_eq!(full, room),
+                    Err(error) => assert_eq!(error, ScatterError::TooLarge { pages }),
+                }
+            }
+            Op::SomeWords(pages) => {
+                let out = &mut words;
+                let got = if handle { self.local.alloc_some_words(pages, out) } else { self.pool.alloc_some_words(pages, out) };
+                let got = got.to_vec();
+                assert!(got.iter().all(|word| !word.is_empty()));
+                self.take(got.into_iter().flatten());
+            }
+            Op::Many(order, count) => {
+                let (order, mut out) = (Order::new(order).unwrap(), vec![at(u64::MAX); count]);
+                let done = if handle { self.local.alloc_some(order, &mut out) } else { self.pool.alloc_some(order, &mut out) };
+                assert!(out[..done].iter().all(|start| start.is_aligned(order)));
+                self.take(out[..done].iter().flat_map(|start| (0..order.pages()).map(|page| at(start.get() + page))));
+            }
+            Op::One(order) => {
+                let order = Order::new(order).unwrap();
+                let start = if handle { self.local.alloc(order).map(|run| run.into_raw().start()) } else { self.pool.alloc(order) };
+                if let Ok(start) = start {
+                    self.take((0..order.pages()).map(|page| at(start.get() + page)));
+                }
+            }
+            Op::FreeWords(from, mask) => {
+                let first = self.taken.range(at(from % (4 * self.pool.size()))..).next().map_or(0, |page| page.get() / 64 * 64);
+                let of = |base: u64| (0..64).filter(|bit| self.taken.contains(&at(base + bit))).fold(0, |all, bit| all | 1 << bit);
+                let words: Vec<_> =
+                    (0..4).map(|index| first + 64 * index).map(|base| word(base, of(base) & (mask | of(base) >> 1))).collect();
+                let freed = if handle { self.local.free_words(&words) } else { self.pool.free_words(&words) };
+                assert_eq!(freed, Ok(()));
+                words.iter().flat_map(|word| word.iter()).for_each(|page| assert!(self.taken.remove(&page)));
+            }
+            Op::FreeMany(from, count) => {
+                let pages: Vec<_> = self.taken.range(at(from % (4 * self.pool.size()))..).take(count).copied().collect();
+                let freed =
+                    if handle { self.local.free_many(Order::ZERO, &pages) } else { self.pool.free_many(Order::ZERO, &pages) };
+                assert_eq!(freed, Ok(()));
+                pages.iter().for_each(|page| assert!(self.taken.remove(page)));
+            }
+            Op::Drain => self.local.drain(),
+        }
+        let idle = self.pool.avail() + self.local.cached();
+        assert_eq!(idle + self.taken.len() as u64, self.pool.size(), "after {op:?}");
+    }
+}
+
+fn agrees<const WORDS: usize>(ranges: &[PhysRange], ops: &[(Op, bool)]) {
+    let pool = GenPool::<WORDS>::boxed(&Params::new(ranges)).unwrap();
+    let mut model = Model { pool: &pool, local: pool.local().unwrap(), taken: BTreeSet::new() };
+    ops.iter().for_each(|(op, handle)| model.run(op, *handle));
+    let left: Vec<_> = model.taken.iter().copied().collect();
+    model.local.free_many(Order::ZERO, &left).unwrap();
+    drop(model);
+    assert_whole(&pool);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn req_42_43_bulk_calls_agree_with_a_set_of_pages(
+        sizes in prop::collection::vec((0..200u64, 1..1500u64), 1..4),
+        ops in prop::collection::vec(op(), 1..60),
+    ) {
+        let mut end = 0;
+        let ranges: Vec<_> = sizes.iter().map(|&(gap, pages)| { end += gap + pages; range(end - pages, pages) }).collect();
+        agrees::<1>(&ranges, &ops);
+        agrees::<8>(&ranges, &ops);
+    }
+}
