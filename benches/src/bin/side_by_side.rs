@@ -95,7 +95,7 @@ fn measure(works: &[Work], entries: &[Entry], args: &Args) -> Collector {
     let (reps, budget) = if args.quick {
         (3, Budget { measure: Duration::from_millis(25), prepare: Duration::from_millis(400) })
     } else {
-        (7, Budget { measure: Duration::from_millis(500), prepare: Duration::from_secs(10) })
+        (5, Budget { measure: Duration::from_millis(150), prepare: Duration::from_secs(3) })
     };
     interleaved(works, entries, args.reps.unwrap_or(reps), budget)
 }
