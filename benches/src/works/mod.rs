@@ -1,5 +1,6 @@
 //! The works: what the rows of the table are called, what each needs, and one file per kind with the measurement itself.
 
+pub mod alternating;
 pub mod bulk;
 pub mod churn;
 pub mod fill;
@@ -17,6 +18,7 @@ pub use scale::Scale;
 pub(crate) use scale::{BUILT, CYCLE_ORDERS, HOT_ORDERS, TAIL_PERCENTS};
 
 use crate::trace::{Descent, Trace, Way};
+use alternating::Wanted;
 
 /// Pages of 4 KiB in a GiB.
 pub const GIB: u64 = 1 << 18;
@@ -51,8 +53,12 @@ pub enum Kind {
     Churn(u64, Rc<Trace>),
     /// Page by page until full, then freed in this order.
     Fill(Rc<[u32]>),
-    /// 512 pages at once.
+    /// 512 pages at once, as a list.
     Bulk,
+    /// 512 pages at once, by the word.
+    BulkWords,
+    /// 4 GiB that came back half cleared, half dirty, and then this.
+    Alternating(Wanted),
     /// Each thread its own churn.
     Threads(Box<[Trace; 2]>),
     /// One thread frees what the other allocates.
@@ -101,9 +107,9 @@ impl Kind {
             Kind::Fill(_) => {
                 vec![(format!("fill {size} with order 0"), "ns/page"), (format!("free {size} in random order"), "ns/page")]
             }
-            Kind::Bulk => {
-                vec![("bulk 512 pages, alloc".into(), "ns/page"), ("bulk 512 pages, free".into(), "ns/page")]
-            }
+            Kind::Bulk => ["alloc", "free"].map(|way| (format!("bulk 512 pages, {way}"), "ns/page")).into(),
+            Kind::BulkWords => ["alloc", "free"].map(|way| (format!("bulk 512 pages by the word, {way}"), "ns/page")).into(),
+            Kind::Alternating(wanted) => alternating_rows(*wanted),
             Kind::Threads(_) => {
                 vec![("churn on 2 threads".into(), "Mop/s"), ("churn on 2 threads, against 1".into(), "x")]
             }
@@ -116,6 +122,15 @@ impl Kind {
             Kind::Untouched => vec![(format!("metadata, {size} just built"), "KiB")],
         }
     }
+}
+
+fn alternating_rows(wanted: Wanted) -> Vec<(String, &'static str)> {
+    let pieces = match wanted {
+        Wanted::Whole => return vec![("4 GiB alternating clear/dirty: one of 4 GiB".into(), "ns")],
+        Wanted::Pieces => "16384 x 256 KiB",
+        Wanted::ClearedFirst => "16384 x 256 KiB, cleared first",
+    };
+    ["alloc", "free"].map(|way| (format!("4 GiB alternating clear/dirty: {pieces}, {way}"), "ns/piece")).into()
 }
 
 /// What the row of a churn is called.

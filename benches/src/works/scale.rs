@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::alternating::{self, Wanted};
 use super::{By, GIB, Kind, Work, packing};
 use crate::trace::{Descent, Trace, Way, shuffled};
 
@@ -20,7 +21,7 @@ pub(crate) const HOT_ORDERS: [u32; 4] = [0, 4, 9, 18];
 /// The orders of the folio cycle.
 pub(crate) const CYCLE_ORDERS: [u32; 3] = [0, 9, 18];
 /// The occupancies at which the tail is measured.
-pub(crate) const TAIL_PERCENTS: [u64; 4] = [10, 50, 80, 95];
+pub(crate) const TAIL_PERCENTS: [u64; 4] = [1, 50, 80, 95];
 /// The pool whose construction is measured.
 pub(crate) const BUILT: u64 = 16 * 1024 * GIB;
 
@@ -49,6 +50,10 @@ impl Scale {
             add(by, pages, Kind::Fill(Rc::clone(&order)));
         }
         add(By::All, pages, Kind::Bulk);
+        add(By::All, pages, Kind::BulkWords);
+        for wanted in [Wanted::Whole, Wanted::Pieces, Wanted::ClearedFirst] {
+            add(By::All, alternating::PAGES, Kind::Alternating(wanted));
+        }
         add(By::All, pages, Kind::Threads(Box::new([share(pages, 40, 3), share(pages, 40, 4)])));
         add(By::All, pages, Kind::CrossFree);
         for way in [Way::Churned, Way::Emptied] {

@@ -59,7 +59,7 @@ impl PageWord {
 
     /// Checks alignment and overflow of `base`; any mask will do.
     pub const fn new(base: Offset, mask: u64) -> Result<PageWord, PageWordError> {
-        if base.get() % PageWord::MOST != 0 {
+        if !base.get().is_multiple_of(PageWord::MOST) {
             return Err(PageWordError::Misaligned);
         }
         match base.checked_add(PageWord::MOST) {
