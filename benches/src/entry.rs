@@ -57,6 +57,14 @@ pub fn all() -> Vec<Entry> {
     ]
 }
 
+/// What the child is asked for that [`metadata::in_child`] starts.
+pub fn metadata_of(what: &str) -> Option<f64> {
+    let (pages, what) = what.split_once(':')?;
+    let (state, peer) = what.split_once(':')?;
+    let entry = all().into_iter().find(|entry| entry.name == peer)?;
+    entry.metadata(pages.parse().ok()?, state == metadata::FULL).ok()
+}
+
 impl Entry {
     /// A pool of ours.
     fn in_bulk<P: SyncPeer + InBulk>() -> Entry {

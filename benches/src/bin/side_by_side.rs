@@ -12,7 +12,6 @@ use benches::report::{Collector, Report};
 use benches::run::interleaved;
 use benches::sample::Budget;
 use benches::targets;
-use benches::works::metadata::FULL;
 use benches::works::{Scale, Work};
 use clap::{Parser, ValueEnum};
 
@@ -110,12 +109,7 @@ fn render(report: &Report, format: Format, peers: &[&'static str]) -> io::Result
 
 /// The other end of `works::metadata::in_child`.
 fn metadata_of(what: &str) -> ExitCode {
-    let figure = what.split_once(':').and_then(|(pages, what)| {
-        let (state, peer) = what.split_once(':')?;
-        let entry = entry::all().into_iter().find(|entry| entry.name == peer)?;
-        entry.metadata(pages.parse().ok()?, state == FULL).ok()
-    });
-    match figure {
+    match entry::metadata_of(what) {
         Some(figure) => {
             println!("{figure}");
             ExitCode::SUCCESS
