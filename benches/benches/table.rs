@@ -22,15 +22,15 @@ fn table(criterion: &mut Criterion) {
     for work in works.iter().filter(|work| work.by == By::All) {
         match work.kind {
             Kind::Churn(..)
-            | Kind::Bulk
-            | Kind::BulkWords
+            | Kind::Bulk(_)
+            | Kind::BulkWords(_)
             | Kind::Alternating(_)
             | Kind::Threads(_)
             | Kind::CrossFree
             | Kind::Tail(..) => {
                 times(criterion, work, &entries);
             }
-            Kind::Metadata | Kind::Untouched => sizes(work, &entries),
+            Kind::Metadata(_) => sizes(work, &entries),
             Kind::HotPair(_) | Kind::Fill(_) | Kind::Packing(_) | Kind::Cycle(_) | Kind::Build => {}
         }
     }

@@ -11,6 +11,8 @@ use crate::peers::nothing::Nothing;
 use crate::peers::offset_allocator::OffsetAllocator;
 use crate::peers::ours::{Counted, FolioHandle, Folios, Pool, PoolHandle};
 use crate::sample::{Budget, Outcome, Skip};
+use crate::trace::Trace;
+use crate::works::metadata::State;
 use crate::works::{By, Kind, Work, alternating, bulk, churn, fill, folio, hot_pair, metadata, packing, tail, threads};
 
 /// One column of the table.
@@ -21,12 +23,12 @@ pub struct Entry {
     measure: fn(&Work, Budget) -> Outcome,
     /// Where it takes a mutex to share it between threads.
     mutexed: Option<fn(&Work, Budget) -> Outcome>,
-    metadata: fn(u64, bool) -> Result<f64, Skip>,
+    metadata: fn(u64, State) -> Result<f64, Skip>,
     own: Own,
 }
 
-/// A work in bulk, in a pool of so many pages.
-type Bulk = fn(u64, Budget) -> Outcome;
+/// A work in bulk, in a pool of so many pages that has been churned like this.
+type Bulk = fn(u64, Option<&Trace>, Budget) -> Outcome;
 
 /// What only some can do.
 #[derive(Clone, Copy, Default)]
@@ -59,10 +61,9 @@ pub fn all() -> Vec<Entry> {
 
 /// What the child is asked for that [`metadata::in_child`] starts.
 pub fn metadata_of(what: &str) -> Option<f64> {
-    let (pages, what) = what.split_once(':')?;
-    let (state, peer) = what.split_once(':')?;
+    let (pages, state, peer) = metadata::asked(what)?;
     let entry = all().into_iter().find(|entry| entry.name == peer)?;
-    entry.metadata(pages.parse().ok()?, state == metadata::FULL).ok()
+    (entry.metadata)(pages, state).ok()
 }
 
 impl Entry {
@@ -101,9 +102,7 @@ impl Entry {
             },
             measure: measure::<P, S>,
             mutexed: None,
-            metadata: |pages, full| {
-                if full { metadata::bytes_per_page::<P>(pages) } else { metadata::kib_when_built::<P>(pages) }
-            },
+            metadata: metadata::measure::<P>,
             own: Own::default(),
         }
     }
@@ -120,18 +119,14 @@ impl Entry {
         }
         match (&work.kind, self.own) {
             (Kind::Cycle(order), own) => own.cycle.map_or(Err(Skip::Unsupported), |cycle| cycle(work.pages, *order, budget)),
-            (Kind::Bulk, Own { bulk: Some([list, _]), .. }) => list(work.pages, budget),
-            (Kind::BulkWords, own) => own.bulk.map_or(Err(Skip::Unsupported), |[_, by_word]| by_word(work.pages, budget)),
+            (Kind::Bulk(trace), Own { bulk: Some([list, _]), .. }) => list(work.pages, trace.as_deref(), budget),
+            (Kind::BulkWords(trace), own) => {
+                own.bulk.map_or(Err(Skip::Unsupported), |[_, by_word]| by_word(work.pages, trace.as_deref(), budget))
+            }
             (_, Own { harness: true, .. }) if !work.is_timing() => Err(Skip::Unsupported),
-            (Kind::Metadata, _) => metadata::in_child(self.name, true, work.pages),
-            (Kind::Untouched, _) => metadata::in_child(self.name, false, work.pages),
+            (Kind::Metadata(state), _) => metadata::in_child(self.name, *state, work.pages),
             _ => (self.measure)(work, budget),
         }
-    }
-
-    /// Host memory in this process, when `full` of single pages or just built; see [`metadata`].
-    pub fn metadata(&self, pages: u64, full: bool) -> Result<f64, Skip> {
-        (self.metadata)(pages, full)
     }
 }
 
@@ -141,13 +136,13 @@ fn measure<P: Peer, S: SyncPeer>(work: &Work, budget: Budget) -> Outcome {
         Kind::HotPair(order) => hot_pair::hot_pair::<P>(pages, *order, budget),
         Kind::Churn(_, trace) => churn::churn::<P>(pages, trace, budget),
         Kind::Fill(order) => fill::fill_and_free::<P>(pages, order, budget),
-        Kind::Bulk => bulk::list::<P>(pages, budget),
+        Kind::Bulk(trace) => bulk::list::<P>(pages, trace.as_deref(), budget),
         Kind::Alternating(wanted) => alternating::alternating::<P>(*wanted, budget),
         Kind::Threads(traces) => threads::churn::<S>(pages, traces, budget),
         Kind::CrossFree => threads::cross_free::<S>(pages, budget),
         Kind::Packing(trace) => packing::packing::<P>(pages, trace, budget),
         Kind::Tail(_, trace) => tail::tail::<P>(pages, trace, budget),
         Kind::Build => folio::build::<P>(pages),
-        Kind::Cycle(_) | Kind::BulkWords | Kind::Metadata | Kind::Untouched => Err(Skip::Unsupported),
+        Kind::Cycle(_) | Kind::BulkWords(_) | Kind::Metadata(_) => Err(Skip::Unsupported),
     }
 }

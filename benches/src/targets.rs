@@ -119,6 +119,7 @@ pub fn all(scale: &Scale) -> Vec<Target> {
     }
     // 0.14 for the tables, 8 for the words, and the last page of each array.
     ask("P9", "metadata, full of order 0", FOLIO, Limit::Itself(8.15));
+    ask("P9", "metadata, for a sixteenth in order 0", FOLIO, Limit::Itself(8.25));
     let cycle = |order| format!("folio cycle, order {order}");
     ask("P10", &cycle(CYCLE_ORDERS[0]), FOLIO, Limit::Itself(30.0));
     for order in &CYCLE_ORDERS[1..] {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::alternating::{self, Wanted};
+use super::metadata::State;
 use super::{By, GIB, Kind, Work, packing};
 use crate::trace::{Descent, Trace, Way, shuffled};
 
@@ -49,8 +50,10 @@ impl Scale {
             add(by, pages, Kind::Churn(80, Rc::clone(&churn)));
             add(by, pages, Kind::Fill(Rc::clone(&order)));
         }
-        add(By::All, pages, Kind::Bulk);
-        add(By::All, pages, Kind::BulkWords);
+        for trace in [None, Some(churn)] {
+            add(By::All, pages, Kind::Bulk(trace.clone()));
+            add(By::All, pages, Kind::BulkWords(trace));
+        }
         for wanted in [Wanted::Whole, Wanted::Pieces, Wanted::ClearedFirst] {
             add(By::All, alternating::PAGES, Kind::Alternating(wanted));
         }
@@ -61,13 +64,14 @@ impl Scale {
         }
         TAIL_PERCENTS.into_iter().for_each(|percent| add(By::All, pages, Kind::Tail(percent, share(pages, percent, 6))));
         CYCLE_ORDERS.into_iter().for_each(|order| add(By::All, pages, Kind::Cycle(order)));
-        add(By::All, pages, Kind::Metadata);
+        add(By::All, pages, Kind::Metadata(State::Full));
+        add(By::All, pages, Kind::Metadata(State::Part));
         for &pages in &self.large {
             add(By::All, pages, Kind::HotPair(0));
             add(By::All, pages, Kind::Churn(80, Rc::new(share(pages, 80, 7))));
         }
         add(By::All, BUILT, Kind::Build);
-        add(By::All, BUILT, Kind::Untouched);
+        add(By::All, BUILT, Kind::Metadata(State::Built));
         works
     }
 }
