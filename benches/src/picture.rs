@@ -37,7 +37,7 @@ pub fn svg(report: &Report, panels: &[Panel], peers: &[&'static str]) -> Result<
         let beyond: Vec<&str> = report.rows.iter().filter(shown).filter(|row| row.median > CEILING).map(|row| row.peer).collect();
         let names: Vec<String> = peers
             .iter()
-            .map(|peer| if beyond.contains(peer) { format!("{peer}, also above {CEILING:.0} ns") } else { (*peer).to_owned() })
+            .map(|peer| if beyond.contains(peer) { format!("{peer} (also > {:.0} µs)", CEILING / 1e3) } else { (*peer).to_owned() })
             .collect();
         explain(&legend, &report.machine.to_string(), &names)?;
         whole.present()?;
@@ -144,6 +144,6 @@ mod tests {
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
         assert!(["title", "axis", "fast", "slow", "4 TiB"].iter().all(|text| svg.contains(text)), "{svg}");
         assert_eq!(svg.matches("<circle").count(), 2 * 3, "one per figure and panel that can be seen");
-        assert!(svg.contains("slowest, also above 5000 ns"));
+        assert!(svg.contains("slowest (also &gt; 5 µs)"));
     }
 }

@@ -113,13 +113,16 @@ pub fn all(scale: &Scale) -> Vec<Target> {
             }
         }
     }
+    // What every pool has, however small: the top level, and what is not tables.
+    let fixed = 64.0 * 1024.0;
+    let full = |per_page: f64| Limit::Itself(((per_page + fixed / scale.pages as f64) * 1e3).round() / 1e3);
     for by in [HANDLE, SHARED] {
-        ask("P9", &format!("metadata, {} just built", size(BUILT)), by, Limit::Itself(64.0));
-        ask("P9", "metadata, full of order 0", by, Limit::Itself(0.14));
+        ask("P9", &format!("metadata, {} just built", size(BUILT)), by, Limit::Itself(fixed / 1024.0));
+        ask("P9", "metadata, full of order 0", by, full(0.14));
     }
-    // 0.14 for the tables, 8 for the words, and the last page of each array.
-    ask("P9", "metadata, full of order 0", FOLIO, Limit::Itself(8.15));
-    ask("P9", "metadata, for a sixteenth in order 0", FOLIO, Limit::Itself(8.25));
+    // The words, and the tables; of a part also the last page of each array.
+    ask("P9", "metadata, full of order 0", FOLIO, full(8.14));
+    ask("P9", "metadata, for a sixteenth in order 0", FOLIO, Limit::Itself(8.2));
     let cycle = |order| format!("folio cycle, order {order}");
     ask("P10", &cycle(CYCLE_ORDERS[0]), FOLIO, Limit::Itself(30.0));
     for order in &CYCLE_ORDERS[1..] {

@@ -139,7 +139,7 @@ impl PageWord {
                 return None;
             }
             let aligned = if bit == 0 { WHOLE } else { bit.trailing_zeros() };
-            let order = aligned.min((left >> bit).trailing_ones().ilog2());
+            let order = aligned.min((left >> bit).trailing_ones().checked_ilog2().unwrap_or(0));
             left &= !(!0 >> (u64::BITS - (1 << order)) << bit);
             Some(Run::aligned(self.base + u64::from(bit), Order::clamped(order)))
         })
