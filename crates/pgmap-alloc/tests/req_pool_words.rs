@@ -173,6 +173,19 @@ fn req_43_a_long_list_says_where_it_was_refused_at_every_order() {
 }
 
 #[test]
+fn req_43_a_long_row_of_what_are_no_runs_changes_nothing() {
+    let pool = pool(400);
+    pool.alloc_words(400, &mut [PageWord::EMPTY; 8]).unwrap();
+    let starts = |first: u64, step: usize| (first..).step_by(step).take(200).map(at).collect::<Vec<_>>();
+    assert_eq!(pool.free_many(Order::new(1).unwrap(), &starts(1, 2)), refused(0, FreeError::Misaligned));
+    assert_eq!(pool.free_many(Order::PMD, &starts(0, 512)), refused(0, FreeError::CrossesRange));
+    assert_eq!(pool.free_many(Order::PUD, &starts(0, 1 << 18)), refused(0, FreeError::CrossesRange));
+    assert_eq!(pool.free_many(Order::ZERO, &vec![at(u64::MAX - 64); 70]), refused(0, FreeError::OutOfRange));
+    assert_eq!(pool.free_many(Order::ZERO, &starts(350, 1)), refused(50, FreeError::OutOfRange));
+    assert_eq!(pool.avail(), 50);
+}
+
+#[test]
 fn req_43_a_word_may_lie_in_two_ranges_but_not_in_a_hole() {
     // The second range starts in the first one's last word, the third one leaves a hole.
     let pool = GenPool::new(&Params::new(&[range(0, 33), range(1033, 20), range(4096 + 60, 2)])).unwrap();

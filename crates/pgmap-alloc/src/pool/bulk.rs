@@ -80,7 +80,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let mut index = 0;
         while let Some(rest) = starts.get(index..).filter(|rest| !rest.is_empty()) {
             let row = row(order, rest);
-            if row > 0 {
+            // Where the tables name no run of this order, none of the list is one.
+            if row > 0 && order <= self.largest_entry() {
                 // A row whose end is no longer an offset is refused one by one.
                 let freed = rest.first().map_or(0, |first| self.free_row(*first, (row as u64) << order.get()));
                 index += (freed >> order.get()) as usize;
@@ -108,9 +109,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 }
 
-/// How many of the first runs follow each other without a gap, counted in whole chunks: each is one pass without a branch.
+/// How many of the first runs follow each other without a gap, counted in whole chunks: each is one pass without a branch. None if
+/// they are no runs because they are not aligned.
 fn row(order: Order, starts: &[Offset]) -> usize {
-    let Some(first) = starts.first() else { return 0 };
+    let Some(first) = starts.first().filter(|first| first.is_aligned(order)) else { return 0 };
     let mut expected = first.get();
     let in_a_row = |chunk: &&[Offset; CHUNK]| {
         let mut differences = 0;

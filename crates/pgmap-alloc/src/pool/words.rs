@@ -13,12 +13,25 @@ const WORD: Order = Order::clamped(6);
 
 /// Allocation.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Takes exactly `pages` single pages in few words, or none; says in which. The first part of `out` is written, and no more
-    /// of it is needed than `pages` where every word has one idle page.
+    /// Takes exactly `pages` single pages in few words, or none; says in which. In the worst case each word has one idle page, and
+    /// `out` must be as long as `pages`; where the pool is not riddled, a 64th of that and one more will do.
     ///
-    /// Whole 2 MiB entries come first, then whole words from the fullest tables, then what each word has left. Lock-free; one claim
-    /// for each of these, however many pages it is. A refusal is true as for [`GenPool::alloc`]: there was a moment at which no
-    /// page was idle but those that this call had taken. Nothing is said of what the pages hold.
+    /// Whole entries of 2 MiB and more come first, then whole words from the fullest tables, then what each word has left.
+    /// Lock-free; one claim for each of these, however many pages it is. A refusal is true as for [`GenPool::alloc`]: there was a
+    /// moment at which no page was idle but those that this call had taken, and those are given back. Nothing is said of what the
+    /// pages hold.
+    ///
+    /// ```
+    /// # #[cfg(feature = "alloc")] {
+    /// use pgmap_alloc::{GenPool, PageWord, Params, Phys, PhysRange};
+    ///
+    /// let pool = GenPool::new(&Params::new(&[PhysRange { start: Phys(0), pages: 1 << 20 }])).expect("one sound range");
+    /// let mut out = [PageWord::EMPTY; 9];
+    /// let words = pool.alloc_words(512, &mut out).expect("an empty pool");
+    /// assert_eq!(words.iter().map(|word| word.pages()).sum::<u64>(), 512);
+    /// pool.free_words(words).expect("taken above");
+    /// # }
+    /// ```
     pub fn alloc_words<'o>(&self, pages: u64, out: &'o mut [PageWord]) -> Result<&'o [PageWord], ScatterError> {
         self.check_words(pages)?;
         let taken = self.take_words(pages, out, |left, found| self.next_piece(left, Order::ZERO, found));
@@ -114,11 +127,11 @@ fn write_word(word: PageWord, room: &mut [PageWord]) -> (usize, u64) {
 
 /// Free.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Gives single pages back, whether they were taken by the word or not; a driver that tracks contents gives them back dirty.
+    /// Gives single pages back, whether they were taken by the word or not; where contents are tracked, as dirty.
     ///
     /// Of a word of which a page is refused none is freed, nor any of the words after it; those before it are. That check is
-    /// as exact as that of [`GenPool::free`]. Lock-free; one write for each word, and one for each whole 2 MiB entry where words of
-    /// 64 pages follow each other.
+    /// as exact as that of [`GenPool::free`]. Lock-free; one write for each word, and one for each whole entry of 2 MiB or more
+    /// where words of 64 pages follow each other.
     pub fn free_words(&self, words: &[PageWord]) -> Result<(), FreeManyError> {
         let mut index = 0;
         while let Some(word) = words.get(index) {
@@ -138,6 +151,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// of 64 if `start` and `pages` are.
     pub(super) fn free_row(&self, start: Offset, pages: u64) -> u64 {
         let Ok(extent) = Extent::new(start, pages) else { return 0 };
+        // Not in smaller pieces than words: of a word all pages are freed, or none.
         extent
             .runs(self.largest_entry().max(WORD))
             .map_while(|run| self.free(run.start(), run.order()).ok().map(|()| run.pages()))
