@@ -19,7 +19,7 @@
 //! | file | what |
 //! |---|---|
 //! | `word` | the runs in one word, as plain functions |
-//! | `claim` `release` | ones to zeros, and back |
+//! | `claim` `some` `release` | ones to zeros, and back |
 //! | `look` | what is idle |
 //! | `set` `notes` `classes` `places` | the same words put to other uses: hints, notes about entries, how the tables below are
 //! listed, places for runs |
@@ -31,6 +31,7 @@ mod notes;
 mod places;
 mod release;
 mod set;
+mod some;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod word;

@@ -26,7 +26,7 @@ const FETCH: u32 = 24;
 
 /// The inside of a handle, for [`LocalPool`] and for the handle over folios.
 pub(crate) struct Local<'p, const WORDS: usize> {
-    pool: &'p GenPool<'p, WORDS>,
+    pub(super) pool: &'p GenPool<'p, WORDS>,
     public: &'p Public,
     /// For each order the starts of idle runs; how many, stands in `public`.
     stacks: [[u64; ROOM]; ORDERS],
@@ -63,6 +63,12 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         } else {
             self.spill(run);
         }
+    }
+
+    /// Whether somebody was refused since the last drain.
+    pub(super) fn is_pressed(&self) -> bool {
+        // Relaxed: as in `Handles::press`.
+        self.public.pressed.load(Ordering::Relaxed) != 0
     }
 
     /// How many runs of an order are at hand.
@@ -139,7 +145,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     }
 
     /// Which of its tables an order is taken from; `None` for orders of whole tables and more.
-    fn group(&self, order: Order) -> Option<usize> {
+    pub(super) fn group(&self, order: Order) -> Option<usize> {
         match order.get() {
             order if order >= GenPool::<WORDS>::RADIX => None,
             0 => Some(0),
@@ -148,18 +154,23 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         }
     }
 
-    fn own_table(&self, group: usize) -> Option<usize> {
+    pub(super) fn own_table(&self, group: usize) -> Option<usize> {
         // Relaxed, here and in `leave_table`: only this handle writes its own tables.
         (self.public.own[group % GROUPS].load(Ordering::Relaxed) as usize).checked_sub(1)
     }
 
-    fn leave_table(&mut self, group: usize) {
+    pub(super) fn leave_table(&mut self, group: usize) {
         let own = &self.public.own[group % GROUPS];
         if let Some(table) = (own.load(Ordering::Relaxed) as usize).checked_sub(1) {
             self.pool.disown_table(table);
             // Relaxed: who still looks there finds a table like any other.
             own.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Makes a table with a run of `order` its own; says which.
+    pub(super) fn own_new_table(&self, group: usize, order: Order) -> Option<usize> {
+        if self.pool.own_table(order, &self.public.own[group % GROUPS]) { self.own_table(group) } else { None }
     }
 
     /// Takes a run from an own table; of single pages some more onto the stack.
@@ -267,7 +278,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 ///
 /// The hot pair of [`LocalPool::alloc`] and [`LocalPool::free`] is wait-free and has no atomic instruction that others could
 /// contend for. Dropping it gives back all that it has at hand.
-pub struct LocalPool<'p, const WORDS: usize = 8>(Local<'p, WORDS>);
+pub struct LocalPool<'p, const WORDS: usize = 8>(pub(super) Local<'p, WORDS>);
 
 /// An allocated run, as a value that can be given back once and only to the pool that it came from.
 #[derive(Debug)]

@@ -21,7 +21,7 @@
 //! | what the per-CPU handles have | `handles`, `local` |
 //! | when a refusal is true | `motion`, `prove` |
 //! | contiguous pages of any number, by any fit | `extents`, `fit` |
-//! | many runs in one call | `bulk` |
+//! | many runs, or pages by the word, in one call | `pieces`, `scatter`, `words`, `bulk`, `local_bulk` |
 //! | bits beside the tables | `plane` |
 //! | two phases: reserve, commit | `reserve`, `held` |
 //! | which idle pages are cleared | `notes`, `clear` |
@@ -61,7 +61,11 @@ mod local;
 mod extents;
 mod partition;
 mod scan;
+mod pieces;
+mod scatter;
+mod words;
 mod bulk;
+mod local_bulk;
 mod reserve;
 mod clear;
 mod hotplug;
@@ -76,7 +80,6 @@ use crate::order::Order;
 use crate::table::Table;
 
 pub(crate) use audit::Fault;
-pub use bulk::ScatterParams;
 pub use clear::{DirtyRun, DirtyRuns, Wish};
 pub use extents::{ExtentParams, Mode};
 use fresh::Fresh;
@@ -95,6 +98,7 @@ pub use partition::Partition;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
 pub use reserve::Reservation;
+pub use scatter::ScatterParams;
 use search::Hints;
 use shape::{Place, Shape};
 
