@@ -10,4 +10,6 @@ fn main() {
     }
 }
 #[inline(never)]
-fn go(ready: benches::counts::Ready) { std::mem::forget(ready.run()); }
+fn go(ready: benches::counts::Ready) {
+    std::mem::forget(ready.run());
+}

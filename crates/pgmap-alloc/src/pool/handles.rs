@@ -80,14 +80,14 @@ impl Handles {
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order` from a table, if it has one.
-    pub(super) fn take_in(&self, table: usize, order: Order, at_most: u32) -> Option<Run> {
+    fn take_in(&self, table: usize, order: Order) -> Option<Run> {
         // Looking first, as in `take_from`.
         let hides = order.get() > 6;
         if hides && !self.table(0, table).has(order.get()) {
             return None;
         }
         let _moving = hides.then(|| self.motion.begin());
-        let fit = self.table(0, table).claim_tightest(order.get(), at_most).ok()?;
+        let fit = self.table(0, table).claim_tightest(order.get(), Self::RADIX).ok()?;
         Some(self.shape.run(super::Place { level: 0, table, entry: fit.entry, order: order.get() }))
     }
 
@@ -96,6 +96,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if order.get() >= Self::RADIX {
             return None;
         }
-        self.handles.tables().find_map(|table| self.take_in(table, order, Self::RADIX))
+        self.handles.tables().find_map(|table| self.take_in(table, order))
     }
 }

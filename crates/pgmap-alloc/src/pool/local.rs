@@ -1,8 +1,13 @@
 //! The per-CPU handle: idle runs at hand, so that a pair of allocation and free needs no atomic instruction.
 //!
-//! A handle keeps, for each order, a short stack of runs that it has claimed and that nobody uses, and for each of three groups
-//! of orders a table of its own to refill from. A table that a handle works in is taken off the lists, so that two handles do
-//! not meet in it; frees from elsewhere still land there. Who finds nothing in the lists may claim in handles' tables too.
+//! A handle keeps, for each order, a short stack of runs that it has claimed and that nobody uses, and a table of its own to take
+//! single pages from, many at a time. A table that a handle works in is taken off the lists, so that two handles do not meet in
+//! it; frees from elsewhere still land there. Who finds nothing in the lists may claim in handles' tables too. Larger runs come from
+//! the pool one by one, where what handles have given back is found first (`fresh`).
+//!
+//! What is given back is kept only where it fits tightly, but for the few on top of a stack: a run whose other half is idle would
+//! grow if it went back to its table, and taken from there the next one of its order fits more tightly. So runs of handles pack nearly as
+//! well as those of the pool.
 //!
 //! What a handle has at hand looks taken to everyone else. So a search that fails *presses* every handle that has something: it
 //! looks at that flag with each free and gives all back. The refusal says how many pages handles had.
@@ -11,7 +16,8 @@
 //! per-CPU data, used with preemption off.
 
 use super::GenPool;
-use super::handles::{GROUPS, ORDERS, Padded, Public};
+use super::handles::{ORDERS, Padded, Public};
+use super::shape::Place;
 use crate::error::AllocError;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -21,6 +27,8 @@ use crate::sync::{AtomicU64, Ordering};
 const ROOM: usize = 32;
 /// How many runs of each order are kept.
 const KEEP: [u32; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
+/// Up to here runs are kept without a look at their neighbours.
+const FEW: u32 = 2;
 /// How many pages are fetched at once: not all that fit, so that a free right after finds room.
 const FETCH: u32 = 24;
 
@@ -58,11 +66,21 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     pub(crate) fn give_back(&mut self, run: Run) {
         let order = run.order().get() as usize;
         // Relaxed: as in `Handles::press`.
-        if order < ORDERS && self.public.pressed.load(Ordering::Relaxed) == 0 && self.at_hand(order) < KEEP[order] {
+        let at_hand = self.at_hand(order);
+        if order >= ORDERS || self.public.pressed.load(Ordering::Relaxed) != 0 || at_hand >= KEEP[order] {
+            self.spill(run);
+        } else if at_hand < FEW || self.pool.is_alone(run) {
             self.push(order, run.start().get());
         } else {
-            self.spill(run);
+            self.let_go(run);
         }
+    }
+
+    /// Gives a run back to the tables.
+    #[inline(never)]
+    fn let_go(&mut self, run: Run) {
+        // Owned, so it cannot be idle.
+        let _ = self.pool.give_back(run);
     }
 
     /// Whether somebody was refused since the last drain.
@@ -112,28 +130,16 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
                 let _ = self.pool.give_back(Run::around(start, Order::clamped(order as u32)));
             }
         }
-        (0..GROUPS).for_each(|group| self.leave_table(group));
+        self.leave_table();
     }
 
-    /// Takes a run from the tables: its own, else one that it makes its own, else wherever there is one.
+    /// Takes a run from the tables: pages from its own, or one that it makes its own, else wherever there is one.
     #[cold]
     fn refill(&mut self, order: Order) -> Result<Run, AllocError> {
-        if let Some(group) = self.group(order) {
-            // A larger run is not cut in its own table while the lists have a table with a tighter one.
-            let mut at_most = self.pool.lowest_listed(order);
-            loop {
-                if let Some(table) = self.own_table(group)
-                    && let Some(run) = self.fetch(table, order, at_most)
-                {
-                    return Ok(run);
-                }
-                self.leave_table(group);
-                if !self.pool.own_table(order, &self.public.own[group]) {
-                    break;
-                }
-                // That was the tightest.
-                at_most = u32::MAX;
-            }
+        if order == Order::ZERO
+            && let Some(run) = self.fetch_pages()
+        {
+            return Ok(run);
         }
         match self.pool.take(order) {
             Err(AllocError::NoSpace { .. }) if self.cached() > 0 => {
@@ -144,48 +150,40 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         }
     }
 
-    /// Which of its tables an order is taken from; `None` for orders of whole tables and more.
-    pub(super) fn group(&self, order: Order) -> Option<usize> {
-        match order.get() {
-            order if order >= GenPool::<WORDS>::RADIX => None,
-            0 => Some(0),
-            1..=3 => Some(1),
-            _ => Some(2),
-        }
+    pub(super) fn own_table(&self) -> Option<usize> {
+        // Relaxed, here and in `leave_table`: only this handle writes its own table.
+        (self.public.own.load(Ordering::Relaxed) as usize).checked_sub(1)
     }
 
-    pub(super) fn own_table(&self, group: usize) -> Option<usize> {
-        // Relaxed, here and in `leave_table`: only this handle writes its own tables.
-        (self.public.own[group % GROUPS].load(Ordering::Relaxed) as usize).checked_sub(1)
-    }
-
-    pub(super) fn leave_table(&mut self, group: usize) {
-        let own = &self.public.own[group % GROUPS];
-        if let Some(table) = (own.load(Ordering::Relaxed) as usize).checked_sub(1) {
+    pub(super) fn leave_table(&mut self) {
+        if let Some(table) = self.own_table() {
             self.pool.disown_table(table);
             // Relaxed: who still looks there finds a table like any other.
-            own.store(0, Ordering::Relaxed);
+            self.public.own.store(0, Ordering::Relaxed);
         }
     }
 
     /// Makes a table with a run of `order` its own; says which.
-    pub(super) fn own_new_table(&self, group: usize, order: Order) -> Option<usize> {
-        if self.pool.own_table(order, &self.public.own[group % GROUPS]) { self.own_table(group) } else { None }
+    pub(super) fn own_new_table(&self, order: Order) -> Option<usize> {
+        if self.pool.own_table(order, &self.public.own) { self.own_table() } else { None }
     }
 
-    /// Takes a run from an own table; of single pages some more onto the stack.
-    fn fetch(&mut self, table: usize, order: Order, at_most: u32) -> Option<Run> {
-        if order != Order::ZERO {
-            return self.pool.take_in(table, order, at_most);
-        }
-        let (base, mut pages) = self.pool.take_pages(table, FETCH, at_most)?;
+    /// Takes a page, and some more onto the stack.
+    fn fetch_pages(&mut self) -> Option<Run> {
+        // A larger run is not cut in its own table while the lists have a table with a tighter one.
+        let tighter = self.pool.lowest_listed(Order::ZERO);
+        let found = self.own_table().and_then(|table| self.pool.take_pages(table, FETCH, tighter));
+        let (base, mut pages) = found.or_else(|| {
+            self.leave_table();
+            self.pool.take_pages(self.own_new_table(Order::ZERO)?, FETCH, u32::MAX)
+        })?;
         // The highest first, so that the lowest comes off first.
         while pages & (pages - 1) != 0 {
             let highest = 63 - pages.leading_zeros();
             self.push(0, base + u64::from(highest));
             pages &= !(1 << highest);
         }
-        Some(Run::around(base + u64::from(pages.trailing_zeros()), order))
+        Some(Run::aligned(base + u64::from(pages.trailing_zeros()), Order::ZERO))
     }
 
     /// Gives a run back to the tables; where its stack is full, the older half of the stack instead.
@@ -200,7 +198,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             let half = (at / 2).min(ROOM);
             for &start in &stack[..half] {
                 // Owned, so it cannot be idle.
-                let _ = self.pool.give_back(Run::around(start, order));
+                let _ = self.pool.give_back(Run::aligned(start, order));
             }
             stack.copy_within(half.., 0);
             count.store((at - half) as u32, Ordering::Relaxed);
@@ -208,7 +206,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
                 return self.push(index, run.start().get());
             }
         }
-        let _ = self.pool.give_back(run);
+        self.let_go(run);
     }
 }
 
@@ -217,6 +215,17 @@ impl<const WORDS: usize> Drop for Local<'_, WORDS> {
         self.drain();
         // Release: pairs with the Acquire in `new`.
         self.public.taken.store(0, Ordering::Release);
+    }
+}
+
+/// What is worth keeping.
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Whether the other half of the run twice as large is not idle, so that nothing would grow if this one came back.
+    #[inline]
+    fn is_alone(&self, run: Run) -> bool {
+        let other = |Place { level, table, entry, order }| !self.table(level, table).is_idle(entry ^ 1 << order, order);
+        // By far most runs are within a word of a table of the lowest level.
+        if run.order().get() < 6.min(Self::RADIX) { other(self.shape.place_at(0, run)) } else { other(self.shape.place(run)) }
     }
 }
 
@@ -269,7 +278,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return None;
         }
         let (index, pages) = self.table(0, table).claim_some(most)?;
-        let place = super::Place { level: 0, table, entry: index * 64, order: 0 };
+        let place = Place { level: 0, table, entry: index * 64, order: 0 };
         Some((self.shape.run(place).start().get(), pages))
     }
 }

@@ -39,13 +39,12 @@ impl<const WORDS: usize> Local<'_, WORDS> {
     /// than half of what it could.
     fn own_word(&mut self, left: u64) -> Option<PageWord> {
         let order = Order::fitting(left)?.min(WORD);
-        let group = self.group(order)?;
         let has_run = |table: &usize| self.pool.table(0, *table).has(order.get());
-        let table = match self.own_table(group).filter(has_run) {
+        let table = match self.own_table().filter(has_run) {
             Some(table) => table,
             None => {
-                self.leave_table(group);
-                self.own_new_table(group, order)?
+                self.leave_table();
+                self.own_new_table(order)?
             }
         };
         let (index, mask) = self.pool.table(0, table).claim_word_for(left.min(PageWord::MOST) as u32)?;

@@ -241,13 +241,16 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         self.give_back(run)
     }
 
-    /// Refuses a run of which a page is idle at another level than its own, or held by a reservation.
+    /// Refuses a run of which a page is held by a reservation, or idle at another level than its own; at its own level the release
+    /// sees it.
     #[inline(always)]
     fn check_taken(&self, run: Run) -> Result<(), FreeError> {
         if let Some(page) = self.held_in(run) {
             return Err(FreeError::Held { page });
         }
-        match self.idle_page_around(run) {
+        // Where notes are kept, those of idle pages must not be touched by a free that is refused.
+        let idle = if self.clear.is_tracked() { self.idle_page_in(run) } else { self.idle_page_around(run) };
+        match idle {
             Some(page) => Err(FreeError::DoubleFree { page }),
             None => Ok(()),
         }

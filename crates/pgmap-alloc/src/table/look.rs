@@ -1,6 +1,6 @@
 //! Looking at what is idle.
 
-use super::word::{has, largest, ones};
+use super::word::{has, largest};
 use super::{Table, idle_words};
 use crate::sync::Ordering;
 
@@ -69,14 +69,5 @@ impl<const WORDS: usize> Table<WORDS> {
             }
         }
         entry + 1 - above
-    }
-
-    /// How many entries of the run are idle.
-    pub(crate) fn idle_entries(&self, entry: u32, order: u32) -> u64 {
-        let first = (entry / 64) as usize;
-        if order > 6 {
-            return (first..first + (1 << (order - 6))).map(|i| u64::from(self.word(i).load(Ordering::SeqCst).count_ones())).sum();
-        }
-        u64::from((self.word(first).load(Ordering::SeqCst) & ones(order) << (entry % 64)).count_ones())
     }
 }
