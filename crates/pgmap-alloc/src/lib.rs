@@ -45,6 +45,7 @@ extern crate alloc;
 // Words: plain values, no atomics.
 mod order;
 mod offset;
+mod page_word;
 mod extent;
 mod memory_type;
 mod error;
@@ -119,6 +120,7 @@ pub use memory_type::{Capability, FreeRule, MemoryType, Rules};
 pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use ops::{AfterFree, Failure, Freed, PgmapOps};
 pub use order::{Order, OrderError};
+pub use page_word::{PageWord, PageWordError, Pages};
 #[cfg(feature = "std")]
 pub use per_thread::{Handles, PerThread};
 pub use pgmap::{Pgmap, Storage, StorageNeeded, storage_needed};

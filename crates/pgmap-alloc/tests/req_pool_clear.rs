@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use pgmap_alloc::{
-    AfterFree, AllocError, Contents, Extent, ExtentParams, Freed, GenPool, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange,
-    PoolNeeds, RangeSlot, Retirement, Table, Wish,
+    AfterFree, AllocError, Contents, Extent, ExtentParams, FreeError, Freed, GenPool, Offset, Order, Params, Pgmap, PgmapOps, Phys,
+    PhysRange, PoolNeeds, RangeSlot, Retirement, Table, Wish,
 };
 use proptest::prelude::*;
 
@@ -315,4 +315,17 @@ fn req_46_folios_that_a_handle_puts_keep_what_folio_free_said() {
     pool.free_cleared(run.start(), run.order()).unwrap();
     drop(handle);
     assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (2048, 4));
+}
+
+/// What an idle page holds is not forgotten because somebody frees it by mistake.
+#[test]
+fn req_46_a_refused_free_leaves_the_clear_state_as_it_was() {
+    let pool = pool(64);
+    let page = pool.alloc(order(0)).unwrap();
+    pool.alloc(order(0)).unwrap();
+    pool.free_cleared(page, order(0)).unwrap();
+    let before = pool.avail_cleared(Extent::ALL);
+    assert!(before > 0);
+    assert_eq!(pool.free(page, order(0)), Err(FreeError::DoubleFree { page }));
+    assert_eq!(pool.avail_cleared(Extent::ALL), before);
 }

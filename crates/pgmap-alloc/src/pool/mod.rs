@@ -17,10 +17,11 @@
 //! | claim exactly these offsets | `fixed` |
 //! | give back, and merge upwards | `give_back` |
 //! | which tables to look into | `listing` |
+//! | what came back a moment ago | `fresh`, `reuse` |
 //! | what the per-CPU handles have | `handles`, `local` |
 //! | when a refusal is true | `motion`, `prove` |
 //! | contiguous pages of any number, by any fit | `extents`, `fit` |
-//! | many runs in one call | `bulk` |
+//! | many runs, or pages by the word, in one call | `pieces`, `scatter`, `words`, `bulk`, `local_bulk` |
 //! | bits beside the tables | `plane` |
 //! | two phases: reserve, commit | `reserve`, `held` |
 //! | which idle pages are cleared | `notes`, `clear` |
@@ -41,6 +42,7 @@ mod shape;
 mod tables;
 mod ranges;
 mod plane;
+mod fresh;
 mod params;
 pub mod fit;
 mod motion;
@@ -48,9 +50,10 @@ mod held;
 mod notes;
 mod meeting;
 mod listing;
-mod walk;
 mod handles;
 mod give_back;
+mod reuse;
+mod walk;
 mod prove;
 mod search;
 mod fixed;
@@ -58,7 +61,11 @@ mod local;
 mod extents;
 mod partition;
 mod scan;
+mod pieces;
+mod scatter;
+mod words;
 mod bulk;
+mod local_bulk;
 mod reserve;
 mod clear;
 mod hotplug;
@@ -73,9 +80,9 @@ use crate::order::Order;
 use crate::table::Table;
 
 pub(crate) use audit::Fault;
-pub use bulk::ScatterParams;
 pub use clear::{DirtyRun, DirtyRuns, Wish};
 pub use extents::{ExtentParams, Mode};
+use fresh::Fresh;
 use give_back::Spares;
 use handles::Handles;
 use held::Held;
@@ -91,6 +98,7 @@ pub use partition::Partition;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};
 pub use reserve::Reservation;
+pub use scatter::ScatterParams;
 use search::Hints;
 use shape::{Place, Shape};
 
@@ -107,6 +115,7 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     summary: Summary,
     motion: Motion,
     hints: Hints,
+    fresh: Fresh,
     spares: Spares,
     handles: Handles,
     held: Held,
@@ -150,7 +159,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     fn build(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
-        let Layout { shape, held, clear, .. } = Layout::new(params)?;
+        let Layout { shape, fresh, held, clear, .. } = Layout::new(params)?;
         let placed = place_all(params.ranges, params.page_shift).filter_map(Result::ok);
         let pool = GenPool {
             ranges: Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1)),
@@ -160,6 +169,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             summary: Summary::new(),
             motion: Motion::new(),
             hints: Hints::new(),
+            fresh,
             spares: Spares::new(),
             handles: Handles::new(),
             held: Held::new(held),
@@ -231,13 +241,16 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         self.give_back(run)
     }
 
-    /// Refuses a run of which a page is idle at another level than its own, or held by a reservation.
+    /// Refuses a run of which a page is held by a reservation, or idle at another level than its own; at its own level the release
+    /// sees it.
     #[inline(always)]
     fn check_taken(&self, run: Run) -> Result<(), FreeError> {
         if let Some(page) = self.held_in(run) {
             return Err(FreeError::Held { page });
         }
-        match self.idle_page_around(run) {
+        // Where notes are kept, those of idle pages must not be touched by a free that is refused.
+        let idle = if self.clear.is_tracked() { self.idle_page_in(run) } else { self.idle_page_around(run) };
+        match idle {
             Some(page) => Err(FreeError::DoubleFree { page }),
             None => Ok(()),
         }

@@ -36,6 +36,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Some(window) = Extent::between(Offset::new(0), end).ok().and_then(|all| all.common(trail.window)) else {
             return ControlFlow::Continue(());
         };
+        self.list_fresh();
         self.walk_table(self.shape.top, 0, &Trail { window, ..*trail }, see)
     }
 
@@ -87,18 +88,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
         }
         ControlFlow::Continue(())
-    }
-
-    /// The entries of a table below which a table is listed with a run of `order` or more.
-    fn listed_below(&self, level: u32, table: usize, order: Order) -> [u64; WORDS] {
-        // Tables that handles work in are in no list.
-        let mut below = if level == 1 { self.owned(table).seen() } else { [0; WORDS] };
-        for class in order.get()..level * Self::RADIX {
-            for (below, listed) in below.iter_mut().zip(self.tables().list(level, table, class).seen()) {
-                *below |= listed;
-            }
-        }
-        below
     }
 
     /// The first page from `at` on, but not beyond `limit`, that is not idle.

@@ -83,12 +83,17 @@ impl<const WORDS: usize> Table<WORDS> {
     /// Claims exactly the run of `order` at `entry`, or nothing.
     #[inline]
     pub(crate) fn claim_at(&self, entry: u32, order: u32) -> bool {
-        let index = (entry / 64) as usize;
         if order > 6 {
-            return self.claim_words(index, 1 << (order - 6));
+            return self.claim_words((entry / 64) as usize, 1 << (order - 6));
         }
+        self.claim_within(entry, order)
+    }
+
+    /// [`Table::claim_at`] for runs within a word.
+    #[inline(always)]
+    pub(crate) fn claim_within(&self, entry: u32, order: u32) -> bool {
         let bits = ones(order) << (entry % 64);
-        let word = self.word(index);
+        let word = self.word((entry / 64) as usize);
         // Relaxed: the compare-exchange decides.
         let mut seen = word.load(Ordering::Relaxed);
         while seen & bits == bits {
