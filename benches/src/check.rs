@@ -4,13 +4,18 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use pgmap_alloc::{Offset, PageWord};
+
 use crate::peer::{Hand, Peer, SyncPeer};
+use crate::peers::in_bulk::InBulk;
 use crate::trace::{Slots, Step, Trace};
 
 /// A pool of 64 MiB: small enough for the linear peers, large enough for every order of the churn.
 const PAGES: u64 = 1 << 14;
 /// Steps of the churn; each is checked page by page.
 const STEPS: usize = 5_000;
+/// Pages of a bulk call.
+const BULK: usize = 512;
 /// No thread may take more than this, so that even an unaligned peer seldom refuses.
 const PERCENT: u64 = 60;
 
@@ -45,6 +50,21 @@ pub fn alone<P: Peer>() -> Result<(), Fault> {
     for block in halves.into_iter().flatten() {
         hand.free(block, half);
     }
+    // In bulk, by the verb that every peer has.
+    let mut blocks = Vec::new();
+    let kept = hand.alloc(0);
+    if !hand.alloc_bulk(BULK, &mut blocks) || blocks.len() != BULK {
+        return Err(taken.fault("refuses pages in bulk", 0));
+    }
+    let again = Taken::<P>::new();
+    blocks.iter().chain(&kept).try_for_each(|block| again.take(P::Hand::page(block), 0))?;
+    hand.free_bulk(&mut blocks);
+    kept.into_iter().for_each(|block| hand.free(block, 0));
+    let halves = [hand.alloc(half), hand.alloc(half)];
+    if halves.iter().any(Option::is_none) {
+        return Err(taken.fault("pages are lost in bulk", 0));
+    }
+    halves.into_iter().flatten().for_each(|block| hand.free(block, half));
     Ok(())
 }
 
@@ -59,6 +79,41 @@ pub fn together<S: SyncPeer>() -> Result<(), Fault> {
         });
         threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(taken.fault("panicked", 0))))
     })
+}
+
+/// Bulk calls beside a churn: lists and words of pages that nobody else has, and all of them come back.
+pub fn in_bulk<P: InBulk>() -> Result<(), Fault> {
+    let taken = Taken::<P>::new();
+    let mut peer = P::build(PAGES).ok_or_else(|| taken.fault("cannot be built", 0))?;
+    let mut hand = peer.hand();
+    let (mut lists, mut words) = (vec![[Offset::new(0); 300]; 8], vec![[PageWord::EMPTY; 300]; 8]);
+    let singles: Vec<_> = (0..40).filter_map(|order| hand.alloc(order % 4).map(|block| (block, order % 4))).collect();
+    for (block, order) in &singles {
+        taken.take(P::Hand::page(block), *order)?;
+    }
+    let mut counts = Vec::new();
+    for (list, words) in lists.iter_mut().zip(&mut words) {
+        if !P::alloc_many(&mut hand, list) {
+            return Err(taken.fault("refuses a list", 0));
+        }
+        let count = P::alloc_words(&mut hand, 300, words).ok_or_else(|| taken.fault("refuses words", 0))?;
+        let in_words = || words.iter().take(count).flat_map(|word| word.iter());
+        if in_words().count() != 300 {
+            return Err(taken.fault("words do not name as many pages as were wanted", 0));
+        }
+        list.iter().copied().chain(in_words()).try_for_each(|page| taken.take(page.get(), 0))?;
+        counts.push(count);
+    }
+    for ((list, words), count) in lists.iter().zip(&words).zip(counts) {
+        if !P::free_many(&mut hand, list) || !P::free_words(&mut hand, &words[..count]) {
+            return Err(taken.fault("refuses pages that it handed out", list[0].get()));
+        }
+    }
+    for (block, order) in singles {
+        hand.free(block, order);
+    }
+    let whole = PAGES.ilog2();
+    hand.alloc(whole).map(|block| hand.free(block, whole)).ok_or_else(|| taken.fault("pages are lost in bulk", 0))
 }
 
 /// Which pages are handed out, kept beside the peer.

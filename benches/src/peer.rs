@@ -16,6 +16,16 @@ pub trait Hand {
     /// The first page of a run.
     fn page(block: &Self::Block) -> u64;
 
+    /// As [`Hand::alloc`], a run whose pages have been cleared if there is one.
+    fn alloc_cleared_first(&mut self, order: u32) -> Option<Self::Block> {
+        self.alloc(order)
+    }
+
+    /// As [`Hand::free`], of a run whose pages have been cleared: a peer that does not track that has nothing to say to it.
+    fn free_cleared(&mut self, block: Self::Block, order: u32) {
+        self.free(block, order);
+    }
+
     /// `count` single pages at once, appended to `blocks`; says whether all were found.
     fn alloc_bulk(&mut self, count: usize, blocks: &mut Vec<Self::Block>) -> bool {
         for _ in 0..count {
@@ -41,6 +51,8 @@ pub trait Peer: Sized {
     const NAME: &'static str;
     /// Whether a run always starts at a multiple of its own length.
     const ALIGNED: bool = true;
+    /// Whether it knows which pages have been cleared, if it is built for it.
+    const TRACKS: bool = false;
     /// What allocates.
     type Hand<'a>: Hand
     where
@@ -48,6 +60,11 @@ pub trait Peer: Sized {
 
     /// A pool of `pages` pages, all idle; `None` if the peer cannot be that large.
     fn build(pages: u64) -> Option<Self>;
+
+    /// Likewise, with the contents of pages tracked if it can.
+    fn build_tracking(pages: u64) -> Option<Self> {
+        Self::build(pages)
+    }
 
     /// The one hand of a peer that nobody else uses meanwhile.
     fn hand(&mut self) -> Self::Hand<'_>;
@@ -57,6 +74,29 @@ pub trait Peer: Sized {
 pub trait SyncPeer: Peer + Sync {
     /// A hand for one more thread.
     fn share(&self) -> Self::Hand<'_>;
+}
+
+/// [`Hand::alloc_bulk`] for a peer whose runs may come back page by page: a contiguous run if there is one.
+pub fn run_or_pages<H: Hand<Block = usize>>(hand: &mut H, count: usize, blocks: &mut Vec<usize>) -> bool {
+    if count.is_power_of_two()
+        && let Some(first) = hand.alloc(count.ilog2())
+    {
+        blocks.extend(first..first + count);
+        return true;
+    }
+    (0..count).all(|_| hand.alloc(0).map(|page| blocks.push(page)).is_some())
+}
+
+/// [`Hand::free_bulk`] for such a peer: as one run if the pages are one.
+pub fn run_or_each<H: Hand<Block = usize>>(hand: &mut H, blocks: &mut Vec<usize>) {
+    let (first, count) = (blocks.first().copied().unwrap_or(0), blocks.len());
+    let is_run = count.is_power_of_two() && first.is_multiple_of(count);
+    if is_run && blocks.iter().zip(first..).fold(true, |all, (page, expected)| all & (*page == expected)) {
+        hand.free(first, count.ilog2());
+        blocks.clear();
+    } else {
+        blocks.drain(..).for_each(|page| hand.free(page, 0));
+    }
 }
 
 /// A peer that is its own hand: all that most unsynchronised ones need.

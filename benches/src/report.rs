@@ -168,7 +168,11 @@ impl Report {
 }
 
 fn number(figure: f64) -> String {
-    if figure >= 100.0 { format!("{figure:.0}") } else { format!("{figure:.2}") }
+    match figure {
+        100.0.. => format!("{figure:.0}"),
+        1.0.. => format!("{figure:.2}"),
+        _ => format!("{figure:.3}"),
+    }
 }
 
 #[cfg(test)]

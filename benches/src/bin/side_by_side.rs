@@ -12,7 +12,6 @@ use benches::report::{Collector, Report};
 use benches::run::interleaved;
 use benches::sample::Budget;
 use benches::targets;
-use benches::works::metadata::FULL;
 use benches::works::{Scale, Work};
 use clap::{Parser, ValueEnum};
 
@@ -95,7 +94,7 @@ fn measure(works: &[Work], entries: &[Entry], args: &Args) -> Collector {
     let (reps, budget) = if args.quick {
         (3, Budget { measure: Duration::from_millis(25), prepare: Duration::from_millis(400) })
     } else {
-        (7, Budget { measure: Duration::from_millis(500), prepare: Duration::from_secs(10) })
+        (5, Budget { measure: Duration::from_millis(150), prepare: Duration::from_secs(3) })
     };
     interleaved(works, entries, args.reps.unwrap_or(reps), budget)
 }
@@ -110,12 +109,7 @@ fn render(report: &Report, format: Format, peers: &[&'static str]) -> io::Result
 
 /// The other end of `works::metadata::in_child`.
 fn metadata_of(what: &str) -> ExitCode {
-    let figure = what.split_once(':').and_then(|(pages, what)| {
-        let (state, peer) = what.split_once(':')?;
-        let entry = entry::all().into_iter().find(|entry| entry.name == peer)?;
-        entry.metadata(pages.parse().ok()?, state == FULL).ok()
-    });
-    match figure {
+    match entry::metadata_of(what) {
         Some(figure) => {
             println!("{figure}");
             ExitCode::SUCCESS

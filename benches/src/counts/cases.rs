@@ -2,9 +2,10 @@
 
 use std::hint::black_box;
 
-use pgmap_alloc::Order;
+use pgmap_alloc::{Offset, Order, PageWord};
 
 use crate::peer::{Hand, Peer, SyncPeer};
+use crate::peers::in_bulk::InBulk;
 use crate::peers::nothing::Nothing;
 use crate::peers::ours::{Counted, FolioHandle, Folios, Pool, PoolHandle};
 use crate::trace::{Slots, Trace, shuffled};
@@ -66,7 +67,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend([churn::<PoolHandle>(), churn::<Pool>(), churn::<Nothing>()]);
     cases.extend([fill::<PoolHandle>(), fill::<Pool>(), fill::<Nothing>()]);
     cases.extend([free::<PoolHandle>(), free::<Pool>(), free::<Nothing>()]);
-    cases.extend([bulk::<PoolHandle>(), bulk::<Pool>(), bulk::<Nothing>()]);
+    cases.extend([bulk_list::<PoolHandle>(), bulk_list::<Pool>(), bulk_words::<PoolHandle>(), bulk_words::<Pool>()]);
     cases.extend([cross_free::<PoolHandle>(), cross_free::<Pool>(), cross_free::<Nothing>()]);
     cases
 }
@@ -139,17 +140,33 @@ fn free<P: Peer + 'static>() -> Case {
     })
 }
 
-/// 512 single pages at once, and all of them back.
-fn bulk<P: Peer + 'static>() -> Case {
+/// 512 single pages at once as a list, and all of them back.
+fn bulk_list<P: InBulk + 'static>() -> Case {
     case("bulk 512 pages, there and back".into(), "page", PARCELS * PARCEL as u64, POOL, |peer: &'static mut P| {
         let mut hand = peer.hand();
-        let mut blocks = Vec::with_capacity(PARCEL);
+        let mut pages = [Offset::new(0); PARCEL];
         let kept = hand.alloc(0);
         warmed(move || {
             black_box(&kept);
             for _ in 0..PARCELS {
-                hand.alloc_bulk(PARCEL, &mut blocks);
-                hand.free_bulk(&mut blocks);
+                P::alloc_many(&mut hand, &mut pages);
+                P::free_many(&mut hand, black_box(&pages));
+            }
+        })
+    })
+}
+
+/// The same by the word.
+fn bulk_words<P: InBulk + 'static>() -> Case {
+    case("bulk 512 pages by the word".into(), "page", PARCELS * PARCEL as u64, POOL, |peer: &'static mut P| {
+        let mut hand = peer.hand();
+        let mut words = [PageWord::EMPTY; PARCEL];
+        let kept = hand.alloc(0);
+        warmed(move || {
+            black_box(&kept);
+            for _ in 0..PARCELS {
+                let count = P::alloc_words(&mut hand, PARCEL as u64, &mut words).unwrap_or(0);
+                P::free_words(&mut hand, black_box(&words[..count]));
             }
         })
     })

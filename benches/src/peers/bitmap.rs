@@ -4,7 +4,7 @@ use std::thread;
 
 use bitmap_allocator::{BitAlloc, BitAlloc16M, BitAlloc256M};
 
-use crate::peer::{Hand, Peer};
+use crate::peer::{Hand, Peer, run_or_each, run_or_pages};
 
 /// Its capacity is part of its type; these two cover 64 GiB and 1 TiB of 4 KiB pages.
 pub enum Bitmap {
@@ -64,6 +64,14 @@ impl Hand for Bitmap {
 
     fn page(block: &usize) -> u64 {
         *block as u64
+    }
+
+    fn alloc_bulk(&mut self, count: usize, blocks: &mut Vec<usize>) -> bool {
+        run_or_pages(self, count, blocks)
+    }
+
+    fn free_bulk(&mut self, blocks: &mut Vec<usize>) {
+        run_or_each(self, blocks);
     }
 }
 

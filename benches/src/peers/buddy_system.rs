@@ -2,7 +2,7 @@
 
 use buddy_system_allocator::FrameAllocator;
 
-use crate::peer::{Hand, Peer};
+use crate::peer::{Hand, Peer, run_or_each, run_or_pages};
 
 /// Its largest order is 32: 16 TiB of 4 KiB pages.
 pub struct BuddySystem(FrameAllocator<33>);
@@ -35,5 +35,13 @@ impl Hand for BuddySystem {
 
     fn page(block: &usize) -> u64 {
         *block as u64
+    }
+
+    fn alloc_bulk(&mut self, count: usize, blocks: &mut Vec<usize>) -> bool {
+        run_or_pages(self, count, blocks)
+    }
+
+    fn free_bulk(&mut self, blocks: &mut Vec<usize>) {
+        run_or_each(self, blocks);
     }
 }

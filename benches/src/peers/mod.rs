@@ -2,7 +2,9 @@
 
 pub mod bitmap;
 pub mod buddy_system;
+pub mod floor;
 pub mod gpu_alloc;
+pub mod in_bulk;
 pub mod nothing;
 pub mod offset_allocator;
 pub mod ours;

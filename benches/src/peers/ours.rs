@@ -1,6 +1,6 @@
 //! `pgmap-alloc` itself: the pool alone and whole folios with their counts, each through a handle and shared.
 
-use pgmap_alloc::{Folio, GenPool, Local, LocalPool, Offset, Order, Params, Pgmap, Phys, PhysRange, Taken};
+use pgmap_alloc::{Folio, GenPool, Local, LocalPool, Offset, Order, Params, Pgmap, Phys, PhysRange, Taken, Wish};
 
 use crate::peer::{Hand, Peer, SyncPeer};
 
@@ -48,14 +48,25 @@ pub struct Pool(GenPool<'static>);
 
 impl Peer for Pool {
     const NAME: &'static str = "pgmap-alloc shared";
+    const TRACKS: bool = true;
     type Hand<'a> = &'a Pool;
 
     fn build(pages: u64) -> Option<Self> {
         GenPool::new(&Params::new(&[one_range(pages)])).ok().map(Pool)
     }
 
+    fn build_tracking(pages: u64) -> Option<Self> {
+        GenPool::new(&Params::new(&[one_range(pages)]).tracking_clear()).ok().map(Pool)
+    }
+
     fn hand(&mut self) -> &Pool {
         self
+    }
+}
+
+impl Pool {
+    pub(super) fn pool(&self) -> &GenPool<'static> {
+        &self.0
     }
 }
 
@@ -81,16 +92,13 @@ impl Hand for &Pool {
         block.get()
     }
 
-    fn alloc_bulk(&mut self, count: usize, blocks: &mut Vec<Offset>) -> bool {
-        let first = blocks.len();
-        blocks.resize(first + count, Offset::new(0));
-        blocks.get_mut(first..).is_some_and(|blocks| self.0.alloc_many(Order::ZERO, blocks).is_ok())
+    fn alloc_cleared_first(&mut self, order: u32) -> Option<Offset> {
+        self.0.alloc_wishing(Order::new(order).ok()?, Wish::PreferCleared).ok().map(|(start, _)| start)
     }
 
-    fn free_bulk(&mut self, blocks: &mut Vec<Offset>) {
-        let freed = self.0.free_many(Order::ZERO, blocks);
-        debug_assert!(freed.is_ok());
-        blocks.clear();
+    fn free_cleared(&mut self, block: Offset, order: u32) {
+        let freed = Order::new(order).map(|order| self.0.free_cleared(block, order));
+        debug_assert!(matches!(freed, Ok(Ok(()))));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The works: what the rows of the table are called, what each needs, and one file per kind with the measurement itself.
 
+pub mod alternating;
 pub mod bulk;
 pub mod churn;
 pub mod fill;
@@ -17,6 +18,8 @@ pub use scale::Scale;
 pub(crate) use scale::{BUILT, CYCLE_ORDERS, HOT_ORDERS, TAIL_PERCENTS};
 
 use crate::trace::{Descent, Trace, Way};
+use alternating::Wanted;
+use metadata::State;
 
 /// Pages of 4 KiB in a GiB.
 pub const GIB: u64 = 1 << 18;
@@ -51,8 +54,12 @@ pub enum Kind {
     Churn(u64, Rc<Trace>),
     /// Page by page until full, then freed in this order.
     Fill(Rc<[u32]>),
-    /// 512 pages at once.
-    Bulk,
+    /// 512 pages at once as a list, in a pool with a page taken, or after a churn at 80 %.
+    Bulk(Option<Rc<Trace>>),
+    /// The same by the word.
+    BulkWords(Option<Rc<Trace>>),
+    /// 4 GiB that came back half cleared, half dirty, and then this.
+    Alternating(Wanted),
     /// Each thread its own churn.
     Threads(Box<[Trace; 2]>),
     /// One thread frees what the other allocates.
@@ -65,10 +72,8 @@ pub enum Kind {
     Cycle(u32),
     /// Construction.
     Build,
-    /// Host memory when full of single pages.
-    Metadata,
-    /// Host memory when nothing has been allocated yet.
-    Untouched,
+    /// Host memory in this state.
+    Metadata(State),
 }
 
 impl Work {
@@ -83,7 +88,7 @@ impl Work {
 
     /// Whether a second repetition would tell nothing new: a count that the seed fixes.
     pub fn once(&self) -> bool {
-        matches!(self.kind, Kind::Packing(_) | Kind::Metadata | Kind::Untouched)
+        matches!(self.kind, Kind::Packing(_) | Kind::Metadata(_))
     }
 
     /// Whether the harness without an allocator has a meaningful figure here.
@@ -101,9 +106,9 @@ impl Kind {
             Kind::Fill(_) => {
                 vec![(format!("fill {size} with order 0"), "ns/page"), (format!("free {size} in random order"), "ns/page")]
             }
-            Kind::Bulk => {
-                vec![("bulk 512 pages, alloc".into(), "ns/page"), ("bulk 512 pages, free".into(), "ns/page")]
-            }
+            Kind::Bulk(trace) => bulk_rows("", trace.is_some()),
+            Kind::BulkWords(trace) => bulk_rows(" by the word", trace.is_some()),
+            Kind::Alternating(wanted) => alternating_rows(*wanted),
             Kind::Threads(_) => {
                 vec![("churn on 2 threads".into(), "Mop/s"), ("churn on 2 threads, against 1".into(), "x")]
             }
@@ -112,10 +117,25 @@ impl Kind {
             Kind::Tail(percent, _) => ["alloc", "free"].map(|call| (format!("p99.9 of one {call} at {percent} %"), "ns")).into(),
             Kind::Cycle(order) => vec![(format!("folio cycle, order {order}"), "ns")],
             Kind::Build => vec![(format!("build {size}"), "ms")],
-            Kind::Metadata => vec![("metadata, full of order 0".into(), "B/page")],
-            Kind::Untouched => vec![(format!("metadata, {size} just built"), "KiB")],
+            Kind::Metadata(State::Full) => vec![("metadata, full of order 0".into(), "B/page")],
+            Kind::Metadata(State::Part) => vec![("metadata, for a sixteenth in order 0".into(), "B/page taken")],
+            Kind::Metadata(State::Built) => vec![(format!("metadata, {size} just built"), "KiB")],
         }
     }
+}
+
+fn bulk_rows(form: &str, churned: bool) -> Vec<(String, &'static str)> {
+    let place = if churned { " in a churned pool" } else { "" };
+    ["alloc", "free"].map(|way| (format!("bulk 512 pages{form}{place}, {way}"), "ns/page")).into()
+}
+
+fn alternating_rows(wanted: Wanted) -> Vec<(String, &'static str)> {
+    let pieces = match wanted {
+        Wanted::Whole => return vec![("4 GiB alternating clear/dirty: one of 4 GiB".into(), "ns")],
+        Wanted::Pieces => "16384 x 256 KiB",
+        Wanted::ClearedFirst => "16384 x 256 KiB, cleared first",
+    };
+    ["alloc", "free"].map(|way| (format!("4 GiB alternating clear/dirty: {pieces}, {way}"), "ns/piece")).into()
 }
 
 /// What the row of a churn is called.

@@ -8,7 +8,10 @@
 //! 3. Two ways down, because they ask different things. *Emptied*: frees and nothing else, so what is left idle shows how runs had
 //!    been packed beside each other. *Churned*: after each descent a churn as long as the first, at the new occupancy, so that the
 //!    peer may mend its packing.
-//! 4. The count: idle aligned pieces of 2 MiB, as a share of what the idle pages would make if they lay side by side.
+//! 4. Handles stay in use all the while, and are counted as if drained: what is not live in the harness's own books is idle, and
+//!    that is just what a drain would leave idle. A drain at each count would let handles start anew with fresh tables, which
+//!    nobody's handle does.
+//! 5. The count: idle aligned pieces of 2 MiB, as a share of what the idle pages would make if they lay side by side.
 //!
 //! Steps are worked out beforehand and name slots, so every peer does the same with the same seed; where a peer refuses more than
 //! one run in a hundred it has no figure.

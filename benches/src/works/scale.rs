@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use super::alternating::{self, Wanted};
+use super::metadata::State;
 use super::{By, GIB, Kind, Work, packing};
 use crate::trace::{Descent, Trace, Way, shuffled};
 
@@ -20,7 +22,7 @@ pub(crate) const HOT_ORDERS: [u32; 4] = [0, 4, 9, 18];
 /// The orders of the folio cycle.
 pub(crate) const CYCLE_ORDERS: [u32; 3] = [0, 9, 18];
 /// The occupancies at which the tail is measured.
-pub(crate) const TAIL_PERCENTS: [u64; 4] = [10, 50, 80, 95];
+pub(crate) const TAIL_PERCENTS: [u64; 4] = [1, 50, 80, 95];
 /// The pool whose construction is measured.
 pub(crate) const BUILT: u64 = 16 * 1024 * GIB;
 
@@ -48,7 +50,13 @@ impl Scale {
             add(by, pages, Kind::Churn(80, Rc::clone(&churn)));
             add(by, pages, Kind::Fill(Rc::clone(&order)));
         }
-        add(By::All, pages, Kind::Bulk);
+        for trace in [None, Some(churn)] {
+            add(By::All, pages, Kind::Bulk(trace.clone()));
+            add(By::All, pages, Kind::BulkWords(trace));
+        }
+        for wanted in [Wanted::Whole, Wanted::Pieces, Wanted::ClearedFirst] {
+            add(By::All, alternating::PAGES, Kind::Alternating(wanted));
+        }
         add(By::All, pages, Kind::Threads(Box::new([share(pages, 40, 3), share(pages, 40, 4)])));
         add(By::All, pages, Kind::CrossFree);
         for way in [Way::Churned, Way::Emptied] {
@@ -56,13 +64,14 @@ impl Scale {
         }
         TAIL_PERCENTS.into_iter().for_each(|percent| add(By::All, pages, Kind::Tail(percent, share(pages, percent, 6))));
         CYCLE_ORDERS.into_iter().for_each(|order| add(By::All, pages, Kind::Cycle(order)));
-        add(By::All, pages, Kind::Metadata);
+        add(By::All, pages, Kind::Metadata(State::Full));
+        add(By::All, pages, Kind::Metadata(State::Part));
         for &pages in &self.large {
             add(By::All, pages, Kind::HotPair(0));
             add(By::All, pages, Kind::Churn(80, Rc::new(share(pages, 80, 7))));
         }
         add(By::All, BUILT, Kind::Build);
-        add(By::All, BUILT, Kind::Untouched);
+        add(By::All, BUILT, Kind::Metadata(State::Built));
         works
     }
 }

@@ -116,7 +116,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
     /// Whether a page of it is to be retired: it will be when it is given back.
     pub fn is_bad(&self) -> bool {
         let now = self.pgmap.lifetime.now();
-        now.is_marked() && self.pgmap.marks.within(self.run).next().is_some()
+        now.is_marked() && self.pgmap.marked_in(self.run).next().is_some()
     }
 
     /// Gives up the type and keeps the pages: give them back with [`Pgmap::free_block_raw`].

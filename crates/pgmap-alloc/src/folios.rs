@@ -67,14 +67,16 @@ impl<'s> Folios<'s> {
         largest.up_to().for_each(|order| _ = self.word(page.align_down(order)).touch());
     }
 
-    /// Makes the words of pages idle whose range is gone, all of which special ranges and retired pages cover. O(number of those).
-    pub(crate) fn forget(&self, first: Offset, end: Offset) {
+    /// Makes the words of pages idle whose range is gone, all of which special ranges and retired pages cover; says which first pages
+    /// of those were bad. O(number of those).
+    pub(crate) fn forget(&self, first: Offset, end: Offset, was_bad: impl Fn(Offset)) {
         let mut page = first;
         while page < end {
-            let word = self.word(page);
-            let seen = word.snapshot();
-            word.forget();
-            page = Offset::new(page.get() + seen.order().pages());
+            let gone = self.word(page).forget();
+            if gone.is_bad() {
+                was_bad(page);
+            }
+            page = Offset::new(page.get() + gone.order().pages());
         }
     }
 

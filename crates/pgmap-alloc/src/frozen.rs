@@ -81,7 +81,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.folios.note_split();
         if let Err(stray) = self.folios.word(whole.start()).shrink(order, expected_refs) {
             // Somebody who held one of the references has taken another.
-            tails(whole, order).for_each(|part| self.folios.word(part).abandon());
+            tails(whole, order).for_each(|part| self.folios.word(part).abandon_part());
             return Err(stray.into());
         }
         for part in tails(whole, order) {

@@ -26,8 +26,9 @@ use crate::pool::{PlacedRange, runs_of};
 use crate::queue::Place;
 use crate::report::{RunState, SnapshotRun};
 use crate::standing::Reason;
-use crate::state::{GoesTo, State};
+use crate::state::{GoesTo, Snapshot, State};
 use crate::sync::{full_fence, relax};
+use crate::waiters::LOOKS;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Adds a range, under load: its pages become idle. Room for it was asked for by [`Params::with_room`](crate::Params::with_room).
@@ -84,19 +85,20 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         }
     }
 
-    /// Whether whoever has a page may give it back without seeing who waits, or nobody has it. Whoever gives it back after this
-    /// sees what the caller has written before.
-    fn is_unsettled(&self, page: Offset) -> bool {
+    /// Whether nobody has a page, or it is being moved. Whoever has it and gives it back after this sees what the caller has written
+    /// before.
+    fn is_nobodys(&self, page: Offset) -> bool {
         self.pool.meet(Run::around(page.get(), Order::ZERO));
         self.folios.touch_above(page, self.largest_order());
-        match self.covering(page).map(|found| found.word) {
-            Some(word) => match word.state() {
-                State::Building => true,
-                State::Freeing => word.goes_to() == GoesTo::Handle,
-                _ => false,
-            },
-            None => self.pool.is_taken(page) != Some(true),
+        let into_handle = |word: Snapshot| word.state() == State::Freeing && word.goes_to() == GoesTo::Handle;
+        // `waiters`, rule 2.
+        for _ in 0..LOOKS {
+            if !self.covering(page).is_some_and(|found| into_handle(found.word)) {
+                break;
+            }
+            relax();
         }
+        self.covering(page).is_none() && self.pool.is_taken(page) != Some(true)
     }
 }
 
@@ -132,11 +134,13 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
         self.runs().filter(|run| !is_gone(run.state) && run.state != RunState::Idle)
     }
 
-    /// The retired pages of the range, in rising order: to be kept if its memory may come back. O(pages of the range).
+    /// The bad pages of the range: those that are retired, in rising order, and those that are pending, which are found even where
+    /// the range has taken them already. To be kept if its memory may come back. O(pages of the range).
     pub fn retired(&self) -> impl Iterator<Item = Offset> + use<'p, O, WORDS> {
-        let end = self.range.end();
+        let (pgmap, end) = (self.pgmap, self.range.end());
         let retired = self.runs().filter(|run| run.state == RunState::Retired);
-        retired.flat_map(move |run| (run.start.get()..(run.start.get() + run.pages).min(end.get())).map(Offset::new))
+        let retired = retired.flat_map(move |run| (run.start.get()..(run.start.get() + run.pages).min(end.get())).map(Offset::new));
+        retired.chain(pgmap.marks.between(&pgmap.folios, self.range.first, end))
     }
 
     /// Takes what has become idle, and forgets the range if that is all of it. Never waits. O(pages of the range).
@@ -159,12 +163,12 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
         let (pgmap, range) = (self.pgmap, self.range);
         let forgotten = pgmap.pool.forget_range(range.first, || {
             // Before the range is leaving no more: somebody who has just declared a page would else make it idle again (rule 2).
-            pgmap.folios.forget(range.first, range.end());
+            pgmap.folios.forget(range.first, range.end(), |page| pgmap.uncount(page));
             pgmap.leaving.clear(range.first);
             pgmap.lifetime.remove_mark();
             // The range is gone, then its marks go; whoever marks a page does that, and then looks whether it is still there.
             full_fence();
-            pgmap.marks.iter().filter(|&page| range.first <= page && page < range.end()).for_each(|page| pgmap.unmark(page));
+            pgmap.marks.between(&pgmap.folios, range.first, range.end()).for_each(|page| pgmap.unmark(page));
         });
         match forgotten {
             // Unknown: nobody but us takes it away, so it cannot be.
@@ -245,11 +249,11 @@ impl<'p, F: FnMut(SnapshotRun) + Unpin, O: PgmapOps, const WORDS: usize> Future 
                 this.offered = Some(holdout);
                 (this.evict)(holdout);
                 // Met before the last look: whoever gives it back later sees that somebody waits.
-                pgmap.is_unsettled(holdout.start);
+                pgmap.is_nobodys(holdout.start);
                 continue;
             }
             let called = waiting.is_none_or(|waiting| waiting.was_called(&this.place));
-            if !noted || called || is_gone(holdout.state) || pgmap.is_unsettled(holdout.start) {
+            if !noted || called || is_gone(holdout.state) || pgmap.is_nobodys(holdout.start) {
                 relax();
                 context.waker().wake_by_ref();
             }

@@ -15,18 +15,20 @@ use crate::pgmap::Pgmap;
 use crate::queue::Place;
 use crate::state::{GoesTo, Snapshot, State};
 use crate::sync::relax;
-use crate::waiters::Ticket;
+use crate::waiters::{LOOKS, Ticket};
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// A future that is ready once the folio that covers `offset` has left service; at once if there is none.
     ///
-    /// Woken by the last put, after `folio_free` has returned; so it must not be waited for inside that `folio_free`. Any number
-    /// may wait, and nothing is allocated for them. The first 64 at a time miss no moment at which the page is idle, however
-    /// short; more are woken at every last put and go by what they see then. Dropping it ends the wait without a trace; who
-    /// neither polls nor drops it may hold up others beyond those 64.
+    /// Woken by the last put, after `folio_free` has returned; so it must not be waited for inside that `folio_free`. It never wakes
+    /// itself to look again, but for the moment in which somebody else is at its waker. A poll is lock-free; one that finds a last put
+    /// through a per-CPU handle inside `folio_free` takes some tens of microseconds once (`waiters`, rule 2).
     ///
-    /// Only while a last put through a per-CPU handle is inside `folio_free` does the future wake itself until that has returned:
-    /// to be told of somebody who comes so late, every free through a handle would have to pay a locked instruction more.
+    /// Any number may wait, and none misses a moment at which the page is idle, however short. There is room for 64 at a time, and for
+    /// as many more as [`Pgmap::lend_wait_slots`] was given. With the feature `std` whoever comes when all of it is taken asks the
+    /// host for twice as much, which stays until the pgmap ends. Where there is none to be had the wait still ends, but he goes by
+    /// what he sees when he is woken, which is at every last put, and who neither polls nor drops his wait may hold up others like him.
+    /// While anyone waits a last put looks at the room of all who wait. Dropping the future ends the wait without a trace.
     pub fn until_idle(&self, offset: Offset) -> Result<UntilIdle<'_, O, WORDS>, WaitError> {
         if !self.pool.has_offset(offset) {
             return Err(WaitError::OutOfRange);
@@ -56,12 +58,22 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// How the wait for a page stands, for a waiter who is counted (`waiters`, rule 1).
     fn stay(&self, page: Offset) -> Stay {
-        let stay = self.touch_folio(page).map_or(Stay::Gone, stay_of);
-        if stay != Stay::Freed {
-            return stay;
+        let look = || self.touch_folio(page).map_or(Stay::Gone, stay_of);
+        match look() {
+            Stay::Unsettled => {
+                self.pool.meet(Run::around(page.get(), Order::ZERO));
+                look()
+            }
+            // `waiters`, rule 2.
+            Stay::IntoHandle => (0..LOOKS)
+                .map(|_| {
+                    relax();
+                    look()
+                })
+                .find(|&stay| stay != Stay::IntoHandle)
+                .unwrap_or(Stay::IntoHandle),
+            settled => settled,
         }
-        self.pool.meet(Run::around(page.get(), Order::ZERO));
-        self.touch_folio(page).map_or(Stay::Gone, stay_of)
     }
 }
 
@@ -72,17 +84,17 @@ enum Stay {
     Gone,
     /// Its last put is still to come.
     InService,
-    /// The last put is inside `folio_free`, and has still to change the tables.
-    Freed,
-    /// The waiter may have come too late to be seen.
+    /// It is being set up, or the last put is inside `folio_free`, and the tables are still to be changed or met.
     Unsettled,
+    /// The last put is inside `folio_free`, and changes no table.
+    IntoHandle,
 }
 
 fn stay_of(folio: Snapshot) -> Stay {
-    match (folio.state(), folio.goes_to()) {
-        (State::InService | State::Frozen, _) => Stay::InService,
-        (State::Freeing, GoesTo::Tables) => Stay::Freed,
-        _ => Stay::Unsettled,
+    match folio.state() {
+        State::Freeing if folio.goes_to() == GoesTo::Handle => Stay::IntoHandle,
+        State::Freeing | State::Building => Stay::Unsettled,
+        _ => Stay::InService,
     }
 }
 
@@ -159,7 +171,7 @@ impl<O: PgmapOps, const WORDS: usize> Future for UntilIdle<'_, O, WORDS> {
             this.leave();
             return Poll::Ready(());
         }
-        if !noted || stay == Stay::Unsettled || this.was_called() {
+        if !noted || this.was_called() {
             relax();
             context.waker().wake_by_ref();
         }

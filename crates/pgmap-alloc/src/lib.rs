@@ -45,6 +45,7 @@ extern crate alloc;
 // Words: plain values, no atomics.
 mod order;
 mod offset;
+mod page_word;
 mod extent;
 mod memory_type;
 mod error;
@@ -122,6 +123,7 @@ pub use offset::{Offset, Phys, PhysRange, Run, RunError};
 pub use ops::{AfterFree, Failure, Freed, PgmapOps};
 pub use order::{Order, OrderError};
 pub use owners::Owners;
+pub use page_word::{PageWord, PageWordError, Pages};
 #[cfg(feature = "std")]
 pub use per_thread::{Handles, PerThread};
 pub use pgmap::{Pgmap, Storage, StorageNeeded, storage_needed};
@@ -141,3 +143,4 @@ pub use table::Table;
 #[cfg(feature = "tracing")]
 pub use trace::ToTracing;
 pub use trace::{Event, Trace};
+pub use waiters::WaitSlot;

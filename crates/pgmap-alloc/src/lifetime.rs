@@ -17,12 +17,13 @@
 //!    that has been seen idle therefore stays idle, and a drain needs to look at each word only once. The hooks: the drain that
 //!    turns killed into quiesced runs the one before. If another drain has come to the end of the pgmap's life by the time that
 //!    hook returns, the first runs the hook after in the other's stead: so it comes after, and nobody waits.
-//! 2. *Waiters.* Whoever waits for a page first writes here, and then joins the chain of changes of its folio's word by a
-//!    read-modify-write that changes nothing ([`Word::touch`](crate::state::Word::touch)). A last put changes the word, and then
-//!    looks here. The two read-modify-writes have an order: a last put that comes later sees the waiter; one that came earlier
-//!    has left `Freeing` or `Idle` for the waiter to see. Who sees `Freeing` meets the tables in the same way (`waiters`, rule 1).
-//! 3. *Marks.* Whoever marks a page first writes here, and then joins the chain of changes of every folio word that can ever cover
-//!    the page, and of every table word in which the page can be claimed or released (`pool::meeting`). Whoever begins a folio,
+//! 2. *Waiters.* Whoever waits for a page first writes here, and then touches its folio's word by a read-modify-write that changes
+//!    nothing ([`Word::touch`](crate::state::Word::touch)). Whoever takes the last reference changes the word, and then looks here
+//!    ([`Lifetime::afterwards`]). All four are `SeqCst`: a last put that the touch did not see, be the folio in service, frozen or
+//!    still being set up when it was touched, sees the waiter; one that it did see has left `Freeing` or `Idle` for the waiter.
+//!    Who sees `Freeing` or `Building` meets the tables (`waiters`, rule 1).
+//! 3. *Marks.* Whoever marks a page first writes here, and then touches every folio word that can ever cover the page, and joins the
+//!    chain of changes of every table word in which the page can be claimed or released (`pool::meeting`). Whoever begins a folio,
 //!    ends one, claims or releases pages looks here afterwards. So whoever comes later sees the mark; whoever came earlier has
 //!    made the page idle for the marker to see, or has it and comes later at its end.
 //!
@@ -30,9 +31,6 @@
 //!    folio is begun with a marked page. A marker writes the mark and then touches the word, a request begins the word and then
 //!    looks here, all four `SeqCst`: a request whose beginning the touch did not see sees the mark. What is lost is promptness, and
 //!    only where pages go into a handle meanwhile: the page stays marked until the handle's next request or `is_retiring`.
-//!
-//! In rule 2, and for who ends a folio in rule 3, the order comes from the chain of one word, so their accesses to this one need no
-//! more than `Relaxed`.
 
 use crate::sync::{AtomicU64, Ordering, load_latest};
 
@@ -95,8 +93,8 @@ impl Lifetime {
     /// The word, for whoever has ended a folio or released pages.
     #[inline]
     pub(crate) fn afterwards(&self) -> Now {
-        // Relaxed: rules 2 and 3; the order comes from the read-modify-write just before.
-        Now(self.word.load(Ordering::Relaxed))
+        // SeqCst: the read half of rule 2; pairs with `add_waiter`. Where pages were released, the release just before orders it too.
+        Now(self.word.load(Ordering::SeqCst))
     }
 
     /// Live -> killed; killing twice is harmless.
@@ -128,12 +126,13 @@ impl Lifetime {
 
     /// One more waits, from now until [`Lifetime::remove_waiter`].
     pub(crate) fn add_waiter(&self) {
-        // Relaxed, here and below: rule 2.
-        self.word.fetch_add(WAITER, Ordering::Relaxed);
+        // SeqCst: the write half of rule 2; pairs with `afterwards`.
+        self.word.fetch_add(WAITER, Ordering::SeqCst);
     }
 
     /// One fewer waits.
     pub(crate) fn remove_waiter(&self) {
+        // Relaxed: a waiter seen too long costs a look.
         self.word.fetch_sub(WAITER, Ordering::Relaxed);
     }
 

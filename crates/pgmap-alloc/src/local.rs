@@ -82,7 +82,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
         self.pgmap.ops().trace(Event::Put { offset: head, count: 1 });
         let Ok(AfterPut::LastPut(order)) = after else { return Ok(Put::InService) };
         if let Some(run) = self.pgmap.leave_service(head, order) {
-            if self.pgmap.is_calm_after() {
+            if self.pgmap.is_calm_in_handle() {
                 self.runs.give_back(run);
             } else {
                 self.pgmap.release(run);

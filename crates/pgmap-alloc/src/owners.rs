@@ -101,6 +101,11 @@ impl<const N: usize> Owners<N> {
         Ok(Owners { parents, ..Owners::new() })
     }
 
+    /// Whose account an owner's pages count for, too; none at the top. O(1).
+    pub fn parent(&self, owner: Owner) -> Option<Owner> {
+        self.parents.get(owner.0 as usize).copied().flatten()
+    }
+
     /// One owner's part of everything.
     fn books(&self, owner: Owner) -> Option<Books<'_, N>> {
         Some(Books { all: self, owner, account: self.accounts.get(owner.0 as usize)? })
@@ -112,8 +117,7 @@ impl<const N: usize> Owners<N> {
 
     /// An owner, his parent, and so on up.
     fn lineage(&self, owner: Owner) -> impl Iterator<Item = Books<'_, N>> {
-        let parent = |owner: &Owner| self.parents.get(owner.0 as usize).copied().flatten();
-        core::iter::successors(Some(owner), parent).filter_map(|owner| self.books(owner))
+        core::iter::successors(Some(owner), |owner| self.parent(*owner)).filter_map(|owner| self.books(owner))
     }
 
     /// Changes an owner's limits; what he has above a new maximum stays his until he gives it back.

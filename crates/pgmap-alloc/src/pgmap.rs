@@ -13,7 +13,7 @@ use crate::order::Order;
 use crate::pool::{GenPool, Params, PlacedRange, PoolNeeds, RangeSlot};
 use crate::state::Word;
 use crate::table::Table;
-use crate::waiters::Waiters;
+use crate::waiters::{WaitSlot, Waiters};
 
 /// How much metadata a pgmap needs, in elements of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Pgmap<'s, O: PgmapOps, const WORDS: usize = 8> {
     pub(crate) lifetime: Lifetime,
     pub(crate) marks: Marks,
     pub(crate) leaving: Leaving,
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: Waiters<'s>,
     ops: O,
     page_shift: u32,
 }
@@ -110,6 +110,14 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
             ops,
             page_shift,
         }
+    }
+
+    /// Room for more who wait for folios to be idle at a time than the 64 for which it is built in ([`Pgmap::until_idle`]); with the
+    /// feature `std` there is room for any number without.
+    #[must_use]
+    pub fn lend_wait_slots(mut self, slots: &'s mut [WaitSlot]) -> Self {
+        self.waiters.lend(slots);
+        self
     }
 
     /// The driver's side.

@@ -4,14 +4,14 @@
 //! until then: a folio, a block, or a request that has claimed it and has no folio yet.
 
 use crate::error::RetireError;
-use crate::marks::MARKS;
+use crate::marks::Marked;
 use crate::offset::{Offset, Run};
 use crate::ops::{Failure, PgmapOps};
 use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::report::RunState;
 use crate::standing::Lookup;
-use crate::state::State;
+use crate::state::{Condemned, State};
 use crate::sync::full_fence;
 use crate::trace::Event;
 
@@ -25,11 +25,14 @@ pub enum Retirement {
 }
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
-    /// Takes a bad page out of use for ever: at once if it is idle, else as soon as it comes back.
+    /// Takes a bad page out of use for ever: at once if it is idle, else as soon as it comes back. Any number of pages may be pending.
     ///
     /// Tells the driver ([`PgmapOps::memory_failure`]). Survives kill and drain, but not the removal of its range
-    /// ([`Pgmap::close_range`]). Asking again for a page that is pending answers
-    /// `Pending` again, without telling again. Lock-free; while pages are pending every request and last put looks at their list.
+    /// ([`Pgmap::close_range`]). Asking again for a page that is pending answers `Pending` again, without telling again.
+    ///
+    /// Lock-free. While pages are pending, every request and last put asks whether one of them may be in its run, O(1) up to 2 MiB and
+    /// O(2 MiB pieces) beyond, and reads the folio words of 2 MiB around one if so. Refused as [`RetireError::Unsettled`] when a folio
+    /// that starts with this page is just being set up or freed, and so are those of 128 other pages found bad in such a moment.
     pub fn retire(&self, offset: Offset) -> Result<Retirement, RetireError> {
         let owner = self.lookup(offset).map_err(|_| RetireError::OutOfRange)?;
         if owner == Lookup::Retired {
@@ -38,10 +41,11 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if self.is_retiring(offset) {
             return Ok(Retirement::Pending);
         }
-        self.lifetime.add_mark();
-        if !self.marks.set(offset) {
-            self.lifetime.remove_mark();
-            return Err(RetireError::TooManyPending { pending: MARKS });
+        match self.mark(offset) {
+            Marked::Now => {}
+            Marked::Already => return Ok(Retirement::Pending),
+            Marked::Retired => return Err(RetireError::AlreadyRetired),
+            Marked::Unsettled => return Err(RetireError::Unsettled),
         }
         // Mark, then look whether the page is still there; whoever takes its range away does that, then takes the marks away.
         full_fence();
@@ -68,12 +72,13 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// Whether a page is pending. Retires it if it can be had by now.
     pub fn is_retiring(&self, offset: Offset) -> bool {
-        self.marks.iter().any(|page| page == offset) && !self.try_to_retire(offset)
+        self.marks.has(&self.folios, offset) && !self.try_to_retire(offset)
     }
 
-    /// The pages that are pending.
+    /// The pages that are pending. O(2 MiB pieces of the pgmap), and their pages where there may be any.
     pub fn retiring(&self) -> impl Iterator<Item = Offset> {
-        self.marks.iter()
+        let ranges = self.ranges().filter(|_| self.lifetime.now().is_marked());
+        ranges.flat_map(|range| self.marks.between(&self.folios, range.first, range.end()))
     }
 
     /// The retired pages, in rising order: to be saved, with [`Pgmap::retiring`], and given to [`Pgmap::restore_retired`] at the
@@ -98,25 +103,83 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             return false;
         }
         let retired = self.folios.word(page).retire();
-        debug_assert!(retired, "an owned page has a folio");
-        self.unmark(page);
-        retired
+        debug_assert!(retired.is_some(), "an owned page has a folio");
+        if retired == Some(true) {
+            self.uncount(page);
+        }
+        self.take_notes(page);
+        retired.is_some()
     }
 
-    /// Whether somebody else has retired a page that we marked meanwhile; then our mark goes.
+    /// The marked pages of a run.
+    pub(crate) fn marked_in(&self, run: Run) -> impl Iterator<Item = Offset> {
+        self.marks.within(&self.folios, run)
+    }
+
+    /// Takes every mark of a page away whose range is gone.
+    pub(crate) fn unmark(&self, page: Offset) {
+        if self.folios.word(page).pardon() {
+            self.uncount(page);
+        }
+        self.take_notes(page);
+    }
+
+    /// Counts and marks a page (`marks`, rule 1).
+    fn mark(&self, page: Offset) -> Marked {
+        self.count(page);
+        let mut marked = self.marks.set(&self.folios, page);
+        if marked == Marked::Unsettled {
+            self.settle_notes();
+            marked = self.marks.set(&self.folios, page);
+        }
+        if marked != Marked::Now {
+            self.uncount(page);
+        }
+        marked
+    }
+
+    /// Moves notes to the words of their pages, where those have settled.
+    #[cold]
+    fn settle_notes(&self) {
+        for page in self.marks.notes() {
+            self.count(page);
+            match self.folios.word(page).condemn() {
+                Condemned::Now => self.take_notes(page),
+                Condemned::Unsettled => self.uncount(page),
+                Condemned::Already | Condemned::Retired => {
+                    self.uncount(page);
+                    self.take_notes(page);
+                }
+            }
+            if !self.pool.has_offset(page) {
+                self.unmark(page);
+            }
+        }
+    }
+
+    fn count(&self, page: Offset) {
+        self.marks.count(page);
+        self.lifetime.add_mark();
+    }
+
+    pub(crate) fn uncount(&self, page: Offset) {
+        self.lifetime.remove_mark();
+        self.marks.uncount(page);
+    }
+
+    fn take_notes(&self, page: Offset) {
+        while self.marks.take_note(page) {
+            self.uncount(page);
+        }
+    }
+
+    /// Whether somebody else has retired a page that we noted meanwhile; then our note goes.
     fn was_retired(&self, page: Offset) -> bool {
         let retired = self.folios.word(page).snapshot().state() == State::Retired;
         if retired {
-            self.unmark(page);
+            self.take_notes(page);
         }
         retired
-    }
-
-    /// Takes every mark of a page away.
-    pub(crate) fn unmark(&self, page: Offset) {
-        while self.marks.take(page) {
-            self.lifetime.remove_mark();
-        }
     }
 
     /// What the driver keeps with the folio in service at `offset`.

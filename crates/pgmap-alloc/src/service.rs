@@ -21,6 +21,7 @@ use crate::ops::{AfterFree, Freed, PgmapOps};
 use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::state::State;
+use crate::sync::order_after_write;
 use crate::trace::Event;
 
 /// Into service.
@@ -82,17 +83,25 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub(crate) fn enter_service(&self, run: Run, data: O::Data) -> Result<(), Refusal> {
         let word = self.folios.word(run.start());
         if !word.begin(run.order()) {
-            return Err(Refusal::Occupied);
+            return Err(self.why_not_begun(run));
         }
         if !self.lifetime.now().is_calm()
             && let Err(refusal) = self.check_calm(run)
         {
             word.abandon();
+            self.attend_abandoned(run);
             return Err(refusal);
         }
         self.folios.set_data(run.start(), data);
         word.publish(run.order());
         Ok(())
+    }
+
+    /// Why the word of an owned run is not idle.
+    #[cold]
+    fn why_not_begun(&self, run: Run) -> Refusal {
+        let word = self.folios.word(run.start()).snapshot();
+        if word.state() == State::Idle && word.is_bad() { Refusal::Bad } else { Refusal::Occupied }
     }
 
     /// Gives a run back that did not enter service; where a folio stands on it already it stays taken, as it should have been.
@@ -119,7 +128,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         } else if self.leaving.within(run).is_some() {
             Some(Refusal::Leaving)
         } else {
-            self.marks.within(run).next().map(|_| Refusal::Bad)
+            self.marked_in(run).next().map(|_| Refusal::Bad)
         }
     }
 }
@@ -206,13 +215,23 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.lifetime.afterwards().is_calm()
     }
 
+    /// [`Pgmap::is_calm_after`] where the run goes into a handle, which changes no table.
+    ///
+    /// On the machine this look may be taken while the store that made the word idle is still in the processor's buffer; a waiter
+    /// makes up for that (`waiters`, rule 2).
+    #[inline]
+    pub(crate) fn is_calm_in_handle(&self) -> bool {
+        order_after_write();
+        self.is_calm_after()
+    }
+
     /// Step 8 of the walk: retires the bad pages of a run that has just become idle, takes those whose range is leaving, and wakes
     /// whoever waits for it.
     #[cold]
     pub(crate) fn attend(&self, run: Run) {
         let now = self.lifetime.afterwards();
         if now.is_marked() {
-            for page in self.marks.within(run) {
+            for page in self.marked_in(run) {
                 self.try_to_retire(page);
             }
             if let Some((first, end)) = self.leaving.within(run) {
@@ -233,13 +252,23 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.attend(run);
     }
 
+    /// Step 8 of the walk where a request has undone itself: a waiter may have found it being set up.
+    #[cold]
+    fn attend_abandoned(&self, run: Run) {
+        // As in `attend_kept`.
+        self.pool.meet(run);
+        if self.lifetime.afterwards().is_awaited() {
+            self.waiters.fire(run);
+        }
+    }
+
     /// Step 8 of the walk for pages that came back by another way: from a handle, which gives back to the pool alone.
     #[cold]
     pub(crate) fn attend_all(&self) {
         if !self.lifetime.afterwards().is_marked() {
             return;
         }
-        for page in self.marks.iter() {
+        for page in self.retiring() {
             self.try_to_retire(page);
         }
         for (first, end) in self.leaving.all() {

@@ -19,22 +19,26 @@
 //! | file | what |
 //! |---|---|
 //! | `word` | the runs in one word, as plain functions |
-//! | `claim` `release` | ones to zeros, and back |
+//! | `claim` `some` `release` | ones to zeros, and back |
 //! | `look` | what is idle |
-//! | `set` `notes` `digits` | the same words put to other uses: hints, notes about entries, counts |
+//! | `set` `notes` `classes` `places` `digits` | the same words put to other uses: hints, notes about entries, how the tables below
+//! are listed, places for runs, counts |
 
 mod claim;
+mod classes;
 mod digits;
 mod look;
 mod notes;
+mod places;
 mod release;
 mod set;
+mod some;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod word;
 
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata_lines, zero_words};
-pub(crate) use claim::Miss;
+pub(crate) use claim::{Fit, Miss};
 pub(crate) use notes::Notes;
 
 metadata_lines! {
@@ -49,7 +53,8 @@ metadata_lines! {
 impl<const WORDS: usize> Table<WORDS> {
     /// The order of the whole table: its entries are `2^RADIX`.
     pub(crate) const RADIX: u32 = {
-        assert!(WORDS.is_power_of_two() && WORDS <= 64);
+        // More than 16, and the groups of `pool::listing` would not fit into a word.
+        assert!(WORDS.is_power_of_two() && WORDS <= 16);
         6 + WORDS.trailing_zeros()
     };
 

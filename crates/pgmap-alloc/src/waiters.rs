@@ -1,7 +1,11 @@
 //! Who waits for which page to be idle.
 //!
-//! A fixed number of slots, each with the page that is waited for and the waker to call; who finds none free stands in a queue
-//! (`queue`). Nothing is allocated and no lock is taken, so a last put may wake from any context.
+//! Slots, each with the page that is waited for and the waker to call. The first few are built in. More may be lent when the pgmap
+//! is built, and with the feature `std` whoever finds none free makes more, which stay. Only where neither helps stands a waiter in
+//! a queue (`queue`). A last put takes no lock, allocates nothing, and may wake from any context.
+//!
+//! That a wait has come true must be written down somewhere for each waiter until he looks; so exactness for any number needs
+//! memory for any number, and the queue, which has none, is not exact (rule 6).
 //!
 //! ```text
 //! bits  0..45  the page plus one; 0 = the slot is free
@@ -12,17 +16,21 @@
 //! # Rules
 //!
 //! 1. A waiter takes a slot, sets its waker, is counted in `lifetime`, and then touches the folio word (`lifetime`, rule 2). If
-//!    that says in service, the last put is still to come and sees the slot. If it says that a folio is being freed, the waiter
-//!    meets the tables (`pool::meeting`) and touches the word again: if the folio is still being freed, its pages are still to be
-//!    given back, and whoever does that sees the slot. Only where pages go into a handle, which changes no table, and while a
-//!    request is being set up, may the waiter have come too late to be seen: it looks again before long.
-//! 2. Waiter and waker use the same key, the page: a last put wakes everyone whose page lies in the folio, whatever its order was
+//!    that says in service, the last put is still to come and sees the slot. If it says that a folio is being freed or set up, the
+//!    waiter meets the tables (`pool::meeting`) and touches the word again: if it still says so, the pages are still to be given
+//!    back, or the folio to come into service; whoever gives them back, keeps them, or undoes himself changes or meets the tables
+//!    after he has changed the word, and sees the slot.
+//! 2. A put into a handle changes no table and has no locked instruction after `folio_free`: it stores that the word is idle, and
+//!    looks for waiters. Between the two a processor keeps the store in its buffer for a moment. A waiter who finds such a put under
+//!    way looks again `LOOKS` times, which takes longer than any store waits, and then parks: by then he sees the store, or the look
+//!    is still to come and sees him. Models, which have no clock, have a fence there (`service`, `is_calm_in_handle`).
+//! 3. Waiter and waker use the same key, the page: a last put wakes everyone whose page lies in the folio, whatever its order was
 //!    when the wait began.
-//! 3. Firing is by compare-exchange on the exact value of the slot, and only the waiter frees its slot.
-//! 4. The waker lies behind a lock that is only ever tried. A waiter sets it and then joins the chain of the key's changes; who
+//! 4. Firing is by compare-exchange on the exact value of the slot, and only the waiter frees its slot.
+//! 5. The waker lies behind a lock that is only ever tried. A waiter sets it and then joins the chain of the key's changes; who
 //!    fires changes the key and then tries the lock. So whoever fires later finds the waker, and whoever fired earlier is seen.
 //!    A waiter who finds the lock taken looks again before long: who has it is waking him.
-//! 5. A waiter in the queue is called at every last put that sees that anybody waits. He sees his page when he looks, so he may
+//! 6. A waiter in the queue is called at every last put that sees that anybody waits. He sees his page when he looks, so he may
 //!    miss a moment between two periods of service, which a waiter with a slot does not.
 
 use core::task::Waker;
@@ -34,8 +42,11 @@ use crate::order::Order;
 use crate::queue::WaitQueue;
 use crate::sync::{AtomicU64, Ordering, fence_for_lock, in_models};
 
-/// How many may wait at a time with a slot.
+/// How many may wait at a time with a slot that is built in.
 pub(crate) const WAITERS: usize = in_models(1, 64);
+
+/// How often a waiter looks again whether a put into a handle has ended (rule 2): some tens of microseconds.
+pub(crate) const LOOKS: u32 = in_models(1, 1000) as u32;
 
 const PAGE: u64 = FIRED - 1;
 const FIRED: u64 = 1 << 45;
@@ -43,44 +54,117 @@ const GENERATION: u64 = 1 << 46;
 
 const _: () = assert!(Order::MAX.pages() < FIRED);
 
-struct Slot {
+/// Room for one who waits, to be lent to a pgmap ([`Pgmap::lend_wait_slots`](crate::Pgmap::lend_wait_slots)).
+pub struct WaitSlot {
     key: AtomicU64,
     waker: TryLock<Option<Waker>>,
 }
 
+impl WaitSlot {
+    /// A free one.
+    pub fn new() -> WaitSlot {
+        WaitSlot { key: AtomicU64::new(0), waker: TryLock::new(None) }
+    }
+
+    /// Takes it for a page, if it is free.
+    fn take(&self, page: Offset) -> bool {
+        // Relaxed: the compare-exchange decides.
+        let seen = self.key.load(Ordering::Relaxed);
+        let key = (seen & !(GENERATION - 1)).wrapping_add(GENERATION) | (page.get() + 1);
+        // AcqRel: Acquire pairs with `free`; Release with `fire`. Relaxed on failure: the slot is another's.
+        seen & PAGE == 0 && self.key.compare_exchange(seen, key, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    fn has_fired(&self) -> bool {
+        // AcqRel: pairs with `fire`; Acquire: the waiter sees what the last put has done; Release: rule 5.
+        self.key.fetch_or(0, Ordering::AcqRel) & FIRED != 0
+    }
+
+    fn free(&self) {
+        drop(self.waker.try_lock().and_then(|mut lock| lock.take()));
+        // Release: pairs with the next `take`. And-ing keeps the generation, whether it has been fired or not (rule 4).
+        self.key.fetch_and(!(GENERATION - 1), Ordering::Release);
+    }
+
+    /// Wakes whoever waits here, if it is for a page of `run`.
+    fn fire(&self, run: Run) {
+        // Acquire: pairs with `take`.
+        let key = self.key.load(Ordering::Acquire);
+        let awaited = (key & PAGE).checked_sub(1).is_some_and(|page| run.contains(Offset::new(page)));
+        // AcqRel: Release pairs with `has_fired`. Relaxed on failure: the waiter has left.
+        if awaited && self.key.compare_exchange(key, key | FIRED, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            fence_for_lock();
+            let waker = self.waker.try_lock().and_then(|mut lock| lock.take());
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Default for WaitSlot {
+    fn default() -> WaitSlot {
+        WaitSlot::new()
+    }
+}
+
 /// Everyone who waits.
-pub(crate) struct Waiters {
-    slots: [Slot; WAITERS],
+pub(crate) struct Waiters<'s> {
+    built_in: [WaitSlot; WAITERS],
+    lent: &'s [WaitSlot],
+    #[cfg(feature = "std")]
+    made: made::Made,
     /// Those without a slot.
     pub(crate) queue: WaitQueue,
 }
 
 /// A taken slot. To be given back with [`Waiters::leave`].
 #[derive(Debug)]
-pub(crate) struct Ticket(usize);
+pub(crate) enum Ticket {
+    BuiltIn(usize),
+    Lent(usize),
+    #[cfg(feature = "std")]
+    Made(made::Place),
+}
 
-impl Waiters {
-    pub(crate) fn new() -> Waiters {
-        let slot = |_| Slot { key: AtomicU64::new(0), waker: TryLock::new(None) };
-        Waiters { slots: core::array::from_fn(slot), queue: WaitQueue::new() }
+impl<'s> Waiters<'s> {
+    pub(crate) fn new() -> Self {
+        Waiters {
+            built_in: core::array::from_fn(|_| WaitSlot::new()),
+            lent: &[],
+            #[cfg(feature = "std")]
+            made: made::Made::new(),
+            queue: WaitQueue::new(),
+        }
     }
 
-    /// Takes a slot for a page; `None` when all are taken.
+    /// More slots, of somebody's who lends them to nobody else.
+    pub(crate) fn lend(&mut self, slots: &'s mut [WaitSlot]) {
+        self.lent = slots;
+    }
+
+    /// Takes a slot for a page; `None` when there is none and none can be made.
     pub(crate) fn enter(&self, page: Offset) -> Option<Ticket> {
-        self.slots.iter().enumerate().find_map(|(index, slot)| {
-            // Relaxed: the compare-exchange decides.
-            let seen = slot.key.load(Ordering::Relaxed);
-            let key = (seen & !(GENERATION - 1)).wrapping_add(GENERATION) | (page.get() + 1);
-            // AcqRel: Acquire pairs with `leave`; Release with `fire`. Relaxed on failure: the slot is another's.
-            let free = seen & PAGE == 0 && slot.key.compare_exchange(seen, key, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-            free.then_some(Ticket(index))
-        })
+        let taken = |slots: &[WaitSlot]| slots.iter().position(|slot| slot.take(page));
+        let ticket = taken(&self.built_in).map(Ticket::BuiltIn).or_else(|| taken(self.lent).map(Ticket::Lent));
+        #[cfg(feature = "std")]
+        let ticket = ticket.or_else(|| self.made.take(page).map(Ticket::Made));
+        ticket
+    }
+
+    fn slot(&self, ticket: &Ticket) -> Option<&WaitSlot> {
+        match ticket {
+            Ticket::BuiltIn(index) => self.built_in.get(*index),
+            Ticket::Lent(index) => self.lent.get(*index),
+            #[cfg(feature = "std")]
+            Ticket::Made(place) => self.made.slot(place),
+        }
     }
 
     /// Whom to wake; to be called before each look at the folio word. `false` if that could not be noted just now.
     pub(crate) fn set_waker(&self, ticket: &Ticket, waker: &Waker) -> bool {
         let waker = waker.clone();
-        let lock = self.slots.get(ticket.0).and_then(|slot| slot.waker.try_lock());
+        let lock = self.slot(ticket).and_then(|slot| slot.waker.try_lock());
         // Dropping the old one runs code of the caller's: after the lock.
         let set = lock.map(|mut lock| lock.replace(waker)).is_some();
         fence_for_lock();
@@ -89,36 +173,104 @@ impl Waiters {
 
     /// Whether the page has been idle since the wait began.
     pub(crate) fn has_fired(&self, ticket: &Ticket) -> bool {
-        // AcqRel: pairs with `fire`; Acquire: the waiter sees what the last put has done; Release: rule 4.
-        self.slots.get(ticket.0).is_none_or(|slot| slot.key.fetch_or(0, Ordering::AcqRel) & FIRED != 0)
+        self.slot(ticket).is_none_or(WaitSlot::has_fired)
     }
 
     /// Frees the slot.
     pub(crate) fn leave(&self, ticket: Ticket) {
-        if let Some(slot) = self.slots.get(ticket.0) {
-            drop(slot.waker.try_lock().and_then(|mut lock| lock.take()));
-            // Release: pairs with the next `enter`. And-ing keeps the generation, whether it has been fired or not (rule 3).
-            slot.key.fetch_and(!(GENERATION - 1), Ordering::Release);
+        if let Some(slot) = self.slot(&ticket) {
+            slot.free();
+        }
+        #[cfg(feature = "std")]
+        if let Ticket::Made(place) = ticket {
+            self.made.left(&place);
         }
     }
 
-    /// Wakes everyone who waits for a page of `run`.
+    /// Wakes everyone who waits for a page of `run`. O(slots).
     #[cold]
     pub(crate) fn fire(&self, run: Run) {
-        for slot in &self.slots {
-            // Acquire: pairs with `enter`.
-            let key = slot.key.load(Ordering::Acquire);
-            let awaited = (key & PAGE).checked_sub(1).is_some_and(|page| run.contains(Offset::new(page)));
-            // AcqRel: Release pairs with `has_fired`. A failure means that the waiter has left.
-            if awaited && slot.key.compare_exchange(key, key | FIRED, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                fence_for_lock();
-                let waker = slot.waker.try_lock().and_then(|mut lock| lock.take());
-                if let Some(waker) = waker {
-                    waker.wake();
+        self.built_in.iter().chain(self.lent).for_each(|slot| slot.fire(run));
+        #[cfg(feature = "std")]
+        self.made.taken_chunks().flatten().for_each(|slot| slot.fire(run));
+        self.queue.call();
+    }
+}
+
+/// Slots that waiters make for themselves: chunks, each twice as long as the one before, that are never given back.
+#[cfg(feature = "std")]
+mod made {
+    extern crate std;
+
+    use std::boxed::Box;
+    use std::sync::OnceLock;
+    use std::vec::Vec;
+
+    use super::{WAITERS, WaitSlot};
+    use crate::offset::Offset;
+    use crate::sync::{AtomicU64, Ordering, in_models};
+
+    /// As many chunks as there may be; together more slots than any host has memory for.
+    const CHUNKS: usize = in_models(0, 24);
+
+    struct Chunk {
+        /// How many of its slots are taken, or are about to be: so that a last put need not look at those of a throng long gone.
+        taken: AtomicU64,
+        slots: OnceLock<Box<[WaitSlot]>>,
+    }
+
+    pub(crate) struct Made([Chunk; CHUNKS]);
+
+    /// Which chunk, and which slot of it.
+    #[derive(Debug)]
+    pub(crate) struct Place(usize, usize);
+
+    impl Made {
+        pub(super) fn new() -> Made {
+            Made(core::array::from_fn(|_| Chunk { taken: AtomicU64::new(0), slots: OnceLock::new() }))
+        }
+
+        /// Takes a slot for a page; `None` when the host has no memory.
+        pub(super) fn take(&self, page: Offset) -> Option<Place> {
+            self.0.iter().enumerate().find_map(|(index, chunk)| {
+                if chunk.slots.get().is_none() {
+                    // Somebody else may have been first.
+                    let _ = chunk.slots.set(slots(WAITERS << index)?);
                 }
+                // Relaxed: the count in `lifetime` comes after it, and who fires has seen that.
+                chunk.taken.fetch_add(1, Ordering::Relaxed);
+                let slot = chunk.slots.get()?.iter().position(|slot| slot.take(page));
+                if slot.is_none() {
+                    self.left(&Place(index, 0));
+                }
+                Some(Place(index, slot?))
+            })
+        }
+
+        /// A place is free again, or was not to be had.
+        pub(super) fn left(&self, place: &Place) {
+            if let Some(chunk) = self.0.get(place.0) {
+                // Relaxed: seen too long, it costs a look.
+                chunk.taken.fetch_sub(1, Ordering::Relaxed);
             }
         }
-        self.queue.call();
+
+        pub(super) fn slot(&self, place: &Place) -> Option<&WaitSlot> {
+            self.0.get(place.0)?.slots.get()?.get(place.1)
+        }
+
+        /// The slots of the chunks in which somebody waits.
+        pub(super) fn taken_chunks(&self) -> impl Iterator<Item = &Box<[WaitSlot]>> {
+            // Relaxed: as in `take`.
+            self.0.iter().filter(|chunk| chunk.taken.load(Ordering::Relaxed) != 0).filter_map(|chunk| chunk.slots.get())
+        }
+    }
+
+    fn slots(count: usize) -> Option<Box<[WaitSlot]>> {
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(count).ok()?;
+        slots.resize_with(count, WaitSlot::new);
+        Some(slots.into_boxed_slice())
     }
 }
 
@@ -128,19 +280,27 @@ mod tests {
 
     #[test]
     fn slots_come_back_and_generations_differ() {
-        let waiters = Waiters::new();
+        let mut lent: [WaitSlot; 3] = core::array::from_fn(|_| WaitSlot::new());
+        let mut waiters = Waiters::new();
+        waiters.lend(&mut lent);
         let page = Offset::new(7);
-        let all: [_; WAITERS] = core::array::from_fn(|_| waiters.enter(page).unwrap());
-        assert!(waiters.enter(page).is_none());
+        const MANY: usize = 300;
+        let all: [_; MANY] = core::array::from_fn(|index| {
+            let ticket = waiters.enter(page);
+            assert_eq!(ticket.is_some(), index < WAITERS + 3 || cfg!(feature = "std"));
+            ticket
+        });
         waiters.fire(Run::around(0, Order::PMD));
-        let before = waiters.slots[0].key.load(Ordering::Relaxed);
-        for ticket in all {
+        let before = waiters.built_in[0].key.load(Ordering::Relaxed);
+        for ticket in all.into_iter().flatten() {
             assert!(waiters.has_fired(&ticket));
             waiters.leave(ticket);
         }
+        #[cfg(feature = "std")]
+        assert_eq!(waiters.made.taken_chunks().count(), 0);
         let again = waiters.enter(page).unwrap();
-        assert!(!waiters.has_fired(&again));
-        assert_ne!(waiters.slots[again.0].key.load(Ordering::Relaxed), before & !FIRED);
+        assert!(matches!(again, Ticket::BuiltIn(0)) && !waiters.has_fired(&again));
+        assert_ne!(waiters.built_in[0].key.load(Ordering::Relaxed), before & !FIRED);
         waiters.fire(Run::around(512, Order::PMD));
         assert!(!waiters.has_fired(&again), "another folio's last put");
     }

@@ -5,9 +5,12 @@
 
 mod support;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
-use pgmap_alloc::{AllocError, Failure, Lookup, Order, Params, Pgmap, PgmapOps, RequestError, RetireError, Retirement};
+use pgmap_alloc::{
+    AfterFree, AllocError, Expect, Failure, Freed, Lookup, Order, Params, Pgmap, PgmapOps, Put, Reason, RequestError, RetireError,
+    Retirement, SpecialSize,
+};
 use support::{at, order, range};
 
 /// A driver that writes down every page that it is told of.
@@ -118,23 +121,68 @@ fn req_38_retired_pages_survive_kill_and_drain_and_a_restart() {
     assert_eq!(second.retired().collect::<Vec<_>>(), [1, 3, 65, 2047].map(at));
 }
 
+/// First pages, tails, blocks, what a handle has, what is frozen or special: each page waits in its own word.
 #[test]
-fn req_38_the_list_of_pending_pages_ends_and_says_so() {
+fn req_38_any_number_of_pages_may_be_pending() {
     let pgmap = owner();
-    let block = pgmap.request_block(at(0), order(10)).unwrap();
-    let mut pending = 0;
-    let error = loop {
-        match pgmap.retire(at(pending)) {
-            Ok(retirement) => assert_eq!(retirement, Retirement::Pending),
-            Err(error) => break error,
+    let block = pgmap.request_block(at(0), order(9)).unwrap();
+    let mut folios: Vec<_> = (512..768).map(|page| pgmap.request_folio_with(at(page), Order::ZERO, 1).unwrap()).collect();
+    let folio = pgmap.request_folio_with(at(1024), Order::PMD, 2).unwrap();
+    pgmap.declare_special(at(768), SpecialSize::Page, Reason::Firmware).unwrap();
+    let all: Vec<_> = (0..512).chain(512..=768).chain((1024..1536).step_by(2)).map(at).collect();
+    let frozen = folios[0].freeze(Expect::Refs(1)).unwrap();
+    for &page in &all {
+        assert_eq!(pgmap.retire(page), Ok(Retirement::Pending));
+        assert_eq!(pgmap.retire(page), Ok(Retirement::Pending), "once is enough");
+    }
+    drop(frozen);
+    assert_eq!((pgmap.retiring().collect::<Vec<_>>(), pgmap.retired().count()), (all.clone(), 0));
+    assert!(block.is_bad() && pgmap.is_retiring(at(700)) && !pgmap.is_retiring(at(1025)));
+    assert_eq!(pgmap.ops().0.lock().unwrap().len(), all.len(), "told once of each");
+    assert!(pgmap.validate().is_ok());
+
+    // They go with their owners, and the others stay.
+    drop(folios.drain(..100));
+    assert_eq!((pgmap.retired().count(), pgmap.retiring().count()), (100, all.len() - 100));
+    let parts: Vec<_> = folio.split(order(3), 1).map_err(|(error, _)| error).unwrap().collect();
+    assert_eq!(parts[5].counts().refs, 1);
+    drop(parts);
+    assert_eq!((pgmap.retired().count(), pgmap.retiring().count()), (356, all.len() - 356));
+    drop((block, folios));
+    pgmap.undeclare_special(at(768), SpecialSize::Page).unwrap();
+    assert_eq!((pgmap.retired().collect::<Vec<_>>(), pgmap.retiring().count()), (all.clone(), 0));
+    let census = pgmap.validate().unwrap();
+    assert_eq!((census.retired, census.idle), (all.len() as u64, 2048 - all.len() as u64));
+    // Nothing is left that would make a request look again.
+    assert_eq!(pgmap.retire(at(1537)), Ok(Retirement::Done));
+    assert!(pgmap.request_folio_with(at(1538), order(1), 0).is_ok());
+}
+
+/// The page's own word cannot say so just then: it is noted, and others may be too.
+#[test]
+fn req_38_a_page_may_be_found_bad_while_its_own_folio_is_being_freed() {
+    const DEPTH: u64 = 200;
+    struct Deep(OnceLock<&'static Pgmap<'static, Deep>>);
+    impl PgmapOps for Deep {
+        type Data = ();
+        fn folio_free(&self, folio: Freed<()>) -> AfterFree {
+            let (pgmap, page) = (self.0.get().unwrap(), folio.offset.get());
+            // As many as can be noted; then it is to be tried again.
+            let expected = if page < 128 { Ok(Retirement::Pending) } else { Err(RetireError::Unsettled) };
+            assert_eq!(pgmap.retire(folio.offset), expected);
+            if page + 1 < DEPTH {
+                assert_eq!(pgmap.put_raw(at(page + 1), 1), Ok(Put::Freed));
+            }
+            AfterFree::Release
         }
-        pending += 1;
-    };
-    assert_eq!(error, RetireError::TooManyPending { pending: pending as usize });
-    assert!(!pgmap.is_retiring(at(pending)));
-    drop(block);
-    assert_eq!((pgmap.retired().count() as u64, pgmap.retiring().count()), (pending, 0));
-    assert_eq!(pgmap.retire(at(pending)), Ok(Retirement::Done));
+    }
+    let pgmap: &_ = Box::leak(Box::new(Pgmap::new(&Params::new(&[range(0, 2048)]), Deep(OnceLock::new())).unwrap()));
+    assert!(pgmap.ops().0.set(pgmap).is_ok());
+    (0..DEPTH).for_each(|page| pgmap.request_folio_raw(at(page), Order::ZERO, ()).unwrap());
+    assert_eq!(pgmap.put_raw(at(0), 1), Ok(Put::Freed));
+    assert_eq!((pgmap.retired().count(), pgmap.retiring().count()), (128, 0));
+    assert!(pgmap.lookup(at(127)) == Ok(Lookup::Retired) && pgmap.lookup(at(128)) == Ok(Lookup::Idle));
+    assert_eq!(pgmap.validate().map(|census| census.idle), Ok(2048 - 128));
 }
 
 #[test]

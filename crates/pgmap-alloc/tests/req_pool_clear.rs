@@ -8,8 +8,8 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pgmap_alloc::{
-    AfterFree, AllocError, AllocExtentError, Contents, DirtyRun, Extent, ExtentParams, Freed, GenPool, Mode, Order, Params, Pgmap,
-    PgmapOps, PoolNeeds, RangeSlot, Retirement, Run, ScatterError, ScatterParams, Table, Wish, fit,
+    AfterFree, AllocError, AllocExtentError, Contents, DirtyRun, Extent, ExtentParams, FreeError, Freed, GenPool, Mode, Order,
+    Params, Pgmap, PgmapOps, PoolNeeds, RangeSlot, Retirement, Run, ScatterError, ScatterParams, Table, Wish, fit,
 };
 use proptest::prelude::*;
 use support::{EndOnPanic, Random, at, clear_pool as pool, order, range, window};
@@ -524,4 +524,17 @@ fn req_46_folios_that_a_handle_puts_keep_what_folio_free_said() {
     pool.free_cleared(run.start(), run.order()).unwrap();
     drop(handle);
     assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (2048, 4));
+}
+
+/// What an idle page holds is not forgotten because somebody frees it by mistake.
+#[test]
+fn req_46_a_refused_free_leaves_the_clear_state_as_it_was() {
+    let pool = pool(64);
+    let page = pool.alloc(order(0)).unwrap();
+    pool.alloc(order(0)).unwrap();
+    pool.free_cleared(page, order(0)).unwrap();
+    let before = pool.avail_cleared(Extent::ALL);
+    assert!(before > 0);
+    assert_eq!(pool.free(page, order(0)), Err(FreeError::DoubleFree { page }));
+    assert_eq!(pool.avail_cleared(Extent::ALL), before);
 }

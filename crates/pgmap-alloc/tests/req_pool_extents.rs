@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use pgmap_alloc::fit::{self, Fit, Offer, Want};
 use pgmap_alloc::{
@@ -293,4 +295,25 @@ fn req_40_gen_pools_face() {
     pool.free(Offset::new(16), order(4)).unwrap();
     assert_eq!(pool.first_gap(Extent::ALL), Some(extent(16, 32)));
     assert_eq!(pool.avail(), 136);
+}
+
+/// A stretch of idle pages that somebody has begun to take is passed over, though there are idle pages before it.
+#[test]
+fn req_44_a_walk_over_the_gaps_ends_though_a_page_is_taken_under_it() {
+    static POOL: OnceLock<GenPool<'static>> = OnceLock::new();
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    fn meddle(_: Extent, _: &Want) -> Option<Offer> {
+        // In the place of another thread.
+        if CALLS.fetch_add(1, Relaxed) == 0 {
+            let pool = POOL.get().unwrap();
+            pool.alloc_at(Offset::new(9), Order::ZERO).unwrap();
+            pool.free(Offset::new(8), Order::ZERO).unwrap();
+        }
+        None
+    }
+    let pool = POOL.get_or_init(|| GenPool::new(&Params::new(&[range(0, 64)])).unwrap());
+    pool.alloc_at(Offset::new(8), Order::ZERO).unwrap();
+    let params = ExtentParams::new(3).by(Mode::BottomUp(meddle));
+    assert!(pool.alloc_extent(&params).is_err());
+    assert!(CALLS.load(Relaxed) >= 2, "the rest of the stretch was offered");
 }

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::Poll;
 
-use pgmap_alloc::{AfterFree, Freed, Lookup, Order, Put, UntilIdle};
+use pgmap_alloc::{AfterFree, Freed, Lookup, Order, Put, UntilIdle, WaitSlot};
 use support::{Driver, Map, Task, at, leaked, order, pgmap, range};
 
 type Wait = Pin<Box<UntilIdle<'static, Driver>>>;
@@ -66,24 +66,54 @@ fn req_25_the_same_where_a_folio_becomes_a_block_or_is_evicted() {
     assert_eq!((task.woken(), task.poll(&mut wait)), (1, Poll::Ready(())));
 }
 
-/// A handle changes no table: who comes that late looks again by itself, and misses nothing.
+/// A handle changes no table: it looks for whoever has come that late after it has made the word idle.
 #[test]
-fn req_25_a_wait_that_begins_inside_folio_free_of_a_handle_looks_again() {
+fn req_25_a_wait_that_begins_inside_folio_free_of_a_handle_is_parked_too() {
     let (pgmap, begun) = waited_for_in_folio_free(0, AfterFree::Release);
     let mut local = pgmap.local().unwrap();
     let folio = local.alloc_folio(Order::ZERO).unwrap();
     assert_eq!(folio.offset(), at(0));
     assert!(matches!(local.put(folio), Ok(Put::Freed)));
     let (mut wait, task) = begun.lock().unwrap().take().unwrap();
-    assert!(task.woken() >= 1);
-    assert_eq!(task.poll(&mut wait), Poll::Ready(()));
+    assert_eq!((task.woken(), task.poll(&mut wait)), (1, Poll::Ready(())), "woken once, by the end, and not by itself");
     // Who comes in time is woken.
     let folio = local.alloc_folio(Order::ZERO).unwrap();
     let (mut wait, task) = (self::wait(pgmap, folio.offset().get()), Task::default());
     assert_eq!((task.poll(&mut wait), task.woken()), (Poll::Pending, 0));
     let _ = local.put(folio);
-    assert!(task.woken() >= 1);
-    assert_eq!(task.poll(&mut wait), Poll::Ready(()));
+    assert_eq!((task.woken(), task.poll(&mut wait)), (1, Poll::Ready(())));
+}
+
+/// Every one of any number learns of a moment at which his page was idle, though it is in service again when he looks.
+#[test]
+fn req_25_nobody_misses_a_short_idle_moment_however_many_wait() {
+    let pgmap = leaked(&[range(0, 1024)]);
+    (0..1024).for_each(|page| pgmap.request_folio_raw(at(page), Order::ZERO, 7).unwrap());
+    let mut waits: Vec<_> = (0..3000).map(|n| (n % 1000, wait(pgmap, n % 1000), Task::default())).collect();
+    for (_, wait, task) in &mut waits {
+        assert_eq!((task.poll(wait), task.woken()), (Poll::Pending, 0), "parked, however many wait");
+    }
+    for page in (0..1000).filter(|page| page % 3 == 0) {
+        assert_eq!(pgmap.put_raw(at(page), 1), Ok(Put::Freed));
+        pgmap.request_folio_raw(at(page), Order::ZERO, 8).unwrap();
+    }
+    for (page, wait, task) in &mut waits {
+        let was_idle = *page % 3 == 0;
+        assert_eq!((task.woken(), task.poll(wait).is_ready()), (u32::from(was_idle), was_idle), "page {page}");
+    }
+}
+
+/// Without room for him a waiter is still woken; with some that was lent nobody else wakes him.
+#[test]
+fn req_25_room_for_more_may_be_lent() {
+    let lent = Box::leak((0..100).map(|_| WaitSlot::new()).collect::<Box<[_]>>());
+    let pgmap: &_ = Box::leak(Box::new(pgmap(&[range(0, 1024)]).lend_wait_slots(lent)));
+    (0..150).for_each(|page| pgmap.request_folio_raw(at(page), Order::ZERO, 7).unwrap());
+    let mut waits: Vec<_> = (0..150).map(|page| (wait(pgmap, page), Task::default())).collect();
+    assert!(waits.iter_mut().all(|(wait, task)| task.poll(wait).is_pending()));
+    for (page, (wait, task)) in (0..).zip(&mut waits) {
+        assert_eq!((pgmap.put_raw(at(page), 1), task.woken(), task.poll(wait)), (Ok(Put::Freed), 1, Poll::Ready(())));
+    }
 }
 
 /// Polls whoever is woken until nobody is; the waits that are over are dropped.

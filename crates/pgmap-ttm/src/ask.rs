@@ -1,7 +1,8 @@
 //! What is asked of a memory type: room for some pages of an object, in some shape.
 
-use pgmap_alloc::Order;
+use pgmap_alloc::{Order, Owner};
 
+use crate::failure::Failure;
 use crate::place::{Flags, Place};
 use crate::segment::Pages;
 
@@ -27,6 +28,16 @@ pub(crate) enum Shape {
 
 /// A refusal, with how many pages were missing when the search gave up.
 pub(crate) struct Short(pub(crate) u64);
+
+/// Why room was not to be had.
+#[derive(Clone, Copy)]
+pub(crate) struct Refused {
+    pub(crate) why: Failure,
+    /// How many pages were missing.
+    pub(crate) missing: u64,
+    /// Whose limit it was, if it was one: the owner's, or that of a parent.
+    pub(crate) limit_of: Option<Owner>,
+}
 
 impl Shape {
     pub(crate) fn of(place: &Place, largest: Order) -> Shape {

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use pgmap_alloc::{PgmapOps, Protection};
+use pgmap_alloc::{Owner, PgmapOps, Protection};
 
-use crate::account::protection;
-use crate::ask::Ask;
+use crate::account::{is_under, protection};
+use crate::ask::{Ask, Refused};
 use crate::bo::{Bo, Candidate};
 use crate::error::EvictError;
 use crate::failure::Failure;
@@ -20,6 +20,8 @@ use crate::segment::Segments;
 
 /// A walk over those who might go.
 struct Walk {
+    /// Against whose limit they are to help; against a lack of room if it is nobody's.
+    limit_of: Option<Owner>,
     cursor: Cursor,
     /// Somebody was spared for the sake of its owner's low share.
     spared_low: bool,
@@ -88,31 +90,43 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         // Nobody goes in vain.
         self.possible(ask)?;
         if shut.has(memory) {
-            return self.try_allocate(ask).map_err(|(why, _)| why);
+            return self.try_allocate(ask).map_err(|refused| refused.why);
         }
-        let mut walk = Walk { cursor: self.lru.cursor(memory), spared_low: false, ignore_low: false };
+        let mut walks: Vec<Walk> = Vec::new();
         loop {
-            let (why, missing) = match self.try_allocate(ask) {
+            let refused = match self.try_allocate(ask) {
                 Ok(new) => return Ok(new),
-                Err((Failure::NoAccount, _)) => return Err(Failure::NoAccount),
-                Err(refusal) => refusal,
+                // Nobody else's pages would help.
+                Err(Refused { why: why @ (Failure::NoAccount | Failure::OverLimit), limit_of: None, .. }) => return Err(why),
+                Err(refused) => refused,
             };
-            let mut going = self.leaving(memory);
-            while going < missing {
-                match self.push_out_next(&mut walk, ask, why, shut)? {
+            // Who cannot help against one refusal may be able to against another, so each has a walk of its own.
+            let known = walks.iter().position(|walk| walk.limit_of == refused.limit_of);
+            let index = known.unwrap_or(walks.len());
+            if known.is_none() {
+                walks.push(Walk {
+                    limit_of: refused.limit_of,
+                    cursor: self.lru.cursor(memory),
+                    spared_low: false,
+                    ignore_low: false,
+                });
+            }
+            let mut going = self.leaving_of(memory, refused.limit_of);
+            while going < refused.missing {
+                match self.push_out_next(&mut walks[index], ask, shut)? {
                     Some(pages) => going += pages,
                     None => break,
                 }
             }
             if going == 0 {
-                return Err(why);
+                return Err(refused.why);
             }
-            self.wait_leaving(memory, missing);
+            self.wait_leaving(memory, refused.limit_of, refused.missing);
         }
     }
 
     /// Pushes out the next one that may go and can; the number of its pages, or none if nobody is left.
-    fn push_out_next(&mut self, walk: &mut Walk, ask: &Ask<'_>, why: Failure, shut: Shut) -> Result<Option<u64>, Failure> {
+    fn push_out_next(&mut self, walk: &mut Walk, ask: &Ask<'_>, shut: Shut) -> Result<Option<u64>, Failure> {
         let memory = ask.place.memory;
         loop {
             let Some(key) = self.lru.next(&mut walk.cursor) else {
@@ -124,7 +138,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
                 walk.cursor = self.lru.cursor(memory);
                 continue;
             };
-            if !self.may_go(key, walk, ask, why) {
+            if !self.may_go(key, walk, ask) {
                 continue;
             }
             let evict_to = self.objects[key].evict_to.clone();
@@ -138,29 +152,24 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     }
 
     /// Whether an object may be pushed out for what is asked.
-    fn may_go(&self, key: usize, walk: &mut Walk, ask: &Ask<'_>, why: Failure) -> bool {
+    fn may_go(&self, key: usize, walk: &mut Walk, ask: &Ask<'_>) -> bool {
         let object = &self.objects[key];
         let (owner, memory) = (object.owner, ask.place.memory);
-        if object.at_work {
+        let accounts = self.memories[memory.index()].accounts;
+        // Only what is on the account that is full takes it below its limit.
+        if object.at_work || walk.limit_of.is_some_and(|full| !is_under(accounts, owner, full)) {
             return false;
         }
-        if owner != self.objects[ask.key].owner {
-            if why == Failure::OverLimit {
-                // Only what the owner itself gives up lets it stay below its limit.
+        match protection(accounts, owner, self.objects[ask.key].owner, object.resident_in(memory)) {
+            Protection::Min => return false,
+            Protection::Low if !walk.ignore_low => {
+                walk.spared_low = true;
                 return false;
             }
-            let usage = self.memories[memory.index()].accounts.usage(owner);
-            match protection(usage, object.resident_in(memory)) {
-                Protection::Min => return false,
-                Protection::Low if !walk.ignore_low => {
-                    walk.spared_low = true;
-                    return false;
-                }
-                _ => {}
-            }
+            _ => {}
         }
         let in_the_way = |piece: Piece| piece.memory == memory && ask.place.window.meets(piece.first, piece.pages);
-        let helps = why == Failure::OverLimit || object.segments().any(|(_, segment)| in_the_way(segment.piece));
+        let helps = walk.limit_of.is_some() || object.segments().any(|(_, segment)| in_the_way(segment.piece));
         let candidate = Candidate { bo: self.bo(key), pages: object.pages, owner, priority: object.priority, place: *ask.place };
         helps && self.valuable.as_ref().is_none_or(|valuable| valuable(&candidate))
     }

@@ -101,7 +101,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         let ask = Ask { key, place, runs: &runs, shape: Shape::OneFolio };
         let new = match evicting {
             true => self.allocate_evicting(&ask, Shut::default())?,
-            false => self.try_allocate(&ask).map_err(|(why, _)| why)?,
+            false => self.try_allocate(&ask).map_err(|refused| refused.why)?,
         };
         if let Err(why) = self.cut_out(key, run) {
             self.release(self.objects[key].owner, new);

@@ -6,8 +6,9 @@
 
 use alloc::vec::Vec;
 
-use pgmap_alloc::PgmapOps;
+use pgmap_alloc::{Owner, PgmapOps};
 
+use crate::account::is_under;
 use crate::bo::Bo;
 use crate::error::{FenceError, WaitError};
 use crate::manager::{Manager, Step};
@@ -65,11 +66,18 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         self.memories[memory.index()].leaving
     }
 
-    /// Waits until `pages` pages of `memory` that were on their way out are free, or none is left.
-    pub(crate) fn wait_leaving(&mut self, memory: MemoryType, pages: u64) {
-        let leaving = self.leaving(memory);
-        let enough = leaving.saturating_sub(pages);
-        while self.leaving(memory) > enough && self.finish_oldest() {}
+    /// Of those, the ones that will be taken off this owner's account, if an owner is named.
+    pub(crate) fn leaving_of(&self, memory: MemoryType, owner: Option<Owner>) -> u64 {
+        let Some(owner) = owner else { return self.leaving(memory) };
+        let accounts = self.memories[memory.index()].accounts;
+        let ghosts = self.ghosts.iter().filter(|ghost| is_under(accounts, ghost.owner, owner));
+        ghosts.map(|ghost| ghost.pages_in(memory)).sum()
+    }
+
+    /// Waits until `pages` of these pages are free, or none is left.
+    pub(crate) fn wait_leaving(&mut self, memory: MemoryType, owner: Option<Owner>, pages: u64) {
+        let enough = self.leaving_of(memory, owner).saturating_sub(pages);
+        while self.leaving_of(memory, owner) > enough && self.finish_oldest() {}
     }
 
     /// Waits until no copy out of or into the object is under way.

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use pgmap_alloc::{ChargeError, Owner, PgmapOps};
 
-use crate::ask::{Ask, Shape, Short};
+use crate::account::lineage;
+use crate::ask::{Ask, Refused, Shape, Short};
 use crate::error::CopyError;
 use crate::failure::Failure;
 use crate::job::Shut;
@@ -15,6 +16,9 @@ use crate::piece::{Piece, Ticket};
 use crate::place::{Flags, MemoryType, Place};
 use crate::segment::{Ghost, Pages, Segments};
 
+/// How often a charge is tried that someone else's charge of the same parent stood in the way of.
+const CHARGES: u32 = 16;
+
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Refuses an ask that could not be met with everybody else out of the way.
     pub(crate) fn possible(&self, ask: &Ask<'_>) -> Result<(), Failure> {
@@ -22,39 +26,45 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         if resources.gone || !resources.could_hold(ask.place, ask.pages(), ask.shape) {
             return Err(Failure::NoSpace);
         }
-        match resources.accounts.usage(self.objects[ask.key].owner) {
-            Some(usage) if usage.limits.max < ask.pages() => Err(Failure::OverLimit),
-            _ => Ok(()),
-        }
+        let pays = |owner: Owner| resources.accounts.usage(owner).is_none_or(|usage| ask.pages() <= usage.limits.max);
+        if lineage(resources.accounts, self.objects[ask.key].owner).all(pays) { Ok(()) } else { Err(Failure::OverLimit) }
     }
 
-    /// Charges the object's owner, then takes the room, without disturbing anyone; or says by how many pages it failed.
-    pub(crate) fn try_allocate(&mut self, ask: &Ask<'_>) -> Result<Segments<'p, O>, (Failure, u64)> {
+    /// Charges the object's owner, then takes the room, without disturbing anyone.
+    pub(crate) fn try_allocate(&mut self, ask: &Ask<'_>) -> Result<Segments<'p, O>, Refused> {
         let (owner, pages) = (self.objects[ask.key].owner, ask.pages());
-        self.possible(ask).map_err(|why| (why, pages))?;
-        if self.injected(Step::Charge) {
-            return Err((Failure::OverLimit, pages));
-        }
-        let accounts = self.memories[ask.place.memory.index()].accounts;
-        accounts.try_charge(owner, pages).map_err(|why| match why {
-            ChargeError::OverLimit { owner, has, max } => {
-                // Whoever had too much: the owner, or one of its parents.
-                accounts.refused(Owner(owner));
-                (Failure::OverLimit, has.saturating_add(pages).saturating_sub(max).max(1))
-            }
-            ChargeError::UnknownOwner { .. } => (Failure::NoAccount, pages),
-            // A parent was charged by someone else at the same moment.
-            _ => (Failure::OverLimit, pages),
-        })?;
+        self.possible(ask).map_err(|why| Refused { why, missing: pages, limit_of: None })?;
+        self.charge(ask.place.memory, owner, pages)?;
         let taken = match self.injected(Step::Allocate) {
             true => Err(Short(pages)),
             false => self.memories[ask.place.memory.index()].allocate(ask.place.memory, ask),
         };
         taken.map_err(|Short(missing)| {
             // Charged a moment ago.
-            let _ = accounts.uncharge(owner, pages);
-            (Failure::NoSpace, missing)
+            let _ = self.memories[ask.place.memory.index()].accounts.uncharge(owner, pages);
+            Refused { why: Failure::NoSpace, missing, limit_of: None }
         })
+    }
+
+    fn charge(&mut self, memory: MemoryType, owner: Owner, pages: u64) -> Result<(), Refused> {
+        let over = |owner: Owner, missing| Err(Refused { why: Failure::OverLimit, missing, limit_of: Some(owner) });
+        if self.injected(Step::Charge) {
+            return over(owner, pages);
+        }
+        let accounts = self.memories[memory.index()].accounts;
+        for _ in 0..CHARGES {
+            return match accounts.try_charge(owner, pages) {
+                Ok(()) => Ok(()),
+                // A parent was charged by someone else at the same moment.
+                Err(ChargeError::Contended) => continue,
+                Err(ChargeError::OverLimit { owner, has, max }) => {
+                    accounts.refused(Owner(owner));
+                    over(Owner(owner), has.saturating_add(pages).saturating_sub(max).max(1))
+                }
+                Err(_) => Err(Refused { why: Failure::NoAccount, missing: pages, limit_of: None }),
+            };
+        }
+        over(owner, pages)
     }
 
     /// Moves the pages of `runs` into `new`, which covers them exactly. After a failure the object stands where it stood.

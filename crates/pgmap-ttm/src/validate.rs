@@ -129,8 +129,11 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         if self.objects[job.key].is_shared(&runs) {
             return Err(Failure::Busy);
         }
-        let new =
-            if evicting { self.allocate_evicting(&ask, job.shut)? } else { self.try_allocate(&ask).map_err(|(why, _)| why)? };
+        let new = if evicting {
+            self.allocate_evicting(&ask, job.shut)?
+        } else {
+            self.try_allocate(&ask).map_err(|refused| refused.why)?
+        };
         self.relocate(job.key, &runs, new, job.shut)
     }
 

@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pgmap_alloc::{Drain, Limits};
 use pgmap_ttm::*;
 use support::*;
 
@@ -14,7 +15,7 @@ fn story(r: &mut Rig<'_>) -> Vec<(Bo, u64)> {
     let (vram, host, swap) = (r.vram, r.host, r.swap);
     let mut objects: Vec<(Bo, u64)> = Vec::new();
     for seed in 0..5 {
-        let bo = r.m.create(r.params(7).owner(Owner(seed as u32 % 2))).unwrap();
+        let bo = r.m.create(r.params(7).owner(Owner([0, 3, 4][seed as usize % 3]))).unwrap();
         if r.m.validate(bo, &Placement::new(&[Place::new(vram), Place::new(host).fallback()])).is_ok() {
             // A copy may still fail: what was written before it is what counts.
             fill(&mut r.m, bo, seed);
@@ -44,8 +45,32 @@ fn story(r: &mut Rig<'_>) -> Vec<(Bo, u64)> {
     let _ = r.m.evict_pages(vram, 9);
     let _ = r.m.promote(u64::MAX);
     verify(r, &objects);
+    // Short of limit where there is room, in one run from the high end, and for a group that is used together.
+    let bulk = r.m.create_bulk();
+    r.owners[0].set_limits(Owner(0), Limits { min: 0, low: 0, max: 14 }).unwrap();
+    let (one_run, top) = (Place::new(vram).with(Flags::CONTIGUOUS), Place::new(vram).with(Flags::CONTIGUOUS | Flags::TOP_DOWN));
+    for (bo, place) in objects.clone().into_iter().map(|(bo, _)| bo).zip([one_run, top].into_iter().cycle()) {
+        r.m.set_bulk(bo, Some(bulk)).unwrap();
+        let _ = r.m.validate(bo, &Placement::new(&[place, Place::new(swap)]));
+        r.m.bulk_move(bulk).unwrap();
+        verify(r, &objects);
+    }
+    r.owners[0].set_limits(Owner(0), Limits::NONE).unwrap();
+    objects.iter().for_each(|(bo, _)| r.m.set_bulk(*bo, None).unwrap());
+    r.m.free_bulk(bulk).unwrap();
     if let Some((bo, _)) = objects.pop() {
         r.m.free(bo).unwrap();
+    }
+    verify(r, &objects);
+    // Either everything leaves the device, or it stays in use.
+    match r.m.unplug(vram) {
+        Ok(killed) => {
+            assert!(matches!(killed.poll_drain(), Drain::Done(_)), "something of the manager's is still in service");
+            assert!(objects.iter().all(|(bo, _)| r.m.pieces(*bo).unwrap().all(|(_, piece)| piece.memory != vram)));
+        }
+        Err(_) => {
+            let _ = objects.first().map(|(bo, _)| r.m.validate(*bo, &r.to_vram()));
+        }
     }
     verify(r, &objects);
     objects

@@ -37,7 +37,7 @@ fn op() -> impl Strategy<Value = Op> {
     let object = 0..12usize;
     let place = (0..3usize, 0..8u8, 0..40u64);
     prop_oneof![
-        4 => (1..20u64, 0..3u32, prop::bool::weighted(0.1))
+        4 => (1..20u64, 0..5u32, prop::bool::weighted(0.1))
             .prop_map(|(pages, owner, gone_when_evicted)| Op::Create { pages, owner, gone_when_evicted }),
         8 => (object.clone(), prop::collection::vec(place, 0..3)).prop_map(|(object, places)| Op::Validate { object, places }),
         4 => (object.clone(), 0..1000u64).prop_map(|(object, seed)| Op::Write { object, seed }),
@@ -52,7 +52,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (object.clone(), any::<bool>()).prop_map(|(object, join)| Op::Bulk { object, join }),
         1 => Just(Op::BulkMove),
         1 => (0..60u64).prop_map(|pages| Op::Promote { pages }),
-        1 => (0..3u32, 0..10u64, 10..60u64).prop_map(|(owner, min, max)| Op::Shares { owner, min, max }),
+        1 => (0..5u32, 0..10u64, 10..60u64).prop_map(|(owner, min, max)| Op::Shares { owner, min, max }),
         2 => object.prop_map(|object| Op::Free { object }),
         2 => (0..4usize).prop_map(|step| Op::Inject { step }),
         1 => Just(Op::Spoil),

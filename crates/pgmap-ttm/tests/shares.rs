@@ -91,23 +91,133 @@ fn req_56_an_account_counts_what_others_charge_it() {
     r.finish(&[a, b]);
 }
 
-#[test]
-fn req_56_a_parent_at_its_limit_refuses_its_children() {
-    let pgmap = pgmap(32);
-    let owners: Owners<3> = Owners::with_parents([None, Some(Owner(0)), Some(Owner(0))]).unwrap();
-    owners.set_limits(Owner(0), Limits { min: 0, low: 0, max: 12 }).unwrap();
+/// A device of 64 pages and a host, with accounts of which some have parents; what it holds goes to the host.
+struct Family<'p> {
+    m: Man<'p>,
+    owners: &'static Owners<5>,
+    vram: MemoryType,
+    host: MemoryType,
+}
+
+/// The last two stand under the first; owner 0 and its child 4 under nobody else.
+const PARENT: Owner = Owner(1);
+const CHILDREN: [Owner; 2] = [Owner(2), Owner(3)];
+const STRANGER: Owner = Owner(4);
+
+fn family<'p>(pgmap: &'p pgmap_alloc::Pgmap<'p, ByObject>) -> Family<'p> {
+    let parents = [None, None, Some(PARENT), Some(PARENT), Some(Owner(0))];
+    let owners: &Owners<5> = Box::leak(Box::new(Owners::with_parents(parents).unwrap()));
     let mut mover = HostMover::new(SHIFT, DELAY);
-    mover.add(32).unwrap();
-    let mut m: Man<'_> = Manager::new(mover, SHIFT);
-    let vram: Placement = Place::new(m.add(ResourceManager::device(&pgmap).charged_to(&owners)).unwrap()).into();
-    let objects = [(A, 8), (B, 8), (B, 4)].map(|(owner, pages)| m.create(ObjectParams::new(pages).owner(owner)).unwrap());
-    let told = objects.map(|bo| m.validate(bo, &vram));
-    assert_eq!(told, [Ok(true), Err(ValidateError::OverLimit), Ok(true)]);
-    let usage = owners.usage(Owner(0)).unwrap();
-    assert_eq!((usage.pages, usage.refused > 0, owners.usage(B).unwrap().refused), (12, true, 0), "it was the parent's limit");
-    m.audit().unwrap();
-    objects.iter().for_each(|bo| m.free(*bo).unwrap());
-    assert_eq!(owners.usage(Owner(0)).unwrap().pages, 0);
+    [pgmap.pages(), 256].into_iter().for_each(|pages| mover.add(pages).unwrap());
+    let mut m = Manager::new(mover, SHIFT);
+    let vram = m.add(ResourceManager::device(pgmap).charged_to(owners)).unwrap();
+    let host = m.add(ResourceManager::host(256)).unwrap();
+    Family { m, owners, vram, host }
+}
+
+impl Family<'_> {
+    fn limits(&self, owner: Owner, min: u64, low: u64, max: u64) {
+        self.owners.set_limits(owner, Limits { min, low, max }).unwrap();
+    }
+
+    /// An object in device memory, or why there is none.
+    fn own(&mut self, owner: Owner, pages: u64, seed: u64) -> Result<Bo, ValidateError> {
+        let bo = self.m.create(ObjectParams::new(pages).owner(owner).evict_to(Place::new(self.host))).unwrap();
+        let told = self.m.validate(bo, &Place::new(self.vram).into());
+        self.m.audit().unwrap();
+        match told {
+            Ok(_) => fill(&mut self.m, bo, seed),
+            Err(_) => self.m.free(bo).unwrap(),
+        }
+        told.map(|_| bo)
+    }
+
+    fn has(&self, owner: Owner) -> u64 {
+        self.owners.usage(owner).unwrap().pages
+    }
+
+    fn is_out(&self, bo: Bo) -> bool {
+        self.m.home(bo).unwrap() == Some(self.host)
+    }
+
+    fn finish(mut self, objects: &[(Bo, u64)]) {
+        for (bo, seed) in objects {
+            check(&mut self.m, *bo, *seed);
+            self.m.free(*bo).unwrap();
+        }
+        self.m.wait_all();
+        assert_eq!((self.has(PARENT), self.has(STRANGER)), (0, 0));
+    }
+}
+
+#[test]
+fn req_56_a_parent_at_its_limit_is_relieved_by_anyone_under_it() {
+    let pgmap = pgmap(64);
+    let mut f = family(&pgmap);
+    f.limits(PARENT, 0, 0, 16);
+    let stranger = f.own(STRANGER, 8, 1).unwrap();
+    let [first, second] = [f.own(CHILDREN[0], 8, 2).unwrap(), f.own(PARENT, 4, 3).unwrap()];
+    // The asking child has nothing to give yet: its sibling, the least recently used, goes for it, and not the stranger.
+    let third = f.own(CHILDREN[1], 8, 4).unwrap();
+    assert_eq!([stranger, first, second, third].map(|bo| f.is_out(bo)), [false, true, false, false]);
+    assert_eq!((f.has(PARENT), f.has(CHILDREN[0]), f.has(CHILDREN[1])), (12, 0, 8));
+    assert_eq!((f.owners.usage(PARENT).unwrap().refused > 0, f.owners.usage(CHILDREN[1]).unwrap().refused), (true, 0));
+    // What the parent has itself goes for its children, too.
+    let fourth = f.own(CHILDREN[0], 8, 5).unwrap();
+    assert_eq!([second, third].map(|bo| f.is_out(bo)), [true, false]);
+    assert_eq!(f.own(CHILDREN[0], 17, 6), Err(ValidateError::OverLimit));
+    assert!(!f.is_out(third) && !f.is_out(fourth), "nobody goes in vain");
+    f.finish(&[(stranger, 1), (first, 2), (second, 3), (third, 4), (fourth, 5)]);
+}
+
+#[test]
+fn req_56_shares_hold_between_siblings_and_a_parent_s_against_strangers() {
+    let pgmap = pgmap(64);
+    let mut f = family(&pgmap);
+    f.limits(PARENT, 0, 0, 16);
+    f.limits(CHILDREN[0], 8, 8, u64::MAX);
+    let sure = f.own(CHILDREN[0], 8, 1).unwrap();
+    let other = f.own(CHILDREN[1], 8, 2).unwrap();
+    assert_eq!(f.own(CHILDREN[1], 12, 3), Err(ValidateError::OverLimit), "the sibling's minimum stays");
+    let more = f.own(CHILDREN[1], 8, 3).unwrap();
+    assert_eq!([sure, other, more].map(|bo| f.is_out(bo)), [false, true, false]);
+    // Low gives way when nothing else is left.
+    f.limits(CHILDREN[0], 0, 8, u64::MAX);
+    f.m.pin(more).unwrap();
+    let last = f.own(CHILDREN[1], 8, 4).unwrap();
+    assert!(f.is_out(sure));
+    f.m.unpin(more).unwrap();
+
+    // A stranger fills the rest and wants more: what the parent is promised holds for its children, whatever they are promised,
+    // and what they are promised holds no further than that.
+    f.limits(CHILDREN[1], 16, 16, u64::MAX);
+    f.limits(PARENT, 8, 8, 16);
+    let rest = f.own(STRANGER, 48, 5).unwrap();
+    f.m.pin(rest).unwrap();
+    let stranger = f.own(STRANGER, 8, 6).unwrap();
+    assert_eq!((f.has(PARENT), f.is_out(more) != f.is_out(last)), (8, true));
+    for promised in [16, 0] {
+        f.limits(CHILDREN[1], promised, promised, u64::MAX);
+        assert_eq!(f.own(STRANGER, 16, 7), Err(ValidateError::NoSpace), "the parent's minimum stays, with or without its child's");
+    }
+    f.m.unpin(rest).unwrap();
+    f.finish(&[(sure, 1), (other, 2), (more, 3), (last, 4), (rest, 5), (stranger, 6)]);
+}
+
+#[test]
+fn req_56_a_limit_first_and_then_a_lack_of_room_each_find_who_can_help() {
+    let pgmap = pgmap(64);
+    let mut f = family(&pgmap);
+    f.limits(PARENT, 0, 0, 32);
+    // The stranger is the oldest, so the walk for the limit has passed it when room is short.
+    let stranger = f.own(STRANGER, 32, 1).unwrap();
+    let small = f.own(CHILDREN[0], 8, 2).unwrap();
+    let pinned = f.own(Owner(0), 24, 3).unwrap();
+    f.m.pin(pinned).unwrap();
+    let big = f.own(CHILDREN[1], 32, 4).unwrap();
+    assert_eq!([stranger, small, big].map(|bo| f.is_out(bo)), [true, true, false]);
+    f.m.unpin(pinned).unwrap();
+    f.finish(&[(stranger, 1), (small, 2), (pinned, 3), (big, 4)]);
 }
 
 #[test]

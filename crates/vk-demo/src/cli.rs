@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::fault::{Policy, Trace};
+use crate::migrate::Sizes;
 use crate::size;
 use crate::views::Wanted;
 
@@ -18,22 +19,22 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    run: RunOptions,
+    run: Asked<RunOptions>,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Move buffers into and out of an oversubscribed heap and verify every byte (the default)
-    Run(RunOptions),
+    Run(Asked<RunOptions>),
     /// Measure migration host -> device and device -> host, folio order by folio order
-    Migrate(MigrateOptions),
+    Migrate(Asked<MigrateOptions>),
     /// Random operations with injected failures, every byte and every book checked, for a count or a time
-    Soak(SoakOptions),
+    Soak(Asked<SoakOptions>),
     /// Run an access trace over a space larger than the heap, at several folio orders and with several policies
-    Fault(FaultOptions),
+    Fault(Asked<FaultOptions>),
     /// The same workload with the heap managed by pgmap-alloc, gpu-allocator and VMA, side by side
-    Compare(CompareOptions),
+    Compare(Asked<CompareOptions>),
     /// List devices, heaps, budgets and the features that will be used
     List(OutputOptions),
 }
@@ -43,6 +44,15 @@ impl Cli {
     pub(crate) fn command(self) -> Command {
         self.command.unwrap_or(Command::Run(self.run))
     }
+}
+
+/// What a command that runs on a device takes: what every such command does, and its own.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Asked<O: Args> {
+    #[command(flatten)]
+    pub(crate) job: JobOptions,
+    #[command(flatten)]
+    pub(crate) own: O,
 }
 
 /// What every command that runs on a device takes.
@@ -98,8 +108,6 @@ pub(crate) struct LoadOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
-    pub(crate) job: JobOptions,
-    #[command(flatten)]
     pub(crate) load: LoadOptions,
     /// Largest folio order to place buffers with; what fits by default
     #[arg(long, value_name = "N")]
@@ -118,8 +126,6 @@ pub(crate) struct RunOptions {
 /// Options of `soak`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SoakOptions {
-    #[command(flatten)]
-    pub(crate) job: JobOptions,
     /// Operations; 100000 by default, without end where a time is given
     #[arg(long, value_name = "N")]
     pub(crate) ops: Option<u64>,
@@ -134,8 +140,6 @@ pub(crate) struct SoakOptions {
 /// Options of `fault`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FaultOptions {
-    #[command(flatten)]
-    pub(crate) job: JobOptions,
     #[command(flatten)]
     pub(crate) load: LoadOptions,
     /// Which pages are used
@@ -158,8 +162,6 @@ pub(crate) struct FaultOptions {
 /// Options of `compare`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CompareOptions {
-    #[command(flatten)]
-    pub(crate) job: JobOptions,
     /// How full the objects that are asked for make the heap at the most, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 92, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) full: u64,
@@ -171,11 +173,10 @@ pub(crate) struct CompareOptions {
 /// Options of `migrate`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MigrateOptions {
-    #[command(flatten)]
-    pub(crate) job: JobOptions,
-    /// Bytes to migrate in each row, a power of two; 64 MiB by default (8 MiB under --validate), or what the heap holds
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    pub(crate) bytes: Option<u64>,
+    /// Sizes to migrate, powers of two: a list (512KiB,4MiB) or a range (512KiB..256MiB, each twice the one before). By default
+    /// 512 KiB, 4 MiB, 32 MiB and 256 MiB as far as the heap holds them (4 MiB under --validate), without the longest rows
+    #[arg(long, alias = "bytes", value_name = "SIZES", value_parser = Sizes::parse)]
+    pub(crate) sizes: Option<Sizes>,
     /// Only this folio order; 0 to 10 by default
     #[arg(long, value_name = "N")]
     pub(crate) order: Option<u32>,

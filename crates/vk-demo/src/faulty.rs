@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
 
+use crate::cli::Asked;
 use crate::device::{Bind, Device, DeviceError, DeviceInfo, Layout, Sparse, Ticket, View, Work};
 use crate::ending::Ending;
 use crate::failure::Failure;
@@ -35,16 +36,21 @@ pub(crate) fn run<J: Job>(arguments: &str, fault: Fault) -> Result<(Ending, J::O
 
 /// The same on a device of that description.
 pub(crate) fn run_on<J: Job>(info: &DeviceInfo, arguments: &str, fault: Fault) -> Result<(Ending, J::Outcome), Failure> {
-    let command = J::Options::augment_args(clap::Command::new("vk-demo").no_binary_name(true));
-    let matches = command.try_get_matches_from(arguments.split_whitespace());
-    let usage = |error: clap::Error| Failure::Usage(error.to_string());
-    let options = J::Options::from_arg_matches(&matches.map_err(usage)?).map_err(usage)?;
-    let job = J::plan(&options, info)?;
-    let mut device = Faulty::open(job.layout(), fault)?;
+    let (job, layout) = plan::<J>(arguments, info)?;
+    let mut device = Faulty::open(&layout, fault)?;
     if let Sparse::Granule { granule_bytes, address_bytes } = info.sparse {
         (device.granule, device.addresses) = (granule_bytes, address_bytes);
     }
     job.run(&mut device, true)
+}
+
+/// Plans a job with these arguments on a device of that description.
+pub(crate) fn plan<J: Job>(arguments: &str, info: &DeviceInfo) -> Result<(J, Layout), Failure> {
+    let command = Asked::<J::Options>::augment_args(clap::Command::new("vk-demo").no_binary_name(true));
+    let matches = command.try_get_matches_from(arguments.split_whitespace());
+    let usage = |error: clap::Error| Failure::Usage(error.to_string());
+    let asked = Asked::<J::Options>::from_arg_matches(&matches.map_err(usage)?).map_err(usage)?;
+    J::plan(&asked.job, &asked.own, info)
 }
 
 /// The host device with a fault.

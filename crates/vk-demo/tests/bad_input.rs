@@ -28,9 +28,14 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ("--seed minus", "invalid digit"),
         ("--format yaml", "table, json, csv"),
         ("--validate", "--validate needs a Vulkan device"),
-        ("migrate --heap 1MiB --bytes 12KiB", "no power of two"),
-        ("migrate --heap 1MiB --bytes 2MiB", "no power of two between 4 KiB and 1 MiB"),
+        ("migrate --heap 1MiB --sizes 12KiB", "no power of two"),
+        ("migrate --heap 1MiB --sizes 2MiB", "no power of two between 4 KiB and 1 MiB"),
         ("migrate --heap 1MiB --bytes 4EiB", "no power of two between 4 KiB and 1 MiB"),
+        ("migrate --heap 1MiB --sizes 64KiB,2MiB", "--sizes: 2 MiB is no power of two between 4 KiB and 1 MiB"),
+        ("migrate --heap 1MiB --sizes 2KiB..64KiB", "2 KiB is no power of two between 4 KiB and 1 MiB"),
+        ("migrate --heap 1MiB --sizes 64KiB..4KiB", "from the smaller size to the larger"),
+        ("migrate --heap 1MiB --sizes 64KiB,", "256MiB"),
+        ("migrate --heap 1MiB --sizes 64KiB,1MiB --order 5", "order 5 is beyond the largest that is possible here, 4"),
         ("migrate --heap 1MiB --iterations 0", "not in 1..=65535"),
         ("migrate --heap 1MiB --order 9", "order 9 is beyond"),
         ("fault --policy mru", "lru, fifo, random"),
@@ -150,5 +155,22 @@ fn more_than_the_host_has_is_refused_before_the_work() {
         let ran = on_host(&format!("{of} --heap {} --oversub 16", budget / 2));
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{of}: {}", ran.stderr);
         assert!(ran.stderr.contains("of host memory are needed"), "{of}: {}", ran.stderr);
+    }
+}
+
+/// Neither the heap nor what is not in it can be had: an answer, and no abort.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_that_runs_out_of_memory_ends_each_command_with_1() {
+    let program = env!("CARGO_BIN_EXE_vk-demo");
+    for of in ["run --heap 512MiB", "migrate --heap 512MiB --sizes 256MiB", "soak --heap 512MiB", "fault --heap 512MiB"] {
+        let limited = format!("ulimit -v 700000; exec {program} {of} --device host");
+        let ran: common::Ran = std::process::Command::new("sh").args(["-c", &limited]).output().unwrap().into();
+        // A machine with less than that refuses it before the work.
+        if ran.code == Some(2) {
+            continue;
+        }
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{of}: {}", ran.stderr);
+        assert!(ran.stderr.contains("the host is out of memory"), "{of}: {}", ran.stderr);
     }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{command, on_host, vk_demo};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn run_is_verified_and_says_on_what() {
@@ -63,39 +63,62 @@ fn a_heap_can_be_several_memory_objects() {
 }
 
 #[test]
-fn migrate_has_every_order_both_ways_and_both_modes() {
+fn migrate_has_every_size_and_order_both_ways_and_both_modes() {
     let report = on_host("migrate --heap 4MiB --format json").json();
-    assert_eq!(report["schema"], "vk-demo/migrate/1");
+    assert_eq!(report["schema"], "vk-demo/migrate/2");
     assert_eq!(report["verified"], true);
-    common_rows(&report);
+    assert_eq!((&report["sizes_bytes"], &report["left_out"]), (&json!([512 << 10, 4 << 20]), &json!([])));
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), rows_of(rows, 512 << 10) + rows_of(rows, 4 << 20));
 }
 
-/// Orders 0 to 10 of 4 MiB, and the bulk copy, in both directions.
-fn common_rows(report: &Value) {
-    let rows = report["rows"].as_array().unwrap();
+/// Checks the rows of one size, in both directions: the bulk copy, and every order to 10 that there is. How many they are.
+fn rows_of(rows: &[Value], bytes: u64) -> usize {
+    let (pages, last) = (bytes / 4096, (bytes / 4096).ilog2());
     for direction in ["host-to-device", "device-to-host"] {
-        let find = |order: u64, mode: &str| {
-            let found = |row: &&Value| row["order"] == order && row["mode"] == mode && row["direction"] == direction;
-            rows.iter().find(found).unwrap_or_else(|| panic!("no row for order {order}, {mode}, {direction}"))
+        let find = |order: u32, mode: &str| {
+            let named = |row: &&Value| row["order"] == order && row["mode"] == mode;
+            let found = |row: &&Value| row["bytes"] == bytes && row["direction"] == direction && named(row);
+            rows.iter().find(found).unwrap_or_else(|| panic!("no row for order {order}, {mode}, {direction} of {bytes}"))
         };
-        assert_eq!(find(10, "bulk")["regions"], 1);
-        for order in 0..=10 {
-            let folios = 1024 >> order;
-            assert_eq!(find(order, "per-folio")["submits"], folios);
-            assert_eq!(find(order, "batched")["submits"], 1);
-            for mode in ["per-folio", "batched"] {
+        assert_eq!((&find(last, "bulk")["regions"], &find(last, "bulk")["faults"]), (&1.into(), &0.into()));
+        for order in 0..=last.min(10) {
+            let folios = pages >> order;
+            for (mode, submits, faults) in [("per-folio", folios, folios), ("batched", 1, 0)] {
                 let row = find(order, mode);
-                assert_eq!(row["regions"], folios, "a region for each folio");
-                assert!(row["ms"].as_f64() > Some(0.0) && row["gb_per_s"].as_f64() > Some(0.0));
+                assert_eq!((&row["submits"], &row["faults"]), (&submits.into(), &faults.into()));
+                assert_eq!((&row["regions"], &row["folios"]), (&folios.into(), &folios.into()), "a region for each folio");
+                for measured in ["ms", "gb_per_s", "cv_percent", "cpu_ms", "allocator_percent", "allocator_ns_per_folio"] {
+                    assert!(row[measured].as_f64() >= Some(0.0), "{measured}: {row}");
+                }
             }
         }
     }
-    assert_eq!(rows.len(), 2 * (1 + 2 * 11));
+    2 * (1 + 2 * (1 + last.min(10) as usize))
+}
+
+#[test]
+fn migrate_takes_a_list_of_sizes_or_a_range() {
+    for (sizes, expected) in [("64KiB..256KiB", [64, 128, 256]), ("16KiB,1MiB,32KiB,16KiB", [16, 32, 1024])] {
+        let ran = on_host(&format!("migrate --heap 2MiB --sizes {sizes} --iterations 1 --format json"));
+        let report = ran.json();
+        let expected = expected.map(|size| size << 10);
+        assert_eq!(report["sizes_bytes"], json!(expected), "{sizes}");
+        let found: Vec<u64> = report["rows"].as_array().unwrap().iter().map(|row| row["bytes"].as_u64().unwrap()).collect();
+        assert!(found.is_sorted() && expected.iter().all(|size| found.contains(size)), "{found:?}");
+        assert!(report["rows"][1]["cv_percent"].is_null(), "one iteration alone does not vary");
+    }
+    // People see each size by itself, and all of them at one glance.
+    let table = on_host("migrate --heap 2MiB --sizes 64KiB,1MiB --iterations 2").stdout;
+    for part in ["Host -> device, 64 KiB", "Device -> host, 1 MiB", "Host -> device, GB/s", "Device -> host, GB/s"] {
+        assert!(table.contains(&format!("\n{part}\n")), "{part} in {table}");
+    }
 }
 
 #[test]
 fn migrate_leaves_out_orders_that_do_not_fit() {
     let report = on_host("migrate --heap 64KiB --format json").json();
+    assert_eq!(report["sizes_bytes"], json!([64 << 10]), "a heap that holds none of the sizes is migrated as a whole");
     assert!(report["rows"].as_array().unwrap().iter().all(|row| row["order"].as_u64() <= Some(4)));
     let one = on_host("migrate --heap 64KiB --order 3 --format json").json();
     assert_eq!(one["rows"].as_array().unwrap().len(), 2 * 3);
@@ -209,7 +232,7 @@ fn an_interrupt_ends_each_command_cleanly_with_a_partial_report() {
         "run --heap 1MiB --ops 1000000000",
         "soak --ops 1000000000 --inject",
         "fault --heap 1MiB --accesses 100000000",
-        "migrate --heap 256MiB --bytes 256MiB",
+        "migrate --heap 256MiB --sizes 256MiB",
         "compare --ops 5000000",
     ] {
         let child = command(&format!("{of} --device host --format json"))

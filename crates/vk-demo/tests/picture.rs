@@ -21,7 +21,11 @@ fn every_command_draws_what_it_reports() {
             "run --heap 8MiB --ops 200",
             &["Device memory in folios", "Fragmentation over time", "Each tile is 2 MiB", "order 0: "][..],
         ),
-        ("migrate --heap 64KiB", &["Migration, host to device", "Migration, device to host", "bulk copy"]),
+        ("migrate --heap 64KiB", &["Migration of 64 KiB, host to device", "Migration of 64 KiB, device to host", "bulk copy"]),
+        (
+            "migrate --heap 4MiB --iterations 1",
+            &["Folio by folio, host to device", "Batched, device to host", "512 KiB", "ends in one folio of everything"],
+        ),
         ("soak --ops 3000 --inject", &["Device memory at the end of a soak", "Use over time", "steps made to fail"]),
         ("compare --heap 4MiB --ops 400", &["Refused", "Idle, but not in its longest piece", "folios", "contiguous"]),
         ("fault --heap 1MiB --order 3 --accesses 400", &["Time of the trace", "Faults", "lru", "fifo", "random"]),
@@ -43,7 +47,13 @@ fn a_saved_curve_is_drawn_beside_the_map() {
     assert_eq!(on_host(&format!("migrate --heap 64KiB --format json -o {curve}")).code, Some(0));
     assert_eq!(on_host(&format!("run --heap 1MiB --ops 9 --svg {svg} --curve {curve}")).code, Some(0));
     let text = std::fs::read_to_string(&svg).unwrap();
-    assert!(text.contains("Device memory in folios") && text.contains("Migration, device to host"));
+    assert!(text.contains("Device memory in folios") && text.contains("Migration of 64 KiB, device to host"));
+    assert!(!text.contains("device to host ("), "one device");
+    // A curve of another device says so.
+    let saved = std::fs::read_to_string(&curve).unwrap().replace("\"name\": \"host device\"", "\"name\": \"some card\"");
+    std::fs::write(&curve, saved).unwrap();
+    assert_eq!(on_host(&format!("run --heap 1MiB --ops 9 --svg {svg} --curve {curve}")).code, Some(0));
+    assert!(std::fs::read_to_string(&svg).unwrap().contains("Migration of 64 KiB, device to host (some card)"));
 }
 
 #[test]
@@ -78,16 +88,32 @@ fn a_baseline_says_what_has_changed() {
 }
 
 #[test]
+fn a_baseline_is_compared_size_by_size() {
+    let (_directory, [then, now]) = files(["then.json", "now"]);
+    assert_eq!(on_host(&format!("migrate --heap 64KiB --sizes 8KiB,64KiB --format json -o {then}")).code, Some(0));
+    let ran = on_host(&format!("migrate --heap 64KiB --sizes 8KiB,16KiB --baseline {then} -o {now}"));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let text = std::fs::read_to_string(&now).unwrap();
+    assert!(text.contains("note: sizes_bytes was [8192,65536], is [8192,16384]"), "{text}");
+    assert!(text.contains("rows.bytes 8192, host-to-device, batched, order 1.gb_per_s"), "{text}");
+    assert!(!text.contains("rows.bytes 16384") && !text.contains("rows.bytes 65536"), "what only one of them has");
+}
+
+#[test]
 fn a_baseline_or_curve_of_another_schema_is_refused_before_the_work() {
-    let (_directory, [migrate, picture]) = files(["m.json", "p.svg"]);
+    let (directory, [migrate, picture]) = files(["m.json", "p.svg"]);
     assert_eq!(on_host(&format!("migrate --heap 16KiB --format json -o {migrate}")).code, Some(0));
+    let older = directory.path().join("older.json").display().to_string();
+    std::fs::write(&older, r#"{"schema": "vk-demo/migrate/1", "bytes": 16384, "rows": []}"#).unwrap();
     let cases = [
-        (format!("run --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/run/"),
-        (format!("soak --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/soak/1\""),
-        (format!("compare --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/compare/1\""),
-        (format!("fault --baseline {migrate}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/fault/1\""),
+        (format!("run --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/run/"),
+        (format!("soak --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/soak/1\""),
+        (format!("compare --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/compare/1\""),
+        (format!("fault --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/fault/1\""),
         ("run --baseline /nonexistent".into(), "/nonexistent cannot be read"),
         ("migrate --baseline /dev/null".into(), "is no result of vk-demo"),
+        (format!("migrate --baseline {older}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/migrate/2\" is needed here"),
+        (format!("run --curve {older}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/migrate/2\" is needed here"),
         ("run --curve /dev/null".into(), "is no result of vk-demo"),
     ];
     for (arguments, said) in cases {

@@ -4,8 +4,8 @@ use core::hint::black_box;
 
 use pgmap_alloc::fit::{best_fit, first_fit_align, order_align};
 use pgmap_alloc::{
-    Accounted, Extent, ExtentParams, GenPool, Limits, Mode, Offset, Order, Owner, Owners, Params, Phys, PhysRange, RangeSlot, Run,
-    ScatterParams, Table, Urgency, Wish,
+    Accounted, Extent, ExtentParams, GenPool, Limits, Mode, Offset, Order, Owner, Owners, PageWord, Params, Phys, PhysRange, RangeSlot,
+    Run, ScatterParams, Table, Urgency, Wish,
 };
 
 const RANGES: [PhysRange; 1] = [PhysRange { start: Phys(0x1_0000_0000), pages: 3000 }];
@@ -31,6 +31,14 @@ pub fn walk(tables: &mut [Table], ranges: &mut [RangeSlot]) -> Option<u64> {
     let mut starts = [Offset::new(0); 70];
     pool.alloc_many(order, &mut starts).ok()?;
     pool.free_many(order, &starts).ok()?;
+    let mut words = [PageWord::EMPTY; 8];
+    pool.free_words(pool.alloc_words(black_box(77), &mut words).ok()?).ok()?;
+    let mut local = pool.local()?;
+    local.alloc_many(order, &mut starts).ok()?;
+    local.free_many(order, &starts).ok()?;
+    let some = local.alloc_some_words(black_box(77), &mut words).len();
+    local.free_words(words.get(..some)?).ok()?;
+    drop(local);
     let mut runs = [Run::new(Offset::new(0), Order::ZERO).ok()?; 8];
     for run in pool.alloc_scattered(&ScatterParams::new(black_box(77)), &mut runs).ok()? {
         pool.free(run.start(), run.order()).ok()?;

@@ -113,7 +113,8 @@ errors! {
         OutOfRange => "the offset is outside the pgmap",
         /// The page was retired before.
         AlreadyRetired => "the page has been retired",
-        /// As many pages as can be marked wait for their last put already.
-        TooManyPending { pending: usize } => "{pending} pages wait to be retired, and no more can",
+        /// A folio that starts with the page is being set up or freed at this moment, and so are those of too many other bad pages: to
+        /// be tried again.
+        Unsettled => "the folio at the page is being set up or freed",
     }
 }

@@ -20,6 +20,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     ///
     /// O(tables below entries that are not idle); tables below an idle entry are looked at, those below them are not.
     pub(crate) fn audit(&self) -> Result<(), Fault> {
+        self.list_fresh();
         self.audit_table(self.shape.top, 0)
     }
 
@@ -49,20 +50,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     fn audit_listing(&self, level: u32, table: usize) -> Result<(), Fault> {
         let Some(largest) = self.table(level, table).largest() else { return Ok(()) };
-        if level == self.shape.top || level == 0 && self.is_owned(table) {
-            return Ok(());
-        }
-        let first = level * Self::RADIX;
-        let found = (largest.min(Self::RADIX - 1)..Self::RADIX).any(|order| {
-            let mut here = table;
-            (level + 1..=self.shape.top).all(|above| {
-                let (up, entry) = self.shape.parent(here);
-                here = up;
-                self.tables().list(above, up, first + order).contains(entry)
-            })
-        });
-        let (above, entry) = self.shape.parent(table);
-        if found && self.tables().split(level + 1, above).contains(entry) {
+        if level == self.shape.top || self.can_be_found(level, table, largest) {
             Ok(())
         } else {
             Err(Fault::Unlisted(self.shape.run(Place { level, table, entry: 0, order: 0 }).start()))

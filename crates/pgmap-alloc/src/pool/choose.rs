@@ -190,7 +190,8 @@ mod tests {
     fn same_at_every_size([small, large]: [usize; 2]) {
         // The lists of a larger pool have more levels.
         assert!(large <= small + 600, "{small} looks in a small pool, {large} in a large one");
-        assert!(large < 2000, "{large} looks");
+        // Each walk first looks at the places for what came back a moment ago (`fresh`): 504 looks.
+        assert!(large < 4000, "{large} looks");
     }
 
     #[test]

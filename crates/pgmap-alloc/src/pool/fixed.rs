@@ -33,7 +33,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return true;
             }
             if place.order > 6 {
-                self.keep_if_whole(place.level, place.table);
+                self.after_undo(place.level, place.table);
             }
         }
         (place.level + 1..=self.shape.top).any(|level| {

@@ -43,27 +43,31 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// An idle page of a run at the levels above and below its own, if there is one.
     #[inline]
     pub(super) fn idle_page_around(&self, run: Run) -> Option<Offset> {
+        let tables = self.tables();
         if run.order().get() < Self::RADIX {
-            self.idle_page_above(run, self.shape.place_at(0, run))
+            self.idle_page_above(tables, run, self.shape.place_at(0, run))
         } else {
             let place = self.shape.place(run);
-            let above = self.idle_page_above(run, place);
+            let above = self.idle_page_above(tables, run, place);
             above.or_else(|| if self.may_be_split(place) { self.first_idle_below(place) } else { None })
         }
     }
 
     #[inline(always)]
-    fn idle_page_above(&self, run: Run, place: Place) -> Option<Offset> {
+    fn idle_page_above(&self, tables: Tables<'_, WORDS>, run: Run, place: Place) -> Option<Offset> {
         // What is below an idle entry is all zeros, and most often there is an idle neighbour.
-        if self.table(place.level, place.table).has_near(place.entry) { None } else { self.first_idle_above(run, place.level) }
-    }
-
-    fn first_idle_above(&self, run: Run, level: u32) -> Option<Offset> {
-        let is_idle = |level| {
-            let (table, entry) = self.shape.entry(run.start(), level);
-            self.table(level, table).contains(entry)
-        };
-        (level + 1..=self.shape.top).any(is_idle).then(|| run.start())
+        if tables.table(place.level, place.table).has_near(place.entry) {
+            return None;
+        }
+        let mut index = place.table;
+        for level in place.level + 1..=self.shape.top {
+            let (table, entry) = self.shape.parent(index);
+            if tables.table(level, table).contains(entry) {
+                return Some(run.start());
+            }
+            index = table;
+        }
+        None
     }
 
     /// An idle page of a run, if there is one.
@@ -79,7 +83,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// An idle page in the tables below a run of entries, those that handles work in too.
     #[cold]
     fn first_idle_below(&self, place: Place) -> Option<Offset> {
-        self.tables().split(place.level, place.table).members(place.entry, place.order).find_map(|entry| {
+        self.split_entries(place).find_map(|entry| {
             let (level, table) = (place.level.checked_sub(1)?, self.shape.child(place.table, entry));
             let here = self.table(level, table).members(0, Self::RADIX).next();
             let found = here.map(|entry| self.shape.run(Place { level, table, entry, order: 0 }).start());
@@ -89,7 +93,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Makes an owned run idle; what it holds is not known.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give_back(&self, run: Run) -> Result<(), FreeError> {
         self.mark(run, Contents::Dirty);
         self.put_back(run)
@@ -98,7 +102,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Makes an owned run idle that was not used, or whose notes have been written (`notes`).
     ///
     /// Lock-free; O(levels). Merging, if it comes to that, claims one table per level.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_back(&self, run: Run) -> Result<(), FreeError> {
         // By far most runs are pages or a few, and the tables of those are the easiest to find.
         if run.order().get() < Self::RADIX {
@@ -111,11 +115,30 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     fn put_back_at(&self, place: Place) -> Result<(), FreeError> {
         let tables = self.tables();
-        let Ok((grown, before)) = tables.table(place.level, place.table).release(place.entry, place.order) else {
-            return Err(self.idle_already(place));
-        };
+        let Place { level, table, entry, order } = place;
+        if order > 6 || level > 0 {
+            return self.put_back_large(tables, place);
+        }
+        let Ok(now) = tables.table(0, table).release_narrow(entry, order) else { return Err(self.idle_already(place)) };
+        self.tell_released(place, now);
+        if self.shape.top > 0 && self.ensure_found(tables, table, entry, order, now) {
+            self.keep(0, table);
+        }
+        self.motion.note();
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn put_back_large(&self, tables: Tables<'_, WORDS>, place: Place) -> Result<(), FreeError> {
+        let Place { level, table, entry, order } = place;
+        let Ok((grown, before)) = tables.table(level, table).release(entry, order) else { return Err(self.idle_already(place)) };
         self.tell_idle(place, before);
-        self.released_in(tables, place.level, place.table, grown);
+        if level == 0 && grown < Self::RADIX && self.shape.top > 0 {
+            order_after_write();
+            self.ensure_found_grown(tables, table, entry, grown);
+        } else {
+            self.released(level, table, grown);
+        }
         self.motion.note();
         Ok(())
     }
@@ -129,24 +152,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// After a release that made or completed an idle run of order `grown`: list the table, and keep it when it is whole.
     pub(super) fn released(&self, level: u32, table: usize, grown: u32) {
-        self.released_in(self.tables(), level, table, grown);
-    }
-
-    #[inline(always)]
-    fn released_in(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, grown: u32) {
         if level == self.shape.top {
             return;
         }
-        self.ensure_listed(tables, level, table, grown);
+        self.ensure_listed(self.tables(), level, table, grown);
         if grown == Self::RADIX {
             self.keep(level, table);
-        }
-    }
-
-    /// Lists a table of the lowest level by what it has.
-    pub(super) fn list_anew(&self, table: usize) {
-        if let Some(largest) = self.table(0, table).largest() {
-            self.released(0, table, largest);
         }
     }
 
@@ -177,10 +188,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// After a claim of several words that failed: the release that made the table whole may have seen it half claimed.
+    /// After a claim of several words that failed: somebody may have listed the table by what was left in the meantime, and the
+    /// release that made it whole may have seen it half claimed. The caller has marked the motion.
     #[cold]
-    pub(super) fn keep_if_whole(&self, level: u32, table: usize) {
-        if level < self.shape.top && self.is_whole(level, table) {
+    pub(super) fn after_undo(&self, level: u32, table: usize) {
+        if level < self.shape.top && self.list_anew(level, table) == Some(Self::RADIX) {
             self.keep(level, table);
         }
     }
@@ -204,10 +216,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             // Tables that handles work in are not merged while they are in use; here somebody needs them more.
             for table in self.handles.tables().filter(|&table| self.is_whole(0, table)) {
                 let _moving = self.motion.begin();
-                self.clear_owned(table);
-                self.merge(0, table);
                 // Somebody may have claimed in it meanwhile: then it is nobody's now and must be found.
-                self.list_anew(table);
+                self.disown(table);
+                self.merge(0, table);
             }
         }
     }
@@ -237,8 +248,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             if self.table(level, table).claim_all() {
                 self.tell_taken(Place { level, table, entry: 0, order: Self::RADIX }, !0);
                 let (above, entry) = self.shape.parent(table);
-                self.unlist_all(level, table);
-                self.unmark_split(level + 1, above, entry);
+                self.set_whole(level, table);
                 self.merge_notes(level, table);
                 // The entry was taken when it was split, and all that is below is ours.
                 if let Ok((grown, before)) = self.table(level + 1, above).release(entry, 0) {
@@ -247,6 +257,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 }
                 return;
             }
+            // As in `after_undo`: what was undone must be found.
+            self.list_anew(level, table);
         }
     }
 }

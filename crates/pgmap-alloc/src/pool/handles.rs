@@ -7,9 +7,6 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, in_models};
 
 /// How many handles a pool can have at a time.
 const HANDLES: usize = in_models(2, 64);
-/// Groups of orders that work in a table of their own: single pages, small runs, large runs.
-pub(super) const GROUPS: usize = 3;
-
 /// Orders of which handles keep runs at hand.
 pub(super) const ORDERS: usize = 19;
 
@@ -30,8 +27,8 @@ pub(super) struct Public {
     pub(super) pressed: AtomicU32,
     /// How many runs of each order are at hand.
     pub(super) counts: [AtomicU32; ORDERS],
-    /// Its tables: each the table's number plus one, 0 = none.
-    pub(super) own: [AtomicU64; GROUPS],
+    /// The table that it takes pages from: the table's number plus one, 0 = none.
+    pub(super) own: AtomicU64,
 }
 
 impl Public {
@@ -40,7 +37,7 @@ impl Public {
             taken: AtomicU32::new(0),
             pressed: AtomicU32::new(0),
             counts: core::array::from_fn(|_| AtomicU32::new(0)),
-            own: core::array::from_fn(|_| AtomicU64::new(0)),
+            own: AtomicU64::new(0),
         }
     }
 
@@ -77,20 +74,20 @@ impl Handles {
     /// The tables that handles work in.
     pub(super) fn tables(&self) -> impl Iterator<Item = usize> {
         // Acquire: pairs with the Release in `own_table`: the table has been filled.
-        self.places().flat_map(|place| place.own.iter()).filter_map(|own| (own.load(Ordering::Acquire) as usize).checked_sub(1))
+        self.places().filter_map(|place| (place.own.load(Ordering::Acquire) as usize).checked_sub(1))
     }
 }
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order` from a table, if it has one.
-    pub(super) fn take_in(&self, table: usize, order: Order, at_most: u32) -> Option<Run> {
+    fn take_in(&self, table: usize, order: Order) -> Option<Run> {
         // Looking first, as in `take_from`.
         let hides = order.get() > 6;
         if hides && !self.table(0, table).has(order.get()) {
             return None;
         }
         let _moving = hides.then(|| self.motion.begin());
-        let fit = self.table(0, table).claim_tightest(order.get(), at_most).ok()?;
+        let fit = self.table(0, table).claim_tightest(order.get(), Self::RADIX).ok()?;
         let place = super::Place { level: 0, table, entry: fit.entry, order: order.get() };
         self.tell_taken(place, fit.before);
         Some(self.shape.run(place))
@@ -101,6 +98,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if order.get() >= Self::RADIX {
             return None;
         }
-        self.handles.tables().find_map(|table| self.take_in(table, order, Self::RADIX))
+        self.handles.tables().find_map(|table| self.take_in(table, order))
     }
 }

@@ -1,32 +1,56 @@
-//! Lists of partial tables, by the order of their largest idle run.
+//! Where to search: tables by the order of their largest idle run.
 //!
-//! Every table above the lowest level has, beside its bits, one list (a bit per entry) for each order that the tables below it
-//! can hold: "below this entry there is a table whose largest idle run has this order". A search for an order takes the lowest
-//! list that is not empty and follows it down; it never looks at a table without a reason.
+//! # Protocol
 //!
-//! Lists are hints:
-//! - A table may be listed too high, or in several lists, or though it has been merged; whoever comes by such a listing and
-//!   fails puts it right ([`GenPool::relist`]). That costs him one look at the table.
-//! - A table is never listed too low: whoever makes a run of some order idle sees to it that the table is listed at that order
-//!   or higher before its call returns.
-//! - Taking a listing away comes before a look at the table that says where it belongs, and the whole is a motion
-//!   (`pool::motion`), so that a release that relied on the listing is not lost.
-//! - A list may be marked as having members when it is empty; whoever takes its last member away, or is misled, takes the mark away.
-//! - A table that a handle works in (`pool::local`) is in no list but marked as owned; the handle lists it when it leaves.
-//! - Beside its lists a table has a set of the entries that are split, so that a free of whole entries knows at once that no
-//!   page below them is idle. It may name too many entries, never too few: who splits an entry or lists the table below marks
-//!   it, who merges it takes the mark away.
-//! - A table whose entries are all idle but which has not been merged yet is listed at the highest order below that of the
-//!   whole table.
+//! Above the lowest level each entry of a table has a *class*, four bits that say how the table below it is listed:
+//!
+//! | class | the table below the entry |
+//! |---|---|
+//! | 0 whole | is not in use: the entry is idle, taken, or outside |
+//! | 1 split | may be in use, and has no idle run that must be found |
+//! | 2 + order | is listed: its largest idle run has this order |
+//! | 15 owned | is worked in by a handle (`pool::local`), and in no list; the handle lists it when it leaves |
+//!
+//! Sixteen entries share a word and make a *group*. For each order a word says which groups have an entry of that class, for each
+//! order of the levels further down a *list* (a bit per entry) says below which entries there is such a table, and the summary says
+//! of which orders there is one at all. A search for an order takes the lowest one that is not empty from the summary and follows it
+//! down; it never looks at a table without a reason.
+//!
+//! All of this is a hint:
+//! 1. A class is never too low: whoever makes a run idle sees to it, before his call returns, that the class of its table is that
+//!    order or higher. Who raises a class sees to it that it can be found from the summary.
+//! 2. It may be too high, or stand though the table has been merged. Whoever is misled looks at the table, lowers the class
+//!    ([`GenPool::relist`]), and looks again: a release that relied on the class is seen then, or raises it itself.
+//! 3. Groups, lists and the summary may name what is no longer there; whoever is misled takes the name away and looks again, likewise.
+//! 4. Between taking away and looking again something may be hidden, and so it is between raising a class, which others rely on at
+//!    once, and naming it: both are motions (`pool::motion`).
+//! 5. Class 0 is never wrong about what is in use: who splits an entry, or gives pages below it back, raises its class, on all levels
+//!    above too, and only who has claimed the whole table below sets it to 0, before the entry can be claimed. So a free of whole
+//!    entries need not look below those of class 0. Another class may be wrong about it, which costs a look.
+//! 6. A table whose entries are all idle but which has not been merged yet is listed at the highest order below that of the whole
+//!    table.
 
 use super::GenPool;
 use super::shape::Place;
 use super::tables::Tables;
+use crate::offset::Offset;
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, order_after_write};
 use crate::table::Table;
 
-/// Which lists of the table on top have a member: one bit per order. A hint like the lists, with the same rules.
+/// Not in use.
+const WHOLE: u8 = 0;
+/// In use, and not listed.
+const SPLIT: u8 = 1;
+/// Listed at order 0; one more for each order.
+const LISTED: u8 = 2;
+/// Worked in by a handle.
+const OWNED: u8 = 15;
+
+/// Entries in a group.
+const GROUP: u32 = 16;
+
+/// Which orders have a table listed: one bit each. A hint with the same rules as the lists.
 ///
 /// 128 bytes because neighbouring lines are fetched in pairs, and this one is read by every search.
 #[repr(align(128))]
@@ -37,32 +61,39 @@ impl Summary {
         Summary(AtomicU64::new(0))
     }
 
-    /// The lowest order from `class` on whose list may have a member.
-    #[inline]
+    /// The lowest order from `class` on that may have a table.
+    #[inline(always)]
     fn next(&self, class: u32) -> Option<u32> {
         // SeqCst: as the lists themselves.
         let from = self.0.load(Ordering::SeqCst) & (!0 << class);
         (from != 0).then(|| from.trailing_zeros())
     }
 
-    /// The highest order whose list may have a member.
+    /// The highest order that may have a table.
     fn highest(&self) -> Option<u32> {
         // SeqCst: as the lists themselves.
         self.0.load(Ordering::SeqCst).checked_ilog2()
     }
 
+    #[inline(always)]
+    fn contains(&self, class: u32) -> bool {
+        // SeqCst: as the lists themselves.
+        self.0.load(Ordering::SeqCst) & 1 << class != 0
+    }
+
     fn insert(&self, class: u32) {
-        if self.0.load(Ordering::SeqCst) & 1 << class == 0 {
-            self.0.fetch_or(1 << class, Ordering::SeqCst);
-        }
+        // SeqCst: as the lists themselves.
+        self.0.fetch_or(1 << class, Ordering::SeqCst);
     }
 
     fn remove(&self, class: u32) {
+        // SeqCst: as the lists themselves.
         self.0.fetch_and(!(1 << class), Ordering::SeqCst);
         order_after_write();
     }
 }
 
+/// Searching.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// A table with an idle run of `order` or more, and the order that it is listed at: the lowest that can be had.
     #[inline]
@@ -75,124 +106,180 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// The order of the largest idle run. O(levels), and one look at each stale listing that it meets and puts right.
-    ///
-    /// May be too low by what handles work in, and by neighbours that have not been merged yet.
-    pub fn largest_idle(&self) -> Option<Order> {
-        if let Some(order) = self.table(self.shape.top, 0).largest() {
-            return Some(Order::clamped(self.shape.top * Self::RADIX + order));
-        }
-        let mut class = self.summary.highest()?;
-        // More than enough at a quiet moment; at any other the last listing is as good an answer.
-        for _ in 0..1 << Self::RADIX {
-            if let Some(table) = self.listed(class) {
-                let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
-                if self.table(level, table).has(listed) {
-                    break;
-                }
-                self.relist(level, table, class);
-            }
-            class = self.summary.highest()?;
-        }
-        Some(Order::clamped(class))
+    /// The highest order at which a table may be listed.
+    pub(super) fn highest_listed(&self) -> Option<u32> {
+        self.summary.highest()
     }
 
     /// The lowest order from `order` on at which a table may be listed; beyond every order if none is.
     pub(super) fn lowest_listed(&self, order: Order) -> u32 {
-        // A table that is wholly idle is listed one order lower than it could be.
+        // A table that is wholly idle is listed one order lower than it could be (rule 6).
         self.summary.next(order.get()).filter(|class| class + 1 < Self::RADIX).unwrap_or(u32::MAX)
     }
 
-    /// A table that is listed at `class`; `None` if there was only a stale listing, which has been put right.
+    /// A table that is listed at `class`; `None` if there was only a stale name, which has been taken away.
     #[inline]
-    fn listed(&self, class: u32) -> Option<usize> {
+    pub(super) fn listed(&self, class: u32) -> Option<usize> {
         let tables = self.tables();
-        let level = class / Self::RADIX;
+        let (level, order) = (class / Self::RADIX, class % Self::RADIX);
         let mut table = 0;
-        for above in (level + 1..=self.shape.top).rev() {
+        for above in (level + 2..=self.shape.top).rev() {
             let Some(entry) = tables.list(above, table, class).first() else {
-                let _moving = self.motion.begin();
-                self.unlist_empty(above, table, class);
-                return None;
+                return self.unlist_misleading(above, table, class);
             };
             table = self.shape.child(table, entry);
         }
-        Some(table)
+        let (groups, word) = tables.groups(level + 1, table, order);
+        while let Some(group) = groups.first_in(word) {
+            if let Some(entry) = self.in_group(tables, level + 1, table, group, order) {
+                return Some(self.shape.child(table, entry));
+            }
+            self.leave_group(level + 1, table, group, class);
+        }
+        self.unlist_misleading(level + 1, table, class)
     }
 
-    /// Sees to it that a table with an idle run of `order` (in its entries) can be found by a search for that order.
+    /// An entry of a group whose table is listed at an order of its level.
     #[inline(always)]
+    fn in_group(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, group: u32, order: u32) -> Option<u32> {
+        let first = group * GROUP;
+        let (classes, at) = tables.class(level - 1, self.shape.child(table, first));
+        classes.find_class(at / GROUP, LISTED + order as u8).map(|entry| first + entry)
+    }
+
+    /// The entries of a table below which a table is listed with a run of `order` or more, or is worked in by a handle.
+    pub(super) fn listed_below(&self, level: u32, table: usize, order: Order) -> [u64; WORDS] {
+        let (tables, Some(under)) = (self.tables(), level.checked_sub(1)) else { return [0; WORDS] };
+        let least = order.get().saturating_sub(under * Self::RADIX).min(u32::from(OWNED - LISTED));
+        let mut below = core::array::from_fn(|word| {
+            let groups = word as u32 * 4..word as u32 * 4 + 4;
+            groups.rev().fold(0, |mask, group| {
+                let (classes, at) = tables.class(under, self.shape.child(table, group * GROUP));
+                mask << GROUP | classes.classes_from(at / GROUP, LISTED + least as u8)
+            })
+        });
+        for class in order.get()..under * Self::RADIX {
+            for (below, listed) in below.iter_mut().zip(tables.list(level, table, class).seen()) {
+                *below |= listed;
+            }
+        }
+        below
+    }
+}
+
+/// Listing.
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Sees to it that what was released into a word of a table of the lowest level can be found, which is now `now` (rule 1). Says
+    /// whether the whole table is idle.
+    #[inline(always)]
+    pub(super) fn ensure_found(&self, tables: Tables<'_, WORDS>, table: usize, entry: u32, order: u32, now: u64) -> bool {
+        // Release, then look at the class: against "lower the class, then look at the table" in `relist`.
+        order_after_write();
+        let (classes, at) = tables.class(0, table);
+        let class = classes.class(at);
+        if now != !0 && class >= LISTED + order as u8 && class != OWNED {
+            // It may have grown to a larger run than the table is listed for. Whoever raised the class marks the motion until all
+            // that names it does (rule 4).
+            let above = u32::from(class - LISTED) + 1;
+            if above > 5 || !Table::<WORDS>::is_within(entry, above, now) {
+                return false;
+            }
+        }
+        let grown = tables.table(0, table).grown_to(entry, order, now);
+        self.ensure_found_grown(tables, table, entry, grown);
+        grown == Self::RADIX
+    }
+
+    /// Sees to it that the idle run of `grown` that an entry of the lowest level is part of can be found (rule 1).
+    #[inline(never)]
+    pub(super) fn ensure_found_grown(&self, tables: Tables<'_, WORDS>, table: usize, entry: u32, grown: u32) {
+        let (classes, at) = tables.class(0, table);
+        let class = classes.class(at);
+        let start = Offset::new((table as u64) << Self::RADIX | u64::from(entry >> grown << grown));
+        let fresh = grown < Self::RADIX && class >= SPLIT && class < LISTED + grown as u8;
+        if !(fresh && self.keep_fresh(tables, start, grown)) {
+            self.ensure_listed(tables, 0, table, grown);
+        }
+    }
+
+    /// Sees to it that a table with an idle run of `order` (in its entries) can be found by a search for that order (rule 1).
+    #[inline]
     pub(super) fn ensure_listed(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, order: u32) {
         if level == self.shape.top {
             return;
         }
-        // Release, then look for the listing: against "unlist, then look at the table" in `relist`.
+        // As in `ensure_found`.
         order_after_write();
-        let (above, entry) = self.shape.parent(table);
-        let first = level * Self::RADIX;
-        let order = order.min(Self::RADIX - 1);
-        for order in order..Self::RADIX {
-            if tables.list(level + 1, above, first + order).contains(entry) {
-                // Whoever lists the table may not have come to the lists above yet.
-                return self.enlist(tables, level + 1, above, first + order);
-            }
-        }
-        self.list_newly(level, table, order);
-    }
-
-    #[cold]
-    fn list_newly(&self, level: u32, table: usize, order: u32) {
-        if level > 0 || !self.is_owned(table) {
-            self.enlist(self.tables(), level, table, level * Self::RADIX + order);
+        let (classes, at) = tables.class(level, table);
+        let class = classes.class(at);
+        let wanted = LISTED + order.min(Self::RADIX - 1) as u8;
+        if class == OWNED {
+            self.mark_split_above(tables, level, table);
+        } else if class < wanted {
+            self.raise(tables, level, table, wanted);
         }
     }
 
-    /// Lists a table at `class`, all the way up.
-    #[inline]
+    /// Raises the class of a table, and sees to it that it can be found.
+    #[inline(never)]
+    fn raise(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, wanted: u8) {
+        // Others rely on the class from now on (rule 4).
+        let _moving = self.motion.begin();
+        self.raise_and_name(tables, level, table, wanted);
+    }
+
+    /// Raises the class of a table, unless it is high enough, and names it. The caller has marked the motion.
+    fn raise_and_name(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, wanted: u8) {
+        let (classes, at) = tables.class(level, table);
+        let class = classes.raise_class(at, wanted).max(wanted);
+        // Raise, then look at what names it: against "take the name away, then look at the class" in `leave_group`.
+        order_after_write();
+        self.mark_split_above(tables, level, table);
+        if class != OWNED {
+            let (above, entry) = self.shape.parent(table);
+            self.ensure_named(tables, level + 1, above, entry / GROUP, level * Self::RADIX + u32::from(class - LISTED));
+        }
+    }
+
+    /// Sees to it that a group that has an entry of a class can be found.
+    #[inline(always)]
+    fn ensure_named(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, group: u32, class: u32) {
+        let (groups, word) = tables.groups(level, table, class % Self::RADIX);
+        if !groups.contains(word * 64 + group) {
+            groups.insert(word * 64 + group);
+            // Insert here, then read above: against "remove above, then look here" in `unlist_empty`.
+            order_after_write();
+        }
+        self.enlist(tables, level, table, class);
+    }
+
+    /// Lists what is below a table at `class`, all the way up.
+    #[inline(always)]
     fn enlist(&self, tables: Tables<'_, WORDS>, level: u32, mut table: usize, class: u32) {
         for above in level + 1..=self.shape.top {
             let (up, entry) = self.shape.parent(table);
-            if !tables.list(above, up, class).contains(entry) {
-                self.enlist_in(above, up, entry, class);
+            let list = tables.list(above, up, class);
+            if !list.contains(entry) {
+                list.insert(entry);
+                // As in `ensure_named`.
+                order_after_write();
             }
             table = up;
         }
-        self.summary.insert(class);
-    }
-
-    #[cold]
-    fn enlist_in(&self, above: u32, up: usize, entry: u32, class: u32) {
-        // Before it can be found and after: against "unmark, then look whether it is listed" in `unmark_split`.
-        self.mark_split(above, up, entry);
-        self.list(above, up, class).insert(entry);
-        // Insert here, then read above: against "remove above, then look here" in `unlist_empty`.
-        order_after_write();
-        self.mark_split(above, up, entry);
-    }
-
-    /// Notes that a table's entry is split.
-    #[inline]
-    pub(super) fn mark_split(&self, level: u32, table: usize, entry: u32) {
-        let split = self.tables().split(level, table);
-        if !split.contains(entry) {
-            split.insert(entry);
+        if !self.summary.contains(class) {
+            self.summary.insert(class);
         }
     }
 
-    /// Notes that the entry of a table that has been merged is split no more; all of it is the caller's.
-    pub(super) fn unmark_split(&self, level: u32, table: usize, entry: u32) {
-        self.tables().split(level, table).remove(entry);
-        // Somebody who released before the merge may list the table only now; then the mark stays, as the listing does.
-        if (0..level * Self::RADIX).any(|class| self.list(level, table, class).contains(entry)) {
-            self.mark_split(level, table, entry);
+    /// Notes that the tables above a table are in use (rule 5).
+    fn mark_split_above(&self, tables: Tables<'_, WORDS>, level: u32, mut table: usize) {
+        for above in level + 1..self.shape.top {
+            (table, _) = self.shape.parent(table);
+            let (classes, at) = tables.class(above, table);
+            if classes.class(at) == WHOLE {
+                classes.raise_class(at, SPLIT);
+            }
         }
-    }
-
-    /// Whether some entry of a run may be split. Never wrong where it says no, unless the same entry is being freed at this
-    /// moment.
-    #[inline]
-    pub(super) fn may_be_split(&self, place: Place) -> bool {
-        place.level > 0 && self.tables().split(place.level, place.table).idle_entries(place.entry, place.order) != 0
     }
 
     /// Puts right a listing at `class` that did not hold what it promised; says the order of the largest idle run in the table.
@@ -201,46 +288,93 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if level == self.shape.top {
             return None;
         }
-        // Between the removal and the new listing the table is hidden.
-        let _moving = self.motion.begin();
-        let (above, entry) = self.shape.parent(table);
-        self.list(level + 1, above, class).remove(entry);
-        self.unlist_empty(level + 1, above, class);
-        // Looked at after the removal: whoever released before, and relied on the listing that is gone, is seen here; whoever
-        // releases from now on lists the table himself.
         let largest = self.table(level, table).largest();
-        if let Some(largest) = largest {
-            self.enlist(self.tables(), level, table, level * Self::RADIX + largest.min(Self::RADIX - 1));
+        let (from, to) = (LISTED + (class % Self::RADIX) as u8, Self::class_for(largest));
+        if to == from {
+            return largest;
+        }
+        // Until the second look a release that relied on the class may be hidden.
+        let _moving = self.motion.begin();
+        if to < from {
+            self.change(level, table, from, to);
+        }
+        // Or else a larger run came back, and a place names it (`fresh`).
+        self.list_anew(level, table)
+    }
+
+    /// [`GenPool::relist`] at whatever class the table has.
+    #[cold]
+    pub(super) fn settle(&self, level: u32, table: usize) {
+        if level == self.shape.top {
+            return;
+        }
+        let (classes, at) = self.tables().class(level, table);
+        if let class @ LISTED..OWNED = classes.class(at) {
+            self.relist(level, table, level * Self::RADIX + u32::from(class - LISTED));
+        }
+    }
+
+    /// Lists a table by what it has; says the order of the largest idle run in it. The caller has marked the motion.
+    pub(super) fn list_anew(&self, level: u32, table: usize) -> Option<u32> {
+        let largest = self.table(level, table).largest();
+        if largest.is_some() {
+            self.raise_and_name(self.tables(), level, table, Self::class_for(largest));
         }
         largest
     }
 
-    /// Takes every listing of a table away; the table is wholly ours.
-    pub(super) fn unlist_all(&self, level: u32, table: usize) {
-        let (above, entry) = self.shape.parent(table);
-        for class in level * Self::RADIX..(level + 1) * Self::RADIX {
-            let list = self.list(level + 1, above, class);
-            if list.contains(entry) {
-                list.remove(entry);
-                self.unlist_empty(level + 1, above, class);
-            }
+    /// The class of a table whose largest idle run has this order.
+    fn class_for(largest: Option<u32>) -> u8 {
+        largest.map_or(SPLIT, |largest| LISTED + largest.min(Self::RADIX - 1) as u8)
+    }
+
+    /// Changes the class of a table; `false` if it is not what it was said to be. What is read afterwards comes after it.
+    fn change(&self, level: u32, table: usize, from: u8, to: u8) -> bool {
+        let (classes, at) = self.tables().class(level, table);
+        classes.change_class(at, from, to)
+    }
+
+    /// Takes the name of a group away in which nothing is of a class (rule 3).
+    #[cold]
+    fn leave_group(&self, level: u32, table: usize, group: u32, class: u32) {
+        let tables = self.tables();
+        let _moving = self.motion.begin();
+        let (groups, word) = tables.groups(level, table, class % Self::RADIX);
+        groups.remove(word * 64 + group);
+        if self.in_group(tables, level, table, group, class % Self::RADIX).is_some() {
+            self.ensure_named(tables, level, table, group, class);
         }
     }
 
-    /// If a list of a table is empty, takes the table's own listing at that class away, and so on up to the summary.
+    /// Says that there is nothing, and takes the names away that said there was.
+    #[cold]
+    fn unlist_misleading(&self, level: u32, table: usize, class: u32) -> Option<usize> {
+        let _moving = self.motion.begin();
+        self.unlist_empty(level, table, class);
+        None
+    }
+
+    /// If nothing below a table is listed at `class`, takes the table's own listing at that class away, and so on up to the summary.
     ///
-    /// Each step is followed by a second look: somebody may have listed a table meanwhile and relied on what was above.
+    /// Each step is followed by a second look: somebody may have listed a table meanwhile and relied on what was above (rule 3).
     fn unlist_empty(&self, mut level: u32, mut table: usize, class: u32) {
-        let empty = |level, table| self.list(level, table, class).first().is_none();
+        let tables = self.tables();
+        let empty = |level, table| {
+            if level == class / Self::RADIX + 1 {
+                let (groups, word) = tables.groups(level, table, class % Self::RADIX);
+                groups.first_in(word).is_none()
+            } else {
+                tables.list(level, table, class).first().is_none()
+            }
+        };
         while level < self.shape.top {
             if !empty(level, table) {
                 return;
             }
             let (above, entry) = self.shape.parent(table);
-            self.list(level + 1, above, class).remove(entry);
+            tables.list(level + 1, above, class).remove(entry);
             if !empty(level, table) {
-                self.enlist(self.tables(), level, table, class);
-                return;
+                return self.enlist(tables, level, table, class);
             }
             (level, table) = (level + 1, above);
         }
@@ -251,33 +385,99 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
         }
     }
+}
 
-    /// Makes a table of the lowest level a handle's; `false` if it is one's already. It is no longer listed by releases.
-    pub(super) fn set_owned(&self, table: usize) -> bool {
-        let (above, entry) = self.shape.parent(table);
-        let won = self.owned(above).insert(entry);
-        order_after_write();
-        won
+/// What is in use (rule 5).
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Notes that a table that has been claimed whole, and all that is below it, is in use no more.
+    pub(super) fn set_whole(&self, level: u32, table: usize) {
+        let (classes, at) = self.tables().class(level, table);
+        // Not more often than somebody else changes the class. A handle that takes it for its own at this moment finds nothing, and
+        // leaves it.
+        while let class @ SPLIT..OWNED = classes.class(at) {
+            if classes.change_class(at, class, WHOLE) {
+                break;
+            }
+        }
+        // Somebody who released there before may raise a class only now; then he marks this one after it has been set.
+        if level > 0 {
+            let below = Place { level, table, entry: 0, order: Self::RADIX };
+            self.split_entries(below).for_each(|entry| self.set_whole(level - 1, self.shape.child(table, entry)));
+        }
     }
 
-    /// Makes a table nobody's; the caller lists it then.
-    pub(super) fn clear_owned(&self, table: usize) {
-        let (above, entry) = self.shape.parent(table);
-        self.owned(above).remove(entry);
+    /// Whether something below a run of entries may be in use. Never wrong where it says no, unless the same entry is being freed at
+    /// this moment.
+    #[inline]
+    pub(super) fn may_be_split(&self, place: Place) -> bool {
+        if place.level == 0 {
+            return false;
+        }
+        (place.entry..place.entry + (1 << place.order)).step_by(GROUP as usize).any(|entry| {
+            let (classes, at) = self.tables().class(place.level - 1, self.shape.child(place.table, entry));
+            classes.any_class(at, place.order)
+        })
+    }
+
+    /// The entries of a run below which something may be in use.
+    pub(super) fn split_entries(&self, place: Place) -> impl Iterator<Item = u32> {
+        let tables = self.tables();
+        (place.entry..place.entry + (1 << place.order)).filter(move |&entry| {
+            let (classes, at) = tables.class(place.level - 1, self.shape.child(place.table, entry));
+            classes.class(at) != WHOLE
+        })
+    }
+}
+
+/// Tables of the lowest level that handles work in.
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Makes a table that is listed at `class` a handle's; `false` if it is not listed there any more. Releases no longer list it.
+    pub(super) fn own_listed(&self, table: usize, class: u32) -> bool {
+        self.change(0, table, LISTED + class as u8, OWNED)
+    }
+
+    /// Makes a table a handle's whose entry above is the caller's.
+    pub(super) fn own_whole(&self, table: usize) {
+        self.raise(self.tables(), 0, table, OWNED);
+    }
+
+    /// Makes a table nobody's, and lists it by what it has. The caller has marked the motion.
+    pub(super) fn disown(&self, table: usize) {
+        self.change(0, table, OWNED, Self::class_for(self.table(0, table).largest()));
+        self.list_anew(0, table);
     }
 
     /// Whether a table of the lowest level belongs to a handle.
     pub(super) fn is_owned(&self, table: usize) -> bool {
-        let (above, entry) = self.shape.parent(table);
-        self.owned(above).contains(entry)
-    }
-
-    /// Which of the tables of the lowest level below a table belong to handles.
-    pub(super) fn owned(&self, above: usize) -> &Table<WORDS> {
-        self.tables().owned(1, above)
-    }
-
-    fn list(&self, level: u32, table: usize, class: u32) -> &Table<WORDS> {
-        self.tables().list(level, table, class)
+        let (classes, at) = self.tables().class(0, table);
+        classes.class(at) == OWNED
     }
 }
+
+/// For the audit.
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Whether a search for `order` (in the entries of the table) finds a table, or a handle answers for it.
+    pub(super) fn can_be_found(&self, level: u32, table: usize, order: u32) -> bool {
+        let (tables, (above, entry)) = (self.tables(), self.shape.parent(table));
+        let (classes, at) = tables.class(level, table);
+        let class = classes.class(at);
+        if class == OWNED {
+            return level == 0;
+        }
+        let Some(listed) = class.checked_sub(LISTED).map(u32::from).filter(|&listed| listed >= order.min(Self::RADIX - 1)) else {
+            return false;
+        };
+        let class = level * Self::RADIX + listed;
+        let (groups, word) = tables.groups(level + 1, above, listed);
+        let mut here = above;
+        groups.contains(word * 64 + entry / GROUP)
+            && self.summary.contains(class)
+            && (level + 2..=self.shape.top).all(|at| {
+                let (up, entry) = self.shape.parent(here);
+                here = up;
+                tables.list(at, up, class).contains(entry)
+            })
+    }
+}
+
+const _: () = assert!(LISTED as u32 + Table::<16>::RADIX <= OWNED as u32);

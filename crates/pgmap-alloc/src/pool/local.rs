@@ -1,8 +1,13 @@
 //! The per-CPU handle: idle runs at hand, so that a pair of allocation and free needs no atomic instruction.
 //!
-//! A handle keeps, for each order, a short stack of runs that it has claimed and that nobody uses, and for each of three groups
-//! of orders a table of its own to refill from. A table that a handle works in is taken off the lists, so that two handles do
-//! not meet in it; frees from elsewhere still land there. Who finds nothing in the lists may claim in handles' tables too.
+//! A handle keeps, for each order, a short stack of runs that it has claimed and that nobody uses, and a table of its own to take
+//! single pages from, many at a time. A table that a handle works in is taken off the lists, so that two handles do not meet in
+//! it; frees from elsewhere still land there. Who finds nothing in the lists may claim in handles' tables too. Larger runs come from
+//! the pool one by one, where what handles have given back is found first (`fresh`).
+//!
+//! What is given back is kept only where it fits tightly, but for the few on top of a stack: a run whose other half is idle would
+//! grow if it went back to its table, and taken from there the next one of its order fits more tightly. So runs of handles pack nearly as
+//! well as those of the pool.
 //!
 //! What a handle has at hand looks taken to everyone else. So a search that fails *presses* every handle that has something: it
 //! looks at that flag with each free and gives all back. The refusal says how many pages handles had.
@@ -11,8 +16,9 @@
 //! per-CPU data, used with preemption off.
 
 use super::GenPool;
-use super::handles::{GROUPS, ORDERS, Padded, Public};
+use super::handles::{ORDERS, Padded, Public};
 use super::notes::{Contents, Forgotten};
+use super::shape::Place;
 use crate::error::AllocError;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -22,12 +28,14 @@ use crate::sync::{AtomicU64, Ordering};
 const ROOM: usize = 32;
 /// How many runs of each order are kept.
 const KEEP: [u32; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
+/// Up to here runs are kept without a look at their neighbours.
+const FEW: u32 = 2;
 /// How many pages are fetched at once: not all that fit, so that a free right after finds room.
 const FETCH: u32 = 24;
 
 /// The inside of a handle, for [`LocalPool`] and for the handle over folios.
 pub(crate) struct Local<'p, const WORDS: usize> {
-    pool: &'p GenPool<'p, WORDS>,
+    pub(super) pool: &'p GenPool<'p, WORDS>,
     public: &'p Public,
     /// For each order the starts of idle runs; how many, stands in `public`.
     stacks: [[u64; ROOM]; ORDERS],
@@ -60,13 +68,28 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     pub(crate) fn give_back(&mut self, run: Run) {
         let order = run.order().get() as usize;
-        self.pool.mark(run, Contents::Dirty);
         // Relaxed: as in `Handles::press`.
-        if order < ORDERS && self.public.pressed.load(Ordering::Relaxed) == 0 && self.at_hand(order) < KEEP[order] {
-            self.push(order, run.start().get());
-        } else {
+        let at_hand = self.at_hand(order);
+        if order >= ORDERS || self.public.pressed.load(Ordering::Relaxed) != 0 || at_hand >= KEEP[order] {
             self.spill(run);
+        } else if at_hand < FEW || self.pool.is_alone(run) {
+            self.keep(order, run);
+        } else {
+            self.let_go(run);
         }
+    }
+
+    /// Gives a run back to the tables.
+    #[inline(never)]
+    fn let_go(&mut self, run: Run) {
+        // Owned, so it cannot be idle.
+        let _ = self.pool.give_back(run);
+    }
+
+    /// Whether somebody was refused since the last drain.
+    pub(super) fn is_pressed(&self) -> bool {
+        // Relaxed: as in `Handles::press`.
+        self.public.pressed.load(Ordering::Relaxed) != 0
     }
 
     /// How many runs of an order are at hand.
@@ -94,6 +117,13 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         }
     }
 
+    /// As `push`, for a run that was used: from now on its notes say what it holds (`notes`).
+    #[inline]
+    fn keep(&mut self, order: usize, run: Run) {
+        self.pool.mark(run, Contents::Dirty);
+        self.push(order, run.start().get());
+    }
+
     /// How many pages it has at hand.
     pub(crate) fn cached(&self) -> u64 {
         self.public.cached()
@@ -113,32 +143,20 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
                 }
             }
         }
-        (0..GROUPS).for_each(|group| self.leave_table(group));
+        self.leave_table();
     }
 
-    /// Takes a run from the tables: its own, else one that it makes its own, else wherever there is one.
+    /// Takes a run from the tables: pages from its own, or one that it makes its own, else wherever there is one.
     #[cold]
     fn refill(&mut self, order: Order) -> Result<Run, AllocError> {
         if self.since != self.pool.forgotten() {
             self.drain();
             self.since = self.pool.forgotten();
         }
-        if let Some(group) = self.group(order) {
-            // A larger run is not cut in its own table while the lists have a table with a tighter one.
-            let mut at_most = self.pool.lowest_listed(order);
-            loop {
-                if let Some(table) = self.own_table(group)
-                    && let Some(run) = self.fetch(table, order, at_most)
-                {
-                    return Ok(run);
-                }
-                self.leave_table(group);
-                if !self.pool.own_table(order, &self.public.own[group]) {
-                    break;
-                }
-                // That was the tightest.
-                at_most = u32::MAX;
-            }
+        if order == Order::ZERO
+            && let Some(run) = self.fetch_pages()
+        {
+            return Ok(run);
         }
         match self.pool.take(order) {
             Err(AllocError::NoSpace { .. }) if self.cached() > 0 => {
@@ -149,43 +167,40 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         }
     }
 
-    /// Which of its tables an order is taken from; `None` for orders of whole tables and more.
-    fn group(&self, order: Order) -> Option<usize> {
-        match order.get() {
-            order if order >= GenPool::<WORDS>::RADIX => None,
-            0 => Some(0),
-            1..=3 => Some(1),
-            _ => Some(2),
-        }
+    pub(super) fn own_table(&self) -> Option<usize> {
+        // Relaxed, here and in `leave_table`: only this handle writes its own table.
+        (self.public.own.load(Ordering::Relaxed) as usize).checked_sub(1)
     }
 
-    fn own_table(&self, group: usize) -> Option<usize> {
-        // Relaxed, here and in `leave_table`: only this handle writes its own tables.
-        (self.public.own[group % GROUPS].load(Ordering::Relaxed) as usize).checked_sub(1)
-    }
-
-    fn leave_table(&mut self, group: usize) {
-        let own = &self.public.own[group % GROUPS];
-        if let Some(table) = (own.load(Ordering::Relaxed) as usize).checked_sub(1) {
+    pub(super) fn leave_table(&mut self) {
+        if let Some(table) = self.own_table() {
             self.pool.disown_table(table);
             // Relaxed: who still looks there finds a table like any other.
-            own.store(0, Ordering::Relaxed);
+            self.public.own.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Takes a run from an own table; of single pages some more onto the stack.
-    fn fetch(&mut self, table: usize, order: Order, at_most: u32) -> Option<Run> {
-        if order != Order::ZERO {
-            return self.pool.take_in(table, order, at_most);
-        }
-        let (base, mut pages) = self.pool.take_pages(table, FETCH, at_most)?;
+    /// Makes a table with a run of `order` its own; says which.
+    pub(super) fn own_new_table(&self, order: Order) -> Option<usize> {
+        if self.pool.own_table(order, &self.public.own) { self.own_table() } else { None }
+    }
+
+    /// Takes a page, and some more onto the stack.
+    fn fetch_pages(&mut self) -> Option<Run> {
+        // A larger run is not cut in its own table while the lists have a table with a tighter one.
+        let tighter = self.pool.lowest_listed(Order::ZERO);
+        let found = self.own_table().and_then(|table| self.pool.take_pages(table, FETCH, tighter));
+        let (base, mut pages) = found.or_else(|| {
+            self.leave_table();
+            self.pool.take_pages(self.own_new_table(Order::ZERO)?, FETCH, u32::MAX)
+        })?;
         // The highest first, so that the lowest comes off first.
         while pages & (pages - 1) != 0 {
             let highest = 63 - pages.leading_zeros();
             self.push(0, base + u64::from(highest));
             pages &= !(1 << highest);
         }
-        Some(Run::around(base + u64::from(pages.trailing_zeros()), order))
+        Some(Run::aligned(base + u64::from(pages.trailing_zeros()), Order::ZERO))
     }
 
     /// Gives a run back to the tables; where its stack is full, the older half of the stack instead.
@@ -201,17 +216,16 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             let unused = self.pool.unused(self.since);
             for &start in &stack[..half] {
                 // Owned, so it cannot be idle.
-                let _ = unused.put_back(Run::around(start, order));
+                let _ = unused.put_back(Run::aligned(start, order));
             }
             drop(unused);
             stack.copy_within(half.., 0);
             count.store((at - half) as u32, Ordering::Relaxed);
             if half > 0 {
-                return self.push(index, run.start().get());
+                return self.keep(index, run);
             }
         }
-        // Marked by `give_back`.
-        let _ = self.pool.put_back(run);
+        self.let_go(run);
     }
 }
 
@@ -220,6 +234,17 @@ impl<const WORDS: usize> Drop for Local<'_, WORDS> {
         self.drain();
         // Release: pairs with the Acquire in `new`.
         self.public.taken.store(0, Ordering::Release);
+    }
+}
+
+/// What is worth keeping.
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Whether the other half of the run twice as large is not idle, so that nothing would grow if this one came back.
+    #[inline]
+    fn is_alone(&self, run: Run) -> bool {
+        let other = |Place { level, table, entry, order }| !self.table(level, table).is_idle(entry ^ 1 << order, order);
+        // By far most runs are within a word of a table of the lowest level.
+        if run.order().get() < 6.min(Self::RADIX) { other(self.shape.place_at(0, run)) } else { other(self.shape.place(run)) }
     }
 }
 
@@ -233,27 +258,22 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if self.shape.top == 0 {
             return false;
         }
-        while let Some((table, _)) = self.propose(order.get()).filter(|&(_, class)| class < Self::RADIX) {
+        while let Some((table, class)) = self.propose(order.get()).filter(|&(_, class)| class < Self::RADIX) {
             let _moving = self.motion.begin();
-            let won = self.set_owned(table);
-            self.unlist_all(0, table);
-            if won && self.table(0, table).has(order.get()) {
+            // Whoever was faster has changed the class.
+            if !self.own_listed(table, class) {
+                continue;
+            }
+            if self.table(0, table).has(order.get()) {
                 publish(table);
                 return true;
             }
-            if won {
-                self.disown_table(table);
-            } else if !self.is_owned(table) {
-                // Its handle has left meanwhile, and what we took off the lists may be what it had just listed.
-                self.list_anew(table);
-            }
+            self.disown(table);
         }
         let _moving = self.motion.begin();
         let Some(whole) = self.search(self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
-        self.set_owned(table);
-        let (above, entry) = self.shape.parent(table);
-        self.mark_split(1, above, entry);
+        self.own_whole(table);
         self.split_notes(0, table);
         self.table(0, table).fill();
         self.tell_filled(0, table);
@@ -264,8 +284,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Gives a table back to the lists.
     fn disown_table(&self, table: usize) {
         let _moving = self.motion.begin();
-        self.clear_owned(table);
-        self.list_anew(table);
+        self.disown(table);
+        if self.table(0, table).largest() == Some(Self::RADIX) {
+            self.keep(0, table);
+        }
     }
 
     /// Takes up to `most` pages of one word of a table, the word with the fewest idle pages: its first offset and a bit each.
@@ -276,7 +298,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return None;
         }
         let (index, pages, before) = self.table(0, table).claim_some(most)?;
-        let place = super::Place { level: 0, table, entry: index * 64, order: 0 };
+        let place = Place { level: 0, table, entry: index * 64, order: 0 };
         self.tell_word(place, before, before & !pages);
         Some((self.shape.run(place).start().get(), pages))
     }
@@ -286,7 +308,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 ///
 /// The hot pair of [`LocalPool::alloc`] and [`LocalPool::free`] is wait-free and has no atomic instruction that others could
 /// contend for. Dropping it gives back all that it has at hand.
-pub struct LocalPool<'p, const WORDS: usize = 8>(Local<'p, WORDS>);
+pub struct LocalPool<'p, const WORDS: usize = 8>(pub(super) Local<'p, WORDS>);
 
 /// An allocated run, as a value that can be given back once and only to the pool that it came from.
 #[derive(Debug)]

@@ -17,10 +17,11 @@
 //! | claim exactly these offsets | `fixed` |
 //! | give back, and merge upwards | `give_back` |
 //! | which tables to look into | `listing` |
+//! | what came back a moment ago | `fresh`, `reuse` |
 //! | what the per-CPU handles have | `handles`, `local` |
 //! | when a refusal is true | `motion`, `prove` |
 //! | contiguous pages of any number, by any fit | `asked`, `choose`, `fit`, `extents` |
-//! | many runs in one call | `bulk` |
+//! | many runs, or pages by the word, in one call | `pieces`, `scatter`, `words`, `bulk`, `local_bulk` |
 //! | bits beside the tables | `plane` |
 //! | two phases: reserve, commit | `reserve`, `held` |
 //! | which idle pages are cleared | `notes`, `clear` |
@@ -42,6 +43,7 @@ mod shape;
 mod tables;
 mod ranges;
 mod plane;
+mod fresh;
 mod runs;
 mod params;
 pub mod fit;
@@ -50,9 +52,10 @@ mod held;
 mod notes;
 mod meeting;
 mod listing;
-mod walk;
 mod handles;
 mod give_back;
+mod reuse;
+mod walk;
 mod prove;
 mod search;
 mod fixed;
@@ -62,7 +65,11 @@ mod asked;
 mod choose;
 mod extents;
 mod scan;
+mod pieces;
+mod scatter;
+mod words;
 mod bulk;
+mod local_bulk;
 mod partition;
 mod reserve;
 mod hotplug;
@@ -78,8 +85,8 @@ use crate::table::Table;
 
 pub use asked::{ExtentParams, Mode};
 pub(crate) use audit::Fault;
-pub use bulk::ScatterParams;
 pub use clear::{DirtyRun, DirtyRuns, Wish};
+use fresh::Fresh;
 use give_back::Spares;
 use handles::Handles;
 use held::Held;
@@ -97,6 +104,7 @@ use ranges::{Ranges, place_all};
 pub use reserve::Reservation;
 pub use runs::IdleRuns;
 use runs::Runs;
+pub use scatter::ScatterParams;
 use search::Hints;
 use shape::{Place, Shape};
 
@@ -113,6 +121,7 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     summary: Summary,
     motion: Motion,
     hints: Hints,
+    fresh: Fresh,
     spares: Spares,
     handles: Handles,
     held: Held,
@@ -157,7 +166,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     fn build(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
-        let Layout { shape, held, clear, runs, .. } = Layout::new(params)?;
+        let Layout { shape, fresh, held, clear, runs, .. } = Layout::new(params)?;
         let placed = place_all(params.ranges, params.page_shift).filter_map(Result::ok);
         let pool = GenPool {
             ranges: Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1)),
@@ -167,6 +176,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             summary: Summary::new(),
             motion: Motion::new(),
             hints: Hints::new(),
+            fresh,
             spares: Spares::new(),
             handles: Handles::new(),
             held: Held::new(held),
@@ -244,13 +254,16 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         self.give_back(run)
     }
 
-    /// Refuses a run of which a page is idle at another level than its own, or held by a reservation.
+    /// Refuses a run of which a page is held by a reservation, or idle at another level than its own; at its own level the release
+    /// sees it.
     #[inline(always)]
     fn check_taken(&self, run: Run) -> Result<(), FreeError> {
         if let Some(page) = self.held_in(run) {
             return Err(FreeError::Held { page });
         }
-        match self.idle_page_around(run) {
+        // Where notes are kept, those of idle pages must not be touched by a free that is refused.
+        let idle = if self.clear.is_tracked() { self.idle_page_in(run) } else { self.idle_page_around(run) };
+        match idle {
             Some(page) => Err(FreeError::DoubleFree { page }),
             None => Ok(()),
         }

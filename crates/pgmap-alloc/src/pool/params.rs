@@ -1,5 +1,6 @@
 //! What a pool is made of, and how much metadata that takes.
 
+use super::fresh::Fresh;
 use super::plane::Plane;
 use super::ranges::place_all;
 use super::runs::Runs;
@@ -129,10 +130,12 @@ impl PoolNeeds {
     }
 }
 
-/// What the array of tables holds, one after another: the tables and their lists, the held runs, the clear state, the
-/// counts of idle runs.
+/// What the array of tables holds, one after another: the tables and their lists, the places for fresh
+/// runs, the held runs, the clear state, the counts of idle runs.
 pub(super) struct Layout<const WORDS: usize> {
     pub(super) shape: Shape<WORDS>,
+    /// The places for runs that came back.
+    pub(super) fresh: Fresh,
     /// The marks of held runs, if any can be.
     pub(super) held: Option<Plane>,
     /// The clear state, if it is tracked.
@@ -149,11 +152,12 @@ impl<const WORDS: usize> Layout<WORDS> {
         let too_large = BuildError::TooLarge { index: params.ranges.len().saturating_sub(1) };
         let shape = Shape::<WORDS>::new(pages).ok_or(too_large)?;
         let mut tables = shape.storage;
+        let fresh = Fresh::append::<WORDS>(&mut tables).ok_or(too_large)?;
         let mut plane = |wanted: bool| wanted.then(|| Plane::append(&shape, &mut tables).ok_or(too_large)).transpose();
         let held = plane(params.reservations == Reservations::Any)?;
         let clear = plane(params.clear == ClearState::Tracked)?;
         let runs = plane(params.runs == RunCounts::Kept)?;
         let runs = Runs::append::<WORDS>(runs, &mut tables).ok_or(too_large)?;
-        Ok(Layout { shape, held, clear, runs, tables })
+        Ok(Layout { shape, fresh, held, clear, runs, tables })
     }
 }

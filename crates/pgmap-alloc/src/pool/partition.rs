@@ -4,7 +4,7 @@
 
 use super::GenPool;
 use super::asked::ExtentParams;
-use super::bulk::ScatterParams;
+use super::scatter::ScatterParams;
 use crate::error::{AllocExtentError, FreeError, RequestError, ScatterError};
 use crate::extent::Extent;
 use crate::offset::{Offset, Run};

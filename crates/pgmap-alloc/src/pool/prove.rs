@@ -34,6 +34,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         for _ in 0..TRIES {
             let notes = watch.notes();
             self.merge_spares(level);
+            self.list_fresh();
             match attempt() {
                 Try::Got(got) => return Ok(got),
                 // In this order: a table that is a spare no more was taken out in a motion.

@@ -127,6 +127,11 @@ fn every(step: u32) -> u64 {
     if step >= 64 { 1 } else { !0 / ((1 << step) - 1) }
 }
 
+/// The bits of a run in its word; its order is at most 6.
+const fn bits(place: Place) -> u64 {
+    !0 >> (64 - (1u32 << place.order)) << (place.entry % 64)
+}
+
 /// What is told after a change of a table.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// The run was idle and is not any more; `before` is what its first word was.
@@ -142,6 +147,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn tell_idle(&self, place: Place, before: u64) {
         if self.runs.digits.is_some() {
             self.count_run(place, before, true);
+        }
+    }
+
+    /// [`GenPool::tell_idle`] of a run within a word, which is now `now`.
+    #[inline(always)]
+    pub(super) fn tell_released(&self, place: Place, now: u64) {
+        if self.runs.digits.is_some() {
+            self.count_word(place, now & !bits(place), now);
         }
     }
 
@@ -166,8 +179,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             // Whole words, of which the others were as the first one.
             return self.count_whole(place, 1 << (place.order - IN_WORD as u32), idle);
         }
-        let bits = !0 >> (64 - (1u32 << place.order)) << (place.entry % 64);
-        self.count_word(place, before, if idle { before | bits } else { before & !bits });
+        self.count_word(place, before, if idle { before | bits(place) } else { before & !bits(place) });
     }
 
     #[cold]
@@ -221,6 +233,7 @@ mod tests {
     use super::*;
     use crate::extent::Extent;
     use crate::offset::{Offset, Phys, PhysRange, Run};
+    use crate::page_word::PageWord;
     use crate::pool::{ExtentParams, Params};
     use alloc::vec;
     use alloc::vec::Vec;
@@ -269,7 +282,8 @@ mod tests {
     /// Runs `ops` on a pool: each is what to do, an order, and where.
     fn use_it<const WORDS: usize>(pool: &GenPool<'_, WORDS>, ops: &[(u8, u32, u64)], mut check: impl FnMut(&GenPool<'_, WORDS>)) {
         let (mut held, mut handle): (Vec<Extent>, _) = (vec![], pool.local().unwrap());
-        let mut out = [Offset::new(0); 90];
+        let (mut out, mut words) = ([Offset::new(0); 90], [PageWord::EMPTY; 90]);
+        let mut kept: Vec<PageWord> = vec![];
         for &(what, o, at) in ops {
             match what {
                 0 | 1 => held.extend(pool.alloc(order(o)).map(|start| Extent::from(Run::around(start.get(), order(o))))),
@@ -288,6 +302,23 @@ mod tests {
                     let _ = run.map(|run| handle.free(run));
                 }
                 6 => handle.drain(),
+                7 => {
+                    let small = order(o % 4);
+                    let some = handle.alloc_some(small, &mut out[..(at % 90) as usize]);
+                    handle.free_many(small, &out[..some]).unwrap();
+                }
+                8 => kept.extend(pool.alloc_some_words(1 + at % 300, &mut words)),
+                9 => kept.extend(handle.alloc_some_words(1 + at % 300, &mut words)),
+                10 => kept.extend(pool.alloc_words(1 + at % 900, &mut words).unwrap_or_default()),
+                11 => kept.extend(handle.alloc_words(1 + at % 900, &mut words).unwrap_or_default()),
+                12 | 13 if !kept.is_empty() => {
+                    let rest = kept.split_off(at as usize % kept.len());
+                    pool.free_words(&rest).unwrap();
+                }
+                14 if !kept.is_empty() => {
+                    let rest = kept.split_off(at as usize % kept.len());
+                    handle.free_words(&rest).unwrap();
+                }
                 _ if held.is_empty() => {}
                 _ => {
                     let extent = held.swap_remove(at as usize % held.len());
@@ -297,11 +328,12 @@ mod tests {
             check(pool);
         }
         drop(handle);
+        pool.free_words(&kept).unwrap();
         held.into_iter().for_each(|extent| pool.free_extent(extent).unwrap());
     }
 
     fn ops() -> impl Strategy<Value = Vec<(u8, u32, u64)>> {
-        prop::collection::vec((0..13u8, prop_oneof![3 => 0..7u32, 1 => 0..13u32], any::<u64>()), 1..150)
+        prop::collection::vec((0..20u8, prop_oneof![3 => 0..7u32, 1 => 0..13u32], any::<u64>()), 1..150)
     }
 
     proptest! {
@@ -336,7 +368,7 @@ mod tests {
                             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                             (random >> 33) % below
                         };
-                        let ops: Vec<_> = (0..3000).map(|_| (next(13) as u8, next(11) as u32, next(1 << 30))).collect();
+                        let ops: Vec<_> = (0..3000).map(|_| (next(20) as u8, next(11) as u32, next(1 << 30))).collect();
                         use_it(pool, &ops, |_| ());
                     });
                 }

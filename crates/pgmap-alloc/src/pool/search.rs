@@ -3,11 +3,12 @@
 use super::GenPool;
 use super::prove::{Try, Unproved};
 use super::shape::{LEVELS, Place};
+use super::tables::Tables;
 use crate::error::AllocError;
 use crate::offset::Run;
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
-use crate::table::Miss;
+use crate::table::{Fit, Miss};
 
 /// Lines among which concurrent callers are spread.
 const SLOTS: usize = in_models(1, 32);
@@ -17,7 +18,7 @@ const SLOTS: usize = in_models(1, 32);
 /// Only hints: the run may have been taken by others, or its table have been merged; then the claim fails, the rest of the table
 /// is looked at, and then the lists. A hint remembers up to where the larger run reaches that it is cutting up, and at which
 /// order the table was listed: no larger run is cut than that, so that a caller who stays with a table does not break what the
-/// lists would have kept whole.
+/// lists would have kept whole. A table that is cut through a hint may be listed too high; whoever leaves the hint puts that right.
 pub(super) struct Hints {
     lines: [Line; SLOTS],
 }
@@ -29,27 +30,44 @@ const IN_WORD: u32 = 7;
 #[repr(align(128))]
 struct Line([AtomicU64; LEVELS * IN_WORD as usize]);
 
-/// The next run to try.
+/// The next run to try, in one word: 0 for none.
 #[derive(Clone, Copy)]
-struct Hint {
-    table: usize,
-    entry: u32,
-    /// The order of the run that is being cut up.
-    from: u32,
-    /// The order of the largest run in the table that may be cut.
-    at_most: u32,
-    /// Whether the table had more than that run.
-    more: bool,
-}
+struct Hint(u64);
 
 impl Hint {
+    /// Whether a run was cut through this hint.
+    const USED: u64 = 1 << 22;
+    /// Whether the table had more than that run.
+    const MORE: u64 = 1 << 23;
+
+    /// For a run in a table that is being cut up from an entry on.
+    fn new(table: usize, Fit { entry, from, .. }: Fit, at_most: u32, more: bool) -> Hint {
+        let more = if more { Hint::MORE } else { 0 };
+        Hint((table as u64 + 1) << 24 | more | u64::from(entry) << 8 | u64::from(from) << 4 | u64::from(at_most))
+    }
+
+    #[inline(always)]
+    fn table(self) -> Option<usize> {
+        ((self.0 >> 24) as usize).checked_sub(1)
+    }
+
+    #[inline(always)]
+    fn entry(self) -> u32 {
+        (self.0 >> 8) as u32 & 0x3FFF
+    }
+
+    /// The order of the largest run in the table that may be cut.
+    fn at_most(self) -> u32 {
+        self.0 as u32 & 0xF
+    }
+
     /// The hint after a claim of a run of `order` at its entry.
-    #[inline]
+    #[inline(always)]
     fn after(self, order: u32) -> Hint {
-        let next = self.entry + (1 << order);
+        let next = self.entry() + (1 << order);
         // At the end of the larger run it stays where it is: that may come back.
-        let done = next & ((1 << self.from) - 1) == 0;
-        Hint { entry: if done { self.entry } else { next }, ..self }
+        let done = next & ((1 << (self.0 >> 4 & 0xF)) - 1) == 0;
+        Hint(if done { self.0 } else { self.0 + (1 << (8 + order)) })
     }
 }
 
@@ -58,25 +76,26 @@ impl Hints {
         Hints { lines: core::array::from_fn(|_| Line(core::array::from_fn(|_| AtomicU64::new(0)))) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot(&self, level: u32, order: u32) -> Option<&AtomicU64> {
-        self.lines[caller_slot(SLOTS) & (SLOTS - 1)].0.get((level * IN_WORD + order) as usize).filter(|_| order < IN_WORD)
+        self.of(caller_slot(SLOTS), level, order)
     }
 
-    #[inline]
-    fn last(slot: &AtomicU64) -> Option<Hint> {
+    #[inline(always)]
+    fn of(&self, caller: usize, level: u32, order: u32) -> Option<&AtomicU64> {
+        self.lines[caller & (SLOTS - 1)].0.get((level * IN_WORD + order) as usize).filter(|_| order < IN_WORD)
+    }
+
+    #[inline(always)]
+    fn last(slot: &AtomicU64) -> Hint {
         // Relaxed: a hint; the claim decides.
-        let hint = slot.load(Ordering::Relaxed);
-        let table = ((hint >> 24) as usize).checked_sub(1)?;
-        let (more, entry) = (hint & 1 << 23 != 0, hint as u32 >> 8 & 0x7FFF);
-        Some(Hint { table, entry, from: hint as u32 >> 4 & 0xF, at_most: hint as u32 & 0xF, more })
+        Hint(slot.load(Ordering::Relaxed))
     }
 
-    #[inline]
-    fn remember(slot: &AtomicU64, Hint { table, entry, from, at_most, more }: Hint) {
-        let run = u32::from(more) << 23 | entry << 8 | from << 4 | at_most;
+    #[inline(always)]
+    fn remember(slot: &AtomicU64, hint: Hint) {
         // Relaxed: as in `last`.
-        slot.store((table as u64 + 1) << 24 | u64::from(run), Ordering::Relaxed);
+        slot.store(hint.0, Ordering::Relaxed);
     }
 }
 
@@ -94,40 +113,54 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline]
     pub(super) fn attempt(&self, order: Order) -> Option<Run> {
         // By far most runs are pages or a few, and the tables of those are the easiest to find.
-        if order.get() < Self::RADIX { self.attempt_at(0, order) } else { self.attempt_at(order.get() / Self::RADIX, order) }
+        let (caller, tables) = (caller_slot(SLOTS), self.tables());
+        if order.get() >= Self::RADIX {
+            self.attempt_at(tables, caller, order.get() / Self::RADIX, order)
+        } else if let Some(line) = self.fresh_of(tables, caller, order) {
+            self.take_from_line(line, order).or_else(|| self.attempt_at(tables, caller, 0, order))
+        } else {
+            self.attempt_at(tables, caller, 0, order)
+        }
     }
 
     #[inline(always)]
-    fn attempt_at(&self, level: u32, order: Order) -> Option<Run> {
+    fn attempt_at(&self, tables: Tables<'_, WORDS>, caller: usize, level: u32, order: Order) -> Option<Run> {
         let wanted = order.get() - level * Self::RADIX;
-        if let Some(slot) = self.hints.slot(level, wanted)
-            && let Some(hint) = Hints::last(slot)
-        {
-            // The table may now be listed too high; the next search that comes by puts that right.
-            if let Some(before) = self.table(level, hint.table).claim_at(hint.entry, wanted) {
-                let place = Place { level, table: hint.table, entry: hint.entry, order: wanted };
-                self.tell_taken(place, before);
-                Hints::remember(slot, hint.after(wanted));
-                return Some(self.shape.run(place));
-            }
-            if hint.more {
-                return self.attempt_in(slot, level, hint, order);
-            }
+        let Some(slot) = self.hints.of(caller, level, wanted) else { return self.search(order) };
+        let hint = Hints::last(slot);
+        let Some(table) = hint.table() else { return self.search(order) };
+        // The table may now be listed too high; whoever leaves the hint puts that right.
+        let Some(before) = tables.table(level, table).claim_within(hint.entry(), wanted) else {
+            return self.attempt_in(slot, level, hint, order);
+        };
+        let place = Place { level, table, entry: hint.entry(), order: wanted };
+        self.tell_taken(place, before);
+        let next = Hint(hint.after(wanted).0 | Hint::USED);
+        if next.0 != hint.0 {
+            Hints::remember(slot, next);
         }
-        self.search(order)
+        Some(self.shape.run(place))
     }
 
     /// Takes a run of `order` from the table of a hint that has failed, else from the lists.
+    #[inline(never)]
     fn attempt_in(&self, slot: &AtomicU64, level: u32, hint: Hint, order: Order) -> Option<Run> {
-        let wanted = order.get() - level * Self::RADIX;
-        let Ok(fit) = self.table(level, hint.table).claim_tightest(wanted, hint.at_most) else {
-            Hints::remember(slot, Hint { more: false, ..hint });
-            return self.search(order);
-        };
-        let place = Place { level, table: hint.table, entry: fit.entry, order: wanted };
-        self.tell_taken(place, fit.before);
-        Hints::remember(slot, Hint { entry: fit.entry, from: fit.from, ..hint }.after(wanted));
-        Some(self.shape.run(place))
+        let (table, wanted) = (hint.table()?, order.get() - level * Self::RADIX);
+        if hint.0 & Hint::MORE != 0 {
+            if let Ok(fit) = self.table(level, table).claim_tightest(wanted, hint.at_most()) {
+                let place = Place { level, table, entry: fit.entry, order: wanted };
+                self.tell_taken(place, fit.before);
+                let next = Hint::new(table, fit, hint.at_most(), true).after(wanted);
+                Hints::remember(slot, Hint(next.0 | Hint::USED));
+                return Some(self.shape.run(place));
+            }
+            Hints::remember(slot, Hint(hint.0 & !Hint::MORE));
+        }
+        if hint.0 & Hint::USED != 0 {
+            Hints::remember(slot, Hint(hint.0 & !(Hint::MORE | Hint::USED)));
+            self.settle(level, table);
+        }
+        self.search(order)
     }
 
     /// Searches again until there is a run or a proof that there is none.
@@ -147,9 +180,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The lowest list that has a table for `order`, the tightest run in it; at last the table on top.
     pub(super) fn search(&self, order: Order) -> Option<Run> {
-        while let Some((table, class)) = self.propose(order.get()) {
-            let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
-            if let Some(run) = self.take_from(level, table, listed, order) {
+        loop {
+            let proposed = self.propose(order.get());
+            // What came back a moment ago may fit more tightly.
+            if let Some(run) = self.search_fresh(order, proposed.map_or(Self::RADIX, |(_, class)| class)) {
+                return Some(run);
+            }
+            let Some((table, class)) = proposed else { break };
+            if let Some(run) = self.take_from(class / Self::RADIX, table, class % Self::RADIX, order) {
                 return Some(run);
             }
         }
@@ -157,6 +195,40 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return None;
         }
         self.take_from(self.shape.top, 0, Self::RADIX, order)
+    }
+
+    /// The order of the largest idle run. O(levels), and one look at each stale listing that it meets and puts right.
+    ///
+    /// May be too low by what handles work in, and by neighbours that have not been merged yet.
+    pub fn largest_idle(&self) -> Option<Order> {
+        self.list_fresh();
+        if let Some(order) = self.table(self.shape.top, 0).largest() {
+            return Some(Order::clamped(self.shape.top * Self::RADIX + order));
+        }
+        let mut class = self.highest_listed()?;
+        // More than enough at a quiet moment; at any other the last listing is as good an answer.
+        for _ in 0..1 << Self::RADIX {
+            if let Some(table) = self.listed(class) {
+                let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
+                if self.table(level, table).has(listed) {
+                    break;
+                }
+                self.relist(level, table, class);
+            }
+            class = self.highest_listed()?;
+        }
+        Some(Order::clamped(class))
+    }
+
+    /// Takes a run from a larger one that came back a moment ago, but not from one of order `below` or more.
+    fn search_fresh(&self, order: Order, below: u32) -> Option<Run> {
+        let (run, from) = self.cut_fresh(order, below)?;
+        if let Some(slot) = self.hints.slot(0, order.get()) {
+            let (table, entry) = self.shape.entry(run.start(), 0);
+            let hint = Hint::new(table, Fit { entry, from, last: true, before: 0 }, from, false);
+            Hints::remember(slot, hint.after(order.get()));
+        }
+        Some(run)
     }
 
     /// Takes a run from a table that is listed at `listed`; if there is none, the listing has been put right.
@@ -190,7 +262,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if at == level
             && let Some(slot) = self.hints.slot(level, wanted)
         {
-            Hints::remember(slot, Hint { table, entry: fit.entry, from: fit.from, at_most, more }.after(wanted));
+            Hints::remember(slot, Hint::new(table, fit, at_most, more).after(wanted));
         }
         Some(if at < level { self.split(place, order) } else { self.shape.run(place) })
     }
@@ -207,8 +279,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         for level in (target.level..entry.level).rev() {
             let (table, path) = self.shape.entry(run.start(), level);
             let order = if level == target.level { target.order } else { 0 };
-            let (above, entry) = self.shape.parent(table);
-            self.mark_split(level + 1, above, entry);
             self.split_notes(level, table);
             self.table(level, table).fill_except(path, order);
             self.tell_filled(level, table);

@@ -22,9 +22,9 @@ pub(crate) struct Place {
 
 /// The geometry of a pool.
 ///
-/// All tables stand in one array, level after level. Above the lowest level each table is followed by its lists
-/// (`pool::listing`), one table's worth of bits per order that the level below and those under it can hold, and by two sets of
-/// its entries: those that are split, and those whose table a handle works in.
+/// All tables stand in one array, level after level. Above the lowest level each table is followed by what says where to search
+/// below it (`pool::listing`): the groups in which each class of its entries is to be found, and for each order of the levels further
+/// down one table's worth of bits. The classes of all tables of a level stand side by side after these.
 #[derive(Debug)]
 pub(crate) struct Shape<const WORDS: usize> {
     /// Offsets below this one may belong to a range.
@@ -32,6 +32,7 @@ pub(crate) struct Shape<const WORDS: usize> {
     /// The level of the one table on top.
     pub(crate) top: u32,
     base: [usize; 8],
+    classes: [usize; 8],
     /// How many entries of storage the array needs.
     pub(crate) storage: usize,
 }
@@ -41,7 +42,7 @@ impl<const WORDS: usize> Shape<WORDS> {
 
     /// `None` when the offsets, or the array, are too many.
     pub(crate) fn new(pages: u64) -> Option<Self> {
-        let mut shape = Shape { pages, top: 0, base: [0; 8], storage: 0 };
+        let mut shape = Shape { pages, top: 0, base: [0; 8], classes: [0; 8], storage: 0 };
         for level in 0..LEVELS {
             let tables = shape.tables(level as u32)?;
             shape.base[level] = shape.storage;
@@ -49,10 +50,20 @@ impl<const WORDS: usize> Shape<WORDS> {
             // A pool that fills a table exactly gets one above it, so that its largest run is an entry too.
             if pages >> (Self::RADIX * (level as u32 + 1)) == 0 {
                 shape.top = level as u32;
-                return Some(shape);
+                return shape.with_classes();
             }
         }
         None
+    }
+
+    /// Appends the classes.
+    fn with_classes(mut self) -> Option<Self> {
+        for level in 0..self.top {
+            self.classes[level as usize & 7] = self.storage;
+            let words = self.tables(level)?.div_ceil(Table::<WORDS>::CLASSES as usize);
+            self.storage = self.storage.checked_add(words)?;
+        }
+        Some(self)
     }
 
     /// How many tables a level has; `None` when that cannot be counted.
@@ -60,10 +71,15 @@ impl<const WORDS: usize> Shape<WORDS> {
         usize::try_from(self.pages.div_ceil(1 << (Self::RADIX * (level + 1)))).ok()
     }
 
-    /// Array elements per table of a level: the table, its lists and its sets.
+    /// Array elements per table of a level: the table, and what says where to search below it.
     const fn stride(level: u32) -> usize {
-        if level == 0 { 1 } else { 3 + (level * Self::RADIX) as usize }
+        if level == 0 { 1 } else { Self::LISTS + ((level - 1) * Self::RADIX) as usize }
     }
+
+    /// Where the groups stand after a table: behind its bits.
+    const GROUPS: usize = 1;
+    /// Where the lists stand after a table: behind the groups, which take a word per order.
+    const LISTS: usize = Self::GROUPS + (Self::RADIX as usize).div_ceil(WORDS);
 
     /// Where in the array a table stands.
     #[inline(always)]
@@ -72,22 +88,22 @@ impl<const WORDS: usize> Shape<WORDS> {
         if level == 0 { table } else { self.base[level as usize & 7] + table * Self::stride(level) }
     }
 
-    /// Where in the array the list for runs of order `class` stands that belongs to a table of `level >= 1`.
+    /// Where in the array the class of a table stands, of a level below the top.
+    #[inline(always)]
+    pub(crate) fn class(&self, level: u32, table: usize) -> usize {
+        self.classes[level as usize & 7] + table / Table::<WORDS>::CLASSES as usize
+    }
+
+    /// Where in the array it stands in which groups of entries of a table of `level >= 1` a class is to be found.
+    #[inline(always)]
+    pub(crate) fn groups(&self, level: u32, table: usize, order: u32) -> usize {
+        self.table(level, table) + Self::GROUPS + order as usize / WORDS
+    }
+
+    /// Where in the array the list for runs of order `class` stands that belongs to a table of `level >= 2`.
     #[inline(always)]
     pub(crate) fn list(&self, level: u32, table: usize, class: u32) -> usize {
-        self.table(level, table) + 1 + class as usize
-    }
-
-    /// Where in the array it stands which entries of a table of `level >= 1` are split (`pool::listing`).
-    #[inline(always)]
-    pub(crate) fn split(&self, level: u32, table: usize) -> usize {
-        self.owned(level, table) + 1
-    }
-
-    /// Where in the array it stands which tables below a table of `level >= 1` belong to handles (`pool::local`).
-    #[inline(always)]
-    pub(crate) fn owned(&self, level: u32, table: usize) -> usize {
-        self.list(level, table, level * Self::RADIX)
+        self.table(level, table) + Self::LISTS + class as usize
     }
 
     /// The table and the entries that a run consists of.

@@ -25,22 +25,23 @@ impl<'p, const WORDS: usize> Tables<'p, WORDS> {
         self.get(self.shape.table(level, table))
     }
 
-    /// Which tables below a table of `level >= 1` are listed at `class` (`listing`).
+    /// How a table of a level below the top is listed: where that stands, and which class it is there (`listing`).
+    #[inline(always)]
+    pub(super) fn class(self, level: u32, table: usize) -> (&'p Table<WORDS>, u32) {
+        (self.get(self.shape.class(level, table)), table as u32 % Table::<WORDS>::CLASSES)
+    }
+
+    /// In which groups of entries of a table of `level >= 1` tables are listed at an order of theirs: where that stands, and the
+    /// word there (`listing`).
+    #[inline(always)]
+    pub(super) fn groups(self, level: u32, table: usize, order: u32) -> (&'p Table<WORDS>, u32) {
+        (self.get(self.shape.groups(level, table, order)), order % WORDS as u32)
+    }
+
+    /// Below which entries of a table of `level >= 2`, two levels down or more, tables are listed at `class` (`listing`).
     #[inline(always)]
     pub(super) fn list(self, level: u32, table: usize, class: u32) -> &'p Table<WORDS> {
         self.get(self.shape.list(level, table, class))
-    }
-
-    /// Which entries of a table of `level >= 1` may be split (`listing`).
-    #[inline(always)]
-    pub(super) fn split(self, level: u32, table: usize) -> &'p Table<WORDS> {
-        self.get(self.shape.split(level, table))
-    }
-
-    /// Which tables below a table of `level >= 1` belong to handles (`local`).
-    #[inline(always)]
-    pub(super) fn owned(self, level: u32, table: usize) -> &'p Table<WORDS> {
-        self.get(self.shape.owned(level, table))
     }
 }
 

@@ -45,6 +45,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Some(window) = Extent::between(Offset::new(0), end).ok().and_then(|all| all.common(trail.window)) else {
             return ControlFlow::Continue(());
         };
+        self.list_fresh();
         self.walk_table(self.shape.top, 0, &Trail { window, ..*trail }, see)
     }
 
@@ -101,18 +102,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         ControlFlow::Continue(())
     }
 
-    /// The entries of a table below which a table is listed with a run of `order` or more.
-    fn listed_below(&self, level: u32, table: usize, order: Order) -> [u64; WORDS] {
-        // Tables that handles work in are in no list.
-        let mut below = if level == 1 { self.owned(table).seen() } else { [0; WORDS] };
-        for class in order.get()..level * Self::RADIX {
-            for (below, listed) in below.iter_mut().zip(self.tables().list(level, table, class).seen()) {
-                *below |= listed;
-            }
-        }
-        below
-    }
-
     /// The first page from `at` on, but not beyond `limit`, that is not idle.
     pub(super) fn idle_until(&self, mut at: u64, limit: u64) -> u64 {
         while at < limit {
@@ -161,9 +150,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 if !seen.contains(Offset::new(page)) {
                     return ControlFlow::Continue(());
                 }
-                let Some(gap) = self.gap_around(Offset::new(page), trail.window) else { return ControlFlow::Continue(()) };
-                shown = if trail.from == Side::Bottom { gap.end().get() } else { gap.start().get() };
-                see(gap)?;
+                // Somebody may have taken the page since the stretch was seen: on to the next one of it.
+                let gap = self.gap_around(Offset::new(page), trail.window).filter(|gap| gap.contains(Offset::new(page)));
+                let past = gap.map_or((page + 1, page), |gap| (gap.end().get(), gap.start().get()));
+                shown = if trail.from == Side::Bottom { past.0 } else { past.1 };
+                if let Some(gap) = gap {
+                    see(gap)?;
+                }
             }
         })
     }

@@ -7,12 +7,13 @@
 //! bits 32..52  mappings: how many of the references are mappings (Special: the reason; Freeing: 1 = into a handle)
 //! bits 52..58  order
 //! bits 58..61  state
-//! bits 61..64  always 0
+//! bit   61     the page is bad, to be retired as soon as it is idle (rule 8)
+//! bits 62..64  always 0
 //! ```
 //!
 //! | state | meaning | references | who may write the word |
 //! |---|---|---|---|
-//! | `Idle` | no folio starts here; the whole word is 0 | 0 | whoever owns the page in the tables |
+//! | `Idle` | no folio starts here; the whole word is 0, but for a bad page | 0 | whoever owns the page in the tables |
 //! | `Building` | a request owns the pages and is setting them up | 0 | that request |
 //! | `InService` | a folio of `order` starts here | 1.. | anyone who holds a reference; [`Word::try_get`] |
 //! | `Freeing` | the last reference is gone, the driver's `folio_free` is running | 0 | that put |
@@ -23,8 +24,8 @@
 //!
 //! # Rules
 //!
-//! 1. Only the word of the folio's first page is ever written; the words of its other pages are 0. So a request and a last put
-//!    cost the same at every order.
+//! 1. Only the word of the folio's first page is ever written; the words of its other pages are 0, but for bad pages. So a request
+//!    and a last put cost the same at every order.
 //! 2. A word leaves `Idle` only by [`Word::begin`], [`Word::begin_part`], [`Word::retire`] or [`Word::declare`], whose caller owns
 //!    the run in the tables, and comes back only by [`Word::abandon`], [`Word::finish_free`] or [`Word::undeclare`], after which
 //!    the caller gives the run back to the tables. The tables' claim (Acquire) and release (Release) hand the word from one owner
@@ -38,6 +39,10 @@
 //! 7. A split freezes the whole, writes the words of the parts (`Frozen`, one reference each), and only then makes the whole
 //!    smaller. So a page of it is under a word with a count at every moment. A lookup looks at the smallest order first, and again
 //!    if there was a split meanwhile (`folios`).
+//! 8. That a page is bad stands in its own word, whatever covers it, and every change of that word keeps it. Anyone may say so
+//!    ([`Word::condemn`]), but not while the word is `Building` or `Freeing`, which end in a plain store. It is unsaid where the
+//!    page is retired: one says it, one unsays it, so bad pages can be counted (`marks`). No folio begins with a bad page: `begin`
+//!    finds the first page's, and who looks into `lifetime` afterwards the others'.
 
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -45,5 +50,5 @@ mod snapshot;
 mod word;
 
 pub use snapshot::Expect;
-pub(crate) use snapshot::{AfterPut, FreezeFault, GoesTo, PutFault, Snapshot, State};
+pub(crate) use snapshot::{AfterPut, Condemned, FreezeFault, GoesTo, PutFault, Snapshot, State};
 pub use word::Word;

@@ -8,7 +8,11 @@ const REFS: u64 = 0xFFFF_FFFF;
 const MAPS_AT: u32 = 32;
 const ORDER_AT: u32 = 52;
 const STATE_AT: u32 = 58;
+const BAD_AT: u32 = 61;
 const ONE_MAP: u64 = 1 << MAPS_AT;
+
+/// The page is bad (rule 8). The only bit of a word that says something about one page and not about what starts there.
+pub(super) const BAD: u64 = 1 << BAD_AT;
 
 const _: () = assert!(Order::MAX.get() < 1 << (STATE_AT - ORDER_AT));
 
@@ -101,14 +105,25 @@ pub(crate) enum FreezeFault {
     },
 }
 
+/// What became of the attempt to say that a page is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Condemned {
+    /// It is said.
+    Now,
+    /// It has been said before.
+    Already,
+    /// The page is retired.
+    Retired,
+    /// A folio starts here that is being set up or freed: that ends in a plain store, so nothing can be said here now.
+    Unsettled,
+}
+
 /// A word as it was at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot(pub(super) u64);
 
 impl Snapshot {
-    /// No folio starts here.
-    pub(super) const IDLE: Snapshot = Snapshot(0);
-
     #[inline]
     pub(super) const fn new(state: State, order: Order, refs: u32) -> Snapshot {
         Snapshot((state as u64) << STATE_AT | (order.get() as u64) << ORDER_AT | refs as u64)
@@ -121,7 +136,7 @@ impl Snapshot {
 
     #[inline]
     pub(crate) const fn state(self) -> State {
-        match self.0 >> STATE_AT {
+        match self.0 >> STATE_AT & 7 {
             0 => State::Idle,
             1 => State::Building,
             2 => State::InService,
@@ -168,6 +183,24 @@ impl Snapshot {
         }
     }
 
+    /// Whether the page is to be retired as soon as it is idle.
+    #[inline]
+    pub(crate) const fn is_bad(self) -> bool {
+        self.0 & BAD != 0
+    }
+
+    /// The page as good or bad as in `other`.
+    #[inline]
+    const fn bad_as(self, other: Snapshot) -> Snapshot {
+        Snapshot(self.0 & !BAD | other.0 & BAD)
+    }
+
+    /// Nothing starts here any more; the page stays as good or bad as it is.
+    #[inline]
+    pub(super) const fn ended_up(self) -> Snapshot {
+        Snapshot(self.0 & BAD)
+    }
+
     /// The same counts and order in another state.
     pub(super) const fn with_state(self, state: State) -> Snapshot {
         Snapshot(self.0 & !(7 << STATE_AT) | (state as u64) << STATE_AT)
@@ -185,7 +218,7 @@ impl Snapshot {
 
     #[inline]
     const fn freeing(self, goes_to: GoesTo) -> Snapshot {
-        Snapshot::new(State::Freeing, self.order(), 0).with_field(goes_to as u32)
+        Snapshot::new(State::Freeing, self.order(), 0).with_field(goes_to as u32).bad_as(self)
     }
 
     /// The word after the last reference is gone, or why it cannot go.
@@ -308,6 +341,44 @@ impl Snapshot {
 
     /// Idle again, if it was special of this order.
     pub(super) fn undeclared(self, order: Order) -> Result<(Snapshot, ()), ()> {
-        if self.state() == State::Special && self.order() == order { Ok((Snapshot::IDLE, ())) } else { Err(()) }
+        if self.state() == State::Special && self.order() == order { Ok((self.ended_up(), ())) } else { Err(()) }
+    }
+}
+
+/// From idle to something else, a bad page or not.
+impl Snapshot {
+    /// A part of the frozen folio that covers the page.
+    pub(super) const fn part(self, order: Order) -> Result<(Snapshot, ()), ()> {
+        self.leaving_idle(Snapshot::new(State::Frozen, order, 1).bad_as(self))
+    }
+
+    /// A run without a folio, and why.
+    pub(super) const fn declared(self, order: Order, reason: u32) -> Result<(Snapshot, ()), ()> {
+        self.leaving_idle(Snapshot::new(State::Special, order, 0).with_field(reason).bad_as(self))
+    }
+
+    const fn leaving_idle(self, next: Snapshot) -> Result<(Snapshot, ()), ()> {
+        match self.state() {
+            State::Idle => Ok((next, ())),
+            _ => Err(()),
+        }
+    }
+
+    /// Retired, which is more than bad; and whether it was known to be that.
+    pub(super) const fn retired(self) -> Result<(Snapshot, bool), ()> {
+        match self.state() {
+            State::Idle => Ok((Snapshot::new(State::Retired, Order::ZERO, 0), self.is_bad())),
+            _ => Err(()),
+        }
+    }
+
+    /// Bad, unless there is nothing to be said or this is not the moment to say it.
+    pub(super) const fn condemned(self) -> Result<(Snapshot, Condemned), Condemned> {
+        match self.state() {
+            State::Building | State::Freeing => Err(Condemned::Unsettled),
+            State::Retired => Err(Condemned::Retired),
+            _ if self.is_bad() => Err(Condemned::Already),
+            _ => Ok((Snapshot(self.0 | BAD), Condemned::Now)),
+        }
     }
 }

@@ -1,9 +1,16 @@
 //! The folio word, one thread at a time, at the limits of its fields.
 
 use super::snapshot::{MAX_MAPPINGS, SATURATED};
-use super::{AfterPut, Expect, FreezeFault, GoesTo, PutFault, Snapshot, State, Word};
+use super::{AfterPut, Condemned, Expect, FreezeFault, GoesTo, PutFault, Snapshot, State, Word};
 use crate::order::Order;
 use crate::sync::Ordering;
+
+/// A word with this state, whoever made it.
+fn word_of(state: State) -> Word {
+    let word = Word::new();
+    word.bits.store(Snapshot::new(state, Order::PMD, 1).0, Ordering::Relaxed);
+    word
+}
 
 const ONE_MAP: u64 = 1 << 32;
 
@@ -103,10 +110,10 @@ fn a_frozen_word_counts_but_is_not_found_and_does_not_end() {
 fn retired_and_special_words_give_nothing() {
     let word = Word::new();
     assert!(word.declare(Order::PMD, 7));
-    assert!(!word.retire() && !word.begin(Order::ZERO) && !word.declare(Order::PMD, 7) && !word.get());
+    assert!(word.retire().is_none() && !word.begin(Order::ZERO) && !word.declare(Order::PMD, 7) && !word.get());
     assert_eq!((word.snapshot().reason(), word.snapshot().refs(), word.try_get()), (7, 0, Err(State::Special)));
-    assert!(!word.undeclare(Order::ZERO) && word.undeclare(Order::PMD) && word.retire());
-    assert!(!word.retire() && !word.begin(Order::ZERO) && !word.undeclare(Order::ZERO) && !word.get());
+    assert!(!word.undeclare(Order::ZERO) && word.undeclare(Order::PMD) && word.retire() == Some(false));
+    assert!(word.retire().is_none() && !word.begin(Order::ZERO) && !word.undeclare(Order::ZERO) && !word.get());
     assert_eq!((word.put(0), word.snapshot().refs()), (Err(PutFault::NotInService), 0));
 }
 #[test]
@@ -120,4 +127,33 @@ fn a_word_that_is_freed_says_where_its_pages_go() {
     let word = in_service(Order::PMD);
     assert_eq!(word.put(1), Ok(AfterPut::LastPut(Order::PMD)));
     assert_eq!(word.snapshot().goes_to(), GoesTo::Tables);
+}
+
+/// Rule 8: what is said of a page stays through every change of what starts there, and is unsaid once.
+#[test]
+fn req_38_that_a_page_is_bad_stays_in_its_word_until_it_is_retired() {
+    let word = in_service(Order::PMD);
+    assert_eq!((word.condemn(), word.condemn()), (Condemned::Now, Condemned::Already));
+    let is_bad = || word.snapshot().is_bad();
+    assert!(word.try_get().is_ok() && word.map().is_ok() && word.unmap().is_ok() && is_bad());
+    assert!(word.freeze(Expect::Refs(2)).is_ok() && word.shrink(Order::ZERO, 2).is_ok() && is_bad());
+    word.thaw();
+    assert_eq!((word.snapshot().state(), word.snapshot().order(), word.snapshot().refs()), (State::InService, Order::ZERO, 2));
+    assert_eq!((word.put(2), word.condemn()), (Ok(AfterPut::LastPut(Order::ZERO)), Condemned::Unsettled));
+    word.finish_free();
+    assert_eq!((word.snapshot().state(), is_bad()), (State::Idle, true));
+    assert!(!word.begin(Order::ZERO), "no folio begins with a bad page");
+    assert!(word.declare(Order::ZERO, 3) && is_bad() && word.undeclare(Order::ZERO) && is_bad());
+    assert!(word.begin_part(Order::ZERO) && is_bad());
+    word.abandon_part();
+    assert_eq!((is_bad(), word.retire(), is_bad(), word.condemn()), (true, Some(true), false, Condemned::Retired));
+    assert!(!word.pardon());
+
+    for state in [State::Idle, State::InService, State::Frozen, State::Special] {
+        let word = word_of(state);
+        assert_eq!((word.condemn(), word.snapshot().state(), word.pardon()), (Condemned::Now, state, true));
+    }
+    for state in [State::Building, State::Freeing] {
+        assert_eq!(word_of(state).condemn(), Condemned::Unsettled);
+    }
 }

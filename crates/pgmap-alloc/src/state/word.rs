@@ -1,6 +1,6 @@
 //! The folio word, atomically: each transition with its orderings.
 
-use super::snapshot::{AfterPut, Expect, FreezeFault, GoesTo, PutFault, Snapshot, State};
+use super::snapshot::{AfterPut, BAD, Condemned, Expect, FreezeFault, GoesTo, PutFault, Snapshot, State};
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, order_after_write, overwrite};
 
@@ -55,7 +55,7 @@ impl Word {
 
 /// Into service and out of it: each has one owner.
 impl Word {
-    /// `Idle` -> `Building`; `false` if the word was not idle, and then nothing has changed.
+    /// `Idle` -> `Building`; `false` if the word was not idle or the page is bad, and then nothing has changed.
     #[inline]
     pub(crate) fn begin(&self, order: Order) -> bool {
         let building = Snapshot::new(State::Building, order, 0).0;
@@ -80,24 +80,38 @@ impl Word {
     /// `Freeing` -> `Idle`. The caller is the put that got [`AfterPut::LastPut`], after `folio_free` has returned.
     #[inline]
     pub(crate) fn finish_free(&self) {
+        // Relaxed: what the put has written itself; nobody changes a word that is `Freeing`.
+        let ended = Snapshot(self.bits.load(Ordering::Relaxed)).ended_up();
         // Release: pairs with a drain's `snapshot`: the callback has returned once the word is seen idle.
-        overwrite(&self.bits, 0, Ordering::Release);
+        overwrite(&self.bits, ended.0, Ordering::Release);
     }
 
-    /// `Idle` -> `Retired`; `false` if the word was not idle. The caller owns the page.
-    pub(crate) fn retire(&self) -> bool {
-        let retired = Snapshot::new(State::Retired, Order::ZERO, 0).0;
+    /// `Idle` -> `Retired`: whether the page was known to be bad; `None` if the word was not idle. The caller owns the page.
+    pub(crate) fn retire(&self) -> Option<bool> {
         // SeqCst: the write half of "retire, then take the marks away" (`marks`).
-        let done = self.bits.compare_exchange(0, retired, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        let done = self.update(Ordering::SeqCst, Snapshot::retired).ok();
         order_after_write();
         done
     }
 
+    /// Says that the page is bad (rule 8). Lock-free.
+    pub(crate) fn condemn(&self) -> Condemned {
+        // SeqCst: the write half of `lifetime`'s rule 3; pairs with `begin`, which then looks for bad pages.
+        let condemned = self.update(Ordering::SeqCst, Snapshot::condemned).unwrap_or_else(|why| why);
+        order_after_write();
+        condemned
+    }
+
+    /// Takes that back, for a page that does not exist; `false` if it was not said, or somebody else took it back.
+    pub(crate) fn pardon(&self) -> bool {
+        // Relaxed: nothing else hangs on it, and one caller finds the bit.
+        self.bits.fetch_and(!BAD, Ordering::Relaxed) & BAD != 0
+    }
+
     /// `Idle` -> `Special`; `false` if the word was not idle. The caller owns the run.
     pub(crate) fn declare(&self, order: Order, reason: u32) -> bool {
-        let special = Snapshot::new(State::Special, order, 0).with_field(reason).0;
-        // AcqRel: pairs with `undeclare`. Relaxed on failure: nothing is read.
-        self.bits.compare_exchange(0, special, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        // AcqRel: pairs with `undeclare`.
+        self.update(Ordering::AcqRel, |seen| seen.declared(order, reason)).is_ok()
     }
 
     /// `Special` of this order -> `Idle`; `false` if it is something else. The one caller who succeeds owns the run.
@@ -106,10 +120,10 @@ impl Word {
         self.update(Ordering::AcqRel, |seen| seen.undeclared(order)).is_ok()
     }
 
-    /// `Retired` or `Special` -> `Idle`, for pages of a range that is gone: nobody can look here any more.
-    pub(crate) fn forget(&self) {
+    /// `Retired` or `Special` -> `Idle`, for pages of a range that is gone: nobody can look here any more. What it was.
+    pub(crate) fn forget(&self) -> Snapshot {
         // Relaxed: whoever gives these offsets to another range comes after the change of ranges that took them away.
-        self.bits.store(0, Ordering::Relaxed);
+        Snapshot(self.bits.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -143,15 +157,21 @@ impl Word {
 
     #[inline]
     fn put_to(&self, n: u32, goes_to: GoesTo) -> Result<AfterPut, PutFault> {
-        // AcqRel: Release hands this holder's accesses to the last put, which acquires those of all holders before it calls
-        // `folio_free`.
-        self.update(Ordering::AcqRel, |seen| seen.put(n, goes_to))
+        self.give_back(|seen| seen.put(n, goes_to))
+    }
+
+    /// A change that may take the last reference.
+    #[inline]
+    fn give_back<T, E>(&self, step: impl Fn(Snapshot) -> Result<(Snapshot, T), E>) -> Result<T, E> {
+        // SeqCst: Release hands this holder's accesses to the last put, which acquires those of all holders before it calls
+        // `folio_free`; the total order is the write half of `lifetime`'s rule 2, pairs with `touch`. Models have no such order; in
+        // them the chain of the word's changes, which `overwrite` does not break there, stands for it.
+        self.update(Ordering::SeqCst, step)
     }
 
     /// Gives the only reference back, and nothing if there are others.
     pub(crate) fn end_alone(&self) -> Option<Order> {
-        // AcqRel: as in `put_to`.
-        self.update(Ordering::AcqRel, Snapshot::put_alone).ok()
+        self.give_back(Snapshot::put_alone).ok()
     }
 
     /// Takes a reference that is a mapping; `Err(None)` when there are as many as can be counted.
@@ -162,8 +182,7 @@ impl Word {
 
     /// Gives back a reference that is a mapping.
     pub(crate) fn unmap(&self) -> Result<AfterPut, PutFault> {
-        // AcqRel: as in `put_to`.
-        self.update(Ordering::AcqRel, Snapshot::unmapped)
+        self.give_back(Snapshot::unmapped)
     }
 }
 
@@ -184,15 +203,19 @@ impl Word {
 
     /// `Frozen` -> `Freeing`, if all references are mappings. The caller froze it.
     pub(crate) fn end_frozen(&self) -> Option<Order> {
-        // AcqRel: as in `put_to`.
-        self.update(Ordering::AcqRel, Snapshot::evicted).ok()
+        self.give_back(Snapshot::evicted).ok()
     }
 
     /// `Idle` -> `Frozen` with one reference: a part of the frozen folio that covers this page (rule 7).
     pub(crate) fn begin_part(&self, order: Order) -> bool {
-        let part = Snapshot::new(State::Frozen, order, 1).0;
-        // Release: pairs with the `snapshot` of a lookup. Relaxed on failure: nothing is read.
-        self.bits.compare_exchange(0, part, Ordering::Release, Ordering::Relaxed).is_ok()
+        // Release: pairs with the `snapshot` of a lookup.
+        self.update(Ordering::Release, |seen| seen.part(order)).is_ok()
+    }
+
+    /// `Frozen` -> `Idle`: the part that the caller has begun is none after all.
+    pub(crate) fn abandon_part(&self) {
+        // Release: pairs with the `snapshot` of a lookup. And-ing keeps what somebody says of the page meanwhile.
+        self.bits.fetch_and(BAD, Ordering::Release);
     }
 
     /// Makes the frozen folio smaller, if it still has exactly `refs` references (rule 7). The caller froze it.

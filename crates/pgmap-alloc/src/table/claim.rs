@@ -53,7 +53,8 @@ impl<const WORDS: usize> Table<WORDS> {
         }
     }
 
-    /// Claims up to `most` idle entries of one word, the one with the fewest: which word, a bit for each entry, and the word as it was.
+    /// Claims up to `most` idle entries of one word, the one with the fewest: which word, a bit for each entry, and the word as it
+    /// was.
     ///
     /// Lock-free: a retry means that somebody else changed this table.
     pub(crate) fn claim_some(&self, most: u32) -> Option<(u32, u64, u64)> {
@@ -85,12 +86,17 @@ impl<const WORDS: usize> Table<WORDS> {
     /// Claims exactly the run of `order` at `entry`, or nothing; says what its first word was before.
     #[inline]
     pub(crate) fn claim_at(&self, entry: u32, order: u32) -> Option<u64> {
-        let index = (entry / 64) as usize;
         if order > 6 {
-            return self.claim_words(index, 1 << (order - 6)).then_some(!0);
+            return self.claim_words((entry / 64) as usize, 1 << (order - 6)).then_some(!0);
         }
+        self.claim_within(entry, order)
+    }
+
+    /// [`Table::claim_at`] for runs within a word.
+    #[inline(always)]
+    pub(crate) fn claim_within(&self, entry: u32, order: u32) -> Option<u64> {
         let bits = ones(order) << (entry % 64);
-        let word = self.word(index);
+        let word = self.word((entry / 64) as usize);
         // Relaxed: the compare-exchange decides.
         let mut seen = word.load(Ordering::Relaxed);
         while seen & bits == bits {

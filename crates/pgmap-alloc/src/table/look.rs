@@ -1,6 +1,6 @@
 //! Looking at what is idle.
 
-use super::word::{has, largest, ones};
+use super::word::{has, largest};
 use super::{Table, idle_words};
 use crate::sync::Ordering;
 
@@ -29,8 +29,15 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// Whether every entry of the run is idle.
+    #[inline]
     pub(crate) fn is_idle(&self, entry: u32, order: u32) -> bool {
-        self.idle_entries(entry, order) == 1 << order
+        let first = (entry / 64) as usize;
+        // SeqCst: as in `seen`.
+        let word = |index| self.word(index).load(Ordering::SeqCst);
+        if order > 6 {
+            return (first..first + (1 << (order - 6))).all(|index| word(index) == !0);
+        }
+        Self::is_within(entry, order, word(first))
     }
 
     /// How many entries from `entry` upwards are idle in a row.
@@ -62,14 +69,5 @@ impl<const WORDS: usize> Table<WORDS> {
             }
         }
         entry + 1 - above
-    }
-
-    /// How many entries of the run are idle.
-    pub(crate) fn idle_entries(&self, entry: u32, order: u32) -> u64 {
-        let first = (entry / 64) as usize;
-        if order > 6 {
-            return (first..first + (1 << (order - 6))).map(|i| u64::from(self.word(i).load(Ordering::SeqCst).count_ones())).sum();
-        }
-        u64::from((self.word(first).load(Ordering::SeqCst) & ones(order) << (entry % 64)).count_ones())
     }
 }

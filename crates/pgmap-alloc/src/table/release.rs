@@ -9,7 +9,6 @@ impl<const WORDS: usize> Table<WORDS> {
     /// was before.
     ///
     /// `Err` when an entry was idle already; nothing has changed then, unless the same run is being freed twice at once.
-    #[inline]
     pub(crate) fn release(&self, entry: u32, order: u32) -> Result<(u32, u64), ()> {
         let index = (entry / 64) as usize;
         if order > 6 {
@@ -23,28 +22,44 @@ impl<const WORDS: usize> Table<WORDS> {
             }
             return Ok((self.grown(index, order), 0));
         }
+        let now = self.release_narrow(entry, order)?;
+        Ok((self.grown_to(entry, order, now), now & !(ones(order) << (entry % 64))))
+    }
+
+    /// [`Table::release`] for runs within a word; says what the word is now.
+    #[inline(always)]
+    pub(crate) fn release_narrow(&self, entry: u32, order: u32) -> Result<u64, ()> {
         let bits = ones(order) << (entry % 64);
-        let word = self.word(index);
+        let word = self.word((entry / 64) as usize);
         // Relaxed: only to refuse a second free without writing.
         if word.load(Ordering::Relaxed) & bits != 0 {
             return Err(());
         }
         // SeqCst: Release pairs with the Acquire of a claim; the total order makes the last of several concurrent releases see all
         // the others when it looks whether the whole table is idle.
-        let before = word.fetch_or(bits, Ordering::SeqCst);
-        let now = before | bits;
+        Ok(word.fetch_or(bits, Ordering::SeqCst) | bits)
+    }
+
+    /// Whether, in its word, all of the run of `order` that holds an entry is idle.
+    #[inline(always)]
+    pub(crate) fn is_within(entry: u32, order: u32, word: u64) -> bool {
+        let run = ones(order) << ((entry % 64) & !((1 << order) - 1));
+        word & run == run
+    }
+
+    /// The order of the idle run that now holds a run of `order`, at most 6, whose word is `now`.
+    #[inline]
+    pub(crate) fn grown_to(&self, entry: u32, mut order: u32, now: u64) -> u32 {
         if now == !0 {
-            return Ok((self.grown(index, 6), before));
+            return self.grown((entry / 64) as usize, 6);
         }
-        let mut order = order;
         while order < 5 {
-            let run = ones(order + 1) << ((entry % 64) & !((2 << order) - 1));
-            if now & run != run {
-                return Ok((order, before));
+            if !Self::is_within(entry, order + 1, now) {
+                break;
             }
             order += 1;
         }
-        Ok((order, before))
+        order
     }
 
     /// The order of the idle run that holds the idle run of `order >= 6` at word `index`.
@@ -64,7 +79,8 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// Makes some owned entries of one word idle, a one in `bits` for each; says the order of an idle run that is now there, as
-    /// large as any that they are part of, and what the word was before. `Err` with the entries of them that were idle already; nothing has changed then.
+    /// large as any that they are part of, and what the word was before. `Err` with the entries of them that were idle already; nothing
+    /// has changed then.
     pub(crate) fn release_some(&self, index: usize, bits: u64) -> Result<(u32, u64), u64> {
         let word = self.word(index);
         // Relaxed: only to refuse a second free without writing.

@@ -18,6 +18,14 @@ impl<const WORDS: usize> Table<WORDS> {
         None
     }
 
+    /// The first member of those in one word, counted from the word's first entry.
+    #[inline]
+    pub(crate) fn first_in(&self, word: u32) -> Option<u32> {
+        // SeqCst: as in `first`.
+        let seen = self.word(word as usize).load(Ordering::SeqCst);
+        (seen != 0).then(|| seen.trailing_zeros())
+    }
+
     /// The members in a run of entries.
     pub(crate) fn members(&self, entry: u32, order: u32) -> impl Iterator<Item = u32> {
         let narrow = order.min(6);

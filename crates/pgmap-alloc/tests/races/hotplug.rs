@@ -1,70 +1,103 @@
-//! Taking a range away against whoever requests there or is still there.
+//! Taking a range away against whoever requests there, is still there, or finds a page of it bad.
 
-use pgmap_alloc::{AllocError, Removal};
+use pgmap_alloc::{AllocError, Block, Offset, Params, PhysRange, Removal, RetireError, Retirement};
 
-use crate::{ONE, at, model, model_up_to, pgmap, spawn};
+use crate::{Driver, Map, ONE, at, pgmap, race, race_up_to, ranges};
 
 /// A request in a range that is being taken away is served before, or not at all: once the range is gone nobody uses it.
 #[test]
 fn request_against_removal() {
-    model(|| {
-        let pgmap = pgmap(1);
-        let request = spawn(&pgmap, |pgmap| {
+    race(
+        || pgmap(1),
+        |pgmap| {
             let served = pgmap.alloc_folio_raw(ONE, 7);
             if let Ok(head) = served {
                 pgmap.ops().write(0);
                 let _ = pgmap.put_raw(head, 1).unwrap();
             }
             served
-        });
-        let removal = pgmap.close_range(at(0)).unwrap().poll_removal();
-        let gone = matches!(removal, Removal::Done(_));
-        if gone {
-            // The memory is unplugged.
-            pgmap.ops().write(0);
-        }
-        drop(removal);
-        let served = request.join().unwrap();
-        assert!(!matches!(served, Err(AllocError::Dying)));
-        assert_eq!(pgmap.ops().calls(), usize::from(served.is_ok()));
-        assert_eq!((pgmap.pages(), pgmap.validate().unwrap().idle), if gone { (0, 0) } else { (1, 1) }, "nothing is lost");
-    });
+        },
+        |pgmap| {
+            let removal = pgmap.close_range(at(0)).unwrap().poll_removal();
+            let gone = matches!(removal, Removal::Done(_));
+            if gone {
+                // The memory is unplugged.
+                pgmap.ops().write(0);
+            }
+            gone
+        },
+        |pgmap, served, gone| {
+            assert!(!matches!(served, Err(AllocError::Dying)));
+            assert_eq!(pgmap.ops().calls(), usize::from(served.is_ok()));
+            assert_eq!((pgmap.pages(), pgmap.validate().unwrap().idle), if gone { (0, 0) } else { (1, 1) }, "nothing is lost");
+        },
+    );
 }
 
 /// Whoever waits for a range hears of the last put there.
 #[test]
 fn last_put_against_parked_removal() {
-    model_up_to(2, || {
-        let pgmap = pgmap(1);
-        let head = pgmap.alloc_folio_raw(ONE, 7).unwrap();
-        let put = spawn(&pgmap, move |pgmap| {
+    race_up_to(
+        2,
+        || {
+            let pgmap = pgmap(1);
+            assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(0)));
+            pgmap
+        },
+        |pgmap| {
             pgmap.ops().write(0);
-            pgmap.put_raw(head, 1)
-        });
-        let gone = loom::future::block_on(pgmap.close_range(at(0)).unwrap().removed(|_| ()));
-        pgmap.ops().write(0);
-        assert_eq!((gone.pages, pgmap.pages(), pgmap.ops().done()), (1, 0, 1));
-        assert!(put.join().unwrap().is_ok());
-    });
+            pgmap.put_raw(at(0), 1)
+        },
+        |pgmap| {
+            let gone = loom::future::block_on(pgmap.close_range(at(0)).unwrap().removed(|_| ()));
+            pgmap.ops().write(0);
+            assert_eq!((gone.pages, pgmap.pages(), pgmap.ops().done()), (1, 0, 1));
+        },
+        |_, put, ()| assert!(put.is_ok()),
+    );
 }
 
 /// A range that is opened again has lost nothing, whoever gave something back meanwhile.
 #[test]
 fn free_of_a_block_against_opening() {
-    model(|| {
-        let pgmap = pgmap(2);
-        let block = pgmap.request_block(at(1), ONE).unwrap().into_raw();
-        let closed = pgmap.close_range(at(0)).unwrap();
-        let free = spawn(&pgmap, move |pgmap| {
+    race(
+        || {
+            let pgmap = pgmap(2);
+            let _ = pgmap.request_block(at(1), ONE).map(Block::into_raw).unwrap();
+            pgmap
+        },
+        |pgmap| {
             pgmap.ops().write(1);
-            pgmap.free_block_raw(block.start(), ONE).unwrap();
-        });
-        drop(closed);
-        if let Ok(block) = pgmap.request_block(at(1), ONE) {
-            pgmap.ops().write(1);
-            drop(block);
-        }
-        free.join().unwrap();
-        assert_eq!(pgmap.validate().map(|census| (census.idle, census.special)), Ok((2, 0)));
-    });
+            pgmap.free_block_raw(at(1), ONE).unwrap();
+        },
+        |pgmap| {
+            drop(pgmap.close_range(at(0)).unwrap());
+            if let Ok(block) = pgmap.request_block(at(1), ONE) {
+                pgmap.ops().write(1);
+                drop(block);
+            }
+        },
+        |pgmap, (), ()| assert_eq!(pgmap.validate().map(|census| (census.idle, census.special)), Ok((2, 0))),
+    );
+}
+
+/// What is found bad while its range goes is bad no more when the range has gone, and nothing else is: whoever comes next at
+/// these offsets is served as if nothing had been.
+#[test]
+fn retire_against_removal() {
+    race_up_to(
+        2,
+        || Map::boxed(&Params::new(&ranges(1)).with_room(1, 4), Driver::new()).unwrap(),
+        |pgmap| pgmap.retire(at(0)),
+        |pgmap| matches!(pgmap.close_range(at(0)).unwrap().poll_removal(), Removal::Done(_)),
+        |pgmap, retired, gone| {
+            assert!(matches!(retired, Ok(Retirement::Done | Retirement::Pending) | Err(RetireError::OutOfRange)), "{retired:?}");
+            if gone {
+                let added = pgmap.add_range(PhysRange { pages: 1, ..ranges(1)[0] }).unwrap();
+                assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(added.first));
+            }
+            let pending: Vec<Offset> = pgmap.retiring().collect();
+            assert_eq!((pending, pgmap.retired().count()), (vec![], usize::from(!gone && retired.is_ok())));
+        },
+    );
 }

@@ -3,65 +3,72 @@
 use loom::thread;
 use pgmap_alloc::{AllocError, Drain, Put};
 
-use crate::{ONE, model, pgmap, spawn};
+use crate::{Map, ONE, Relaxed, at, pgmap, race};
+
+fn in_service() -> Map {
+    let pgmap = pgmap(1);
+    assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(0)));
+    pgmap
+}
 
 #[test]
 fn request_against_kill() {
-    model(|| {
-        let pgmap = pgmap(1);
-        let request = spawn(&pgmap, |pgmap| pgmap.alloc_folio_raw(ONE, 7));
-        let drained = matches!(pgmap.kill().poll_drain(), Drain::Done(_));
-        match request.join().unwrap() {
-            Ok(head) => {
-                assert!(!drained, "drained with a folio in service");
-                assert_eq!(pgmap.put_raw(head, 1), Ok(Put::Freed));
+    race(
+        || pgmap(1),
+        |pgmap| pgmap.alloc_folio_raw(ONE, 7),
+        |pgmap| matches!(pgmap.kill().poll_drain(), Drain::Done(_)),
+        |pgmap, served, drained| {
+            match served {
+                Ok(head) => {
+                    assert!(!drained, "drained with a folio in service");
+                    assert_eq!(pgmap.put_raw(head, 1), Ok(Put::Freed));
+                }
+                Err(error) => assert_eq!((error, pgmap.ops().calls()), (AllocError::Dying, 0)),
             }
-            Err(error) => assert_eq!((error, pgmap.ops().calls()), (AllocError::Dying, 0)),
-        }
-        assert!(matches!(pgmap.killed().unwrap().poll_drain(), Drain::Done(_)));
-        assert_eq!(pgmap.validate().unwrap().idle, 1);
-    });
+            assert!(matches!(pgmap.killed().unwrap().poll_drain(), Drain::Done(_)));
+            assert_eq!(pgmap.validate().unwrap().idle, 1);
+        },
+    );
 }
 
 #[test]
 fn drain_against_last_put() {
-    model(|| {
-        let pgmap = pgmap(1);
-        let head = pgmap.alloc_folio_raw(ONE, 7).unwrap();
-        let put = spawn(&pgmap, move |pgmap| {
+    race(
+        in_service,
+        |pgmap| {
             pgmap.ops().write(0);
-            pgmap.put_raw(head, 1)
-        });
-        let drained = pgmap.kill().drain(|_| thread::yield_now());
-        assert_eq!(pgmap.ops().done(), 1, "drained while folio_free was running");
-        // The memory is the driver's again.
-        pgmap.ops().write(0);
-        drained.teardown();
-        assert_eq!(put.join().unwrap(), Ok(Put::Freed));
-    });
+            pgmap.put_raw(at(0), 1)
+        },
+        |pgmap| {
+            let drained = pgmap.kill().drain(|_| thread::yield_now());
+            assert_eq!(pgmap.ops().done(), 1, "drained while folio_free was running");
+            // The memory is the driver's again.
+            pgmap.ops().write(0);
+            drained.teardown();
+        },
+        |_, put, ()| assert_eq!(put, Ok(Put::Freed)),
+    );
 }
 
 #[test]
 fn parked_drain_against_last_put() {
-    model(|| {
-        let pgmap = pgmap(1);
-        let head = pgmap.alloc_folio_raw(ONE, 7).unwrap();
-        let put = spawn(&pgmap, move |pgmap| pgmap.put_raw(head, 1));
-        let mut offered = 0;
-        loom::future::block_on(pgmap.kill().drained(|_| offered += 1)).teardown();
-        assert_eq!((pgmap.ops().done(), put.join().unwrap()), (1, Ok(Put::Freed)));
-        assert!(offered <= 1);
-    });
+    race(
+        in_service,
+        |pgmap| pgmap.put_raw(at(0), 1),
+        |pgmap| {
+            let mut offered = 0;
+            loom::future::block_on(pgmap.kill().drained(|_| offered += 1)).teardown();
+            assert!(offered <= 1 && pgmap.ops().done() == 1);
+        },
+        |_, put, ()| assert_eq!(put, Ok(Put::Freed)),
+    );
 }
 
 /// The hook after comes after the hook before, whoever of two comes to the end first.
 #[test]
 fn drain_against_drain() {
-    model(|| {
-        let pgmap = pgmap(1);
-        let other = spawn(&pgmap, |pgmap| pgmap.kill().drain(|_| thread::yield_now()).teardown());
+    fn end(pgmap: &Map) {
         pgmap.kill().drain(|_| thread::yield_now()).teardown();
-        other.join().unwrap();
-        assert_eq!(pgmap.ops().torn_down.load(crate::Relaxed), 1);
-    });
+    }
+    race(|| pgmap(1), end, end, |pgmap, (), ()| assert_eq!(pgmap.ops().torn_down.load(Relaxed), 1));
 }

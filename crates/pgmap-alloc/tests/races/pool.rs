@@ -1,123 +1,144 @@
 //! The pool under the folios: claims, releases, merges, refusals.
 
-use loom::sync::Arc;
 use pgmap_alloc::{AllocError, Order};
 
-use crate::{Contents, ONE, Pool, at, model, pgmap, pool, spawn, two};
+use crate::{Contents, ONE, Pool, at, pgmap, pool, race, two};
 
 /// A pool and what two of its pages hold.
-struct Used(Arc<Pool<1>>, Contents);
+struct Used(Pool<1>, Contents);
 
-fn used(pages: u64) -> Arc<Used> {
-    Arc::new(Used(pool(pages), Contents::new()))
+fn used(pages: u64) -> Used {
+    Used(pool(pages), Contents::new())
 }
 
 #[test]
 fn take_at_against_release() {
-    model(|| {
-        let used = used(4);
-        used.0.alloc_at(at(1), ONE).unwrap();
-        let free = spawn(&used, |Used(pool, contents)| {
+    race(
+        || {
+            let used = used(4);
+            used.0.alloc_at(at(1), ONE).unwrap();
+            used
+        },
+        |Used(pool, contents)| {
             contents.write(1);
             pool.free(at(1), ONE)
-        });
-        let Used(pool, contents) = &*used;
-        let taken = pool.alloc_at(at(0), two());
-        if taken.is_ok() {
-            contents.write(1);
-        }
-        assert_eq!(free.join().unwrap(), Ok(()));
-        match taken {
-            Ok(()) => assert_eq!((pool.is_idle(at(0)), pool.is_idle(at(1))), (false, false)),
-            Err(_) => assert_eq!(pool.alloc_at(at(0), two()), Ok(())),
-        }
-    });
+        },
+        |Used(pool, contents)| {
+            let taken = pool.alloc_at(at(0), two());
+            if taken.is_ok() {
+                contents.write(1);
+            }
+            taken
+        },
+        |Used(pool, _), freed, taken| {
+            assert_eq!(freed, Ok(()));
+            match taken {
+                Ok(()) => assert_eq!((pool.is_idle(at(0)), pool.is_idle(at(1))), (false, false)),
+                Err(_) => assert_eq!(pool.alloc_at(at(0), two()), Ok(())),
+            }
+        },
+    );
 }
 
 #[test]
 fn release_against_refusal() {
-    model(|| {
-        // Two words: 64 pages in the first and 63 in the second; at every moment a page of one of them is idle.
-        let pool = pool::<2>(127);
-        for (page, order) in [(0, 6), (64, 5), (96, 4), (112, 3), (120, 2), (124, 1), (126, 0)] {
-            pool.alloc_at(at(page), Order::new(order).unwrap()).unwrap();
-        }
-        pool.free(at(0), ONE).unwrap();
-        let motion = spawn(&pool, |pool| {
+    race(
+        || {
+            // Two words: 64 pages in the first and 63 in the second; at every moment a page of one of them is idle.
+            let pool = pool::<2>(127);
+            for (page, order) in [(0, 6), (64, 5), (96, 4), (112, 3), (120, 2), (124, 1), (126, 0)] {
+                pool.alloc_at(at(page), Order::new(order).unwrap()).unwrap();
+            }
+            pool.free(at(0), ONE).unwrap();
+            pool
+        },
+        |pool| {
             pool.free(at(64), ONE).unwrap();
             let _ = pool.alloc_at(at(0), ONE);
-        });
-        let result = pool.alloc(ONE);
-        motion.join().unwrap();
-        assert!(!matches!(result, Err(AllocError::NoSpace { .. })), "refused though a page was idle at every moment");
-    });
+        },
+        |pool| pool.alloc(ONE),
+        |_, (), result| {
+            assert!(!matches!(result, Err(AllocError::NoSpace { .. })), "refused though a page was idle at every moment");
+        },
+    );
 }
 
 #[test]
 fn merge_against_claim() {
-    model(|| {
-        // One table below the top one, wholly idle but split: a request for all of it has to merge it first.
-        let used = used(64);
-        let Used(pool, contents) = &*used;
-        let whole = Order::new(6).unwrap();
-        pool.alloc_at(at(0), ONE).unwrap();
-        pool.free(at(0), ONE).unwrap();
-        let claim = spawn(&used, |Used(pool, contents)| {
+    fn whole() -> Order {
+        Order::new(6).unwrap()
+    }
+    race(
+        || {
+            // One table below the top one, wholly idle but split: a request for all of it has to merge it first.
+            let used = used(64);
+            used.0.alloc_at(at(0), ONE).unwrap();
+            used.0.free(at(0), ONE).unwrap();
+            used
+        },
+        |Used(pool, contents)| {
             pool.alloc_at(at(1), ONE).is_ok().then(|| {
                 contents.write(1);
                 pool.free(at(1), ONE).unwrap();
             })
-        });
-        let merged = pool.alloc_at(at(0), whole).is_ok();
-        if merged {
-            contents.write(1);
-            pool.free(at(0), whole).unwrap();
-        }
-        claim.join().unwrap();
-        assert_eq!(pool.alloc_at(at(0), whole), Ok(()), "nothing is lost");
-    });
+        },
+        |Used(pool, contents)| {
+            if pool.alloc_at(at(0), whole()).is_ok() {
+                contents.write(1);
+                pool.free(at(0), whole()).unwrap();
+            }
+        },
+        |Used(pool, _), _, ()| assert_eq!(pool.alloc_at(at(0), whole()), Ok(()), "nothing is lost"),
+    );
 }
 
 #[test]
 fn relist_against_release() {
-    model(|| {
-        // A table that is listed for larger runs than it has: whoever fails there lists it anew while a run comes back.
-        let pool = pool::<1>(64);
-        let half = Order::new(5).unwrap();
-        pool.alloc_at(at(0), half).unwrap();
-        pool.alloc_at(at(32), half).unwrap();
-        let release = spawn(&pool, move |pool| pool.free(at(32), half).unwrap());
-        let early = pool.alloc(half).ok();
-        release.join().unwrap();
-        if let Some(offset) = early {
-            assert_eq!(offset, at(32));
-        } else {
-            assert_eq!(pool.alloc(half), Ok(at(32)), "an idle run cannot be found");
-        }
-    });
+    fn half() -> Order {
+        Order::new(5).unwrap()
+    }
+    race(
+        || {
+            // A table that is listed for larger runs than it has: whoever fails there lists it anew while a run comes back.
+            let pool = pool::<1>(64);
+            pool.alloc_at(at(0), half()).unwrap();
+            pool.alloc_at(at(32), half()).unwrap();
+            pool
+        },
+        |pool| pool.free(at(32), half()).unwrap(),
+        |pool| pool.alloc(half()).ok(),
+        |pool, (), early| {
+            if let Some(offset) = early {
+                assert_eq!(offset, at(32));
+            } else {
+                assert_eq!(pool.alloc(half()), Ok(at(32)), "an idle run cannot be found");
+            }
+        },
+    );
 }
 
 /// A refusal asks handles for what they have; what comes back is somebody else's after its last user.
 #[test]
 fn handle_drain_against_refusal() {
-    model(|| {
-        let pgmap = pgmap(2);
-        let kept = pgmap.request_block(at(0), ONE).unwrap();
-        let drain = spawn(&pgmap, |pgmap| {
+    race(
+        || {
+            let pgmap = pgmap(2);
+            pgmap.request_block(at(0), ONE).unwrap().into_raw();
+            pgmap
+        },
+        |pgmap| {
             let mut local = pgmap.local().unwrap();
             if let Ok(folio) = local.alloc_folio(ONE) {
                 pgmap.ops().write(1);
                 let _ = local.put(folio);
             }
-        });
-        // A block has no word by which its owner could come after the last one.
-        let mine = pgmap.alloc_block(ONE).ok();
-        if mine.is_some() {
-            pgmap.ops().write(1);
-        }
-        drain.join().unwrap();
-        drop(mine);
-        assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(1)), "what the handle had is back");
-        drop(kept);
-    });
+        },
+        |pgmap| {
+            // A block has no word by which its owner could come after the last one.
+            if let Ok(_mine) = pgmap.alloc_block(ONE) {
+                pgmap.ops().write(1);
+            }
+        },
+        |pgmap, (), ()| assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(1)), "what the handle had is back"),
+    );
 }

@@ -3,131 +3,185 @@
 
 use pgmap_alloc::{Block, Folio, Lookup, RequestError, RetireError, Retirement};
 
-use crate::{Map, ONE, at, model, pgmap, spawn, two};
+use crate::{Map, ONE, at, pgmap, race, race_up_to, two};
 
-/// Reads a page if it is retired.
-fn read_if_retired(pgmap: &Map, page: u64) {
-    if pgmap.lookup(at(page)) == Ok(Lookup::Retired) {
-        pgmap.ops().read(page);
+type Retired = Result<Retirement, RetireError>;
+
+/// Finds a page bad, and reads it if it is retired.
+fn retire<const PAGE: u64>(pgmap: &Map) -> Retired {
+    let retired = pgmap.retire(at(PAGE));
+    if pgmap.lookup(at(PAGE)) == Ok(Lookup::Retired) {
+        pgmap.ops().read(PAGE);
     }
+    retired
 }
 
-fn assert_retired(pgmap: &Map, page: u64) {
-    assert_eq!((pgmap.lookup(at(page)), pgmap.retiring().count()), (Ok(Lookup::Retired), 0));
+fn assert_retired<const PAGE: u64>(pgmap: &Map) {
+    assert_eq!((pgmap.lookup(at(PAGE)), pgmap.retiring().count()), (Ok(Lookup::Retired), 0));
+    assert_eq!(pgmap.retire(at(PAGE)), Err(RetireError::AlreadyRetired));
+}
+
+fn large_in_service() -> Map {
+    let pgmap = pgmap(2);
+    pgmap.request_folio_raw(at(0), two(), 7).unwrap();
+    pgmap
 }
 
 #[test]
 fn request_against_retire() {
-    model(|| {
-        let pgmap = pgmap(2);
-        let request = spawn(&pgmap, |pgmap| {
+    race(
+        || pgmap(2),
+        |pgmap| {
             let head = pgmap.alloc_folio_raw(ONE, 7).unwrap();
             pgmap.ops().write(head.get());
             // The last put may be the retirement's, which has a look at the driver's data.
             let _ = pgmap.put_raw(head, 1).unwrap();
-        });
-        let _ = pgmap.retire(at(0)).unwrap();
-        read_if_retired(&pgmap, 0);
-        request.join().unwrap();
-        assert_retired(&pgmap, 0);
-        assert_eq!(pgmap.retire(at(0)), Err(RetireError::AlreadyRetired));
-    });
+        },
+        retire::<0>,
+        |pgmap, (), retired| {
+            assert!(retired.is_ok());
+            assert_retired::<0>(pgmap);
+        },
+    );
 }
 
 #[test]
 fn request_of_a_large_folio_against_retire_of_its_tail() {
-    model(|| {
-        let pgmap = pgmap(2);
-        let request = spawn(&pgmap, |pgmap| {
+    race(
+        || pgmap(2),
+        |pgmap| {
             pgmap.request_folio_raw(at(0), two(), 7).map(|()| {
                 pgmap.ops().write(1);
                 let _ = pgmap.put_raw(at(0), 1).unwrap();
             })
-        });
-        let _ = pgmap.retire(at(1)).unwrap();
-        read_if_retired(&pgmap, 1);
-        if let Err(error) = request.join().unwrap() {
-            assert!(matches!(error, RequestError::Busy | RequestError::Retired), "{error}");
-        }
-        assert_retired(&pgmap, 1);
-        assert_eq!(pgmap.lookup(at(0)), Ok(Lookup::Idle));
-    });
+        },
+        retire::<1>,
+        |pgmap, served, retired| {
+            assert!(retired.is_ok());
+            if let Err(error) = served {
+                assert!(matches!(error, RequestError::Busy | RequestError::Retired), "{error}");
+            }
+            assert_retired::<1>(pgmap);
+            assert_eq!(pgmap.lookup(at(0)), Ok(Lookup::Idle));
+        },
+    );
 }
 
 #[test]
 fn block_against_retire() {
-    model(|| {
-        let pgmap = pgmap(2);
-        let block = spawn(&pgmap, |pgmap| {
+    race(
+        || pgmap(2),
+        |pgmap| {
             let block = pgmap.alloc_block(two()).map(Block::into_raw).ok()?;
             pgmap.ops().write(1);
             pgmap.free_block_raw(block.start(), block.order()).unwrap();
             Some(())
-        });
-        let _ = pgmap.retire(at(1)).unwrap();
-        read_if_retired(&pgmap, 1);
-        block.join().unwrap();
-        assert_retired(&pgmap, 1);
-    });
+        },
+        retire::<1>,
+        |pgmap, _, retired| {
+            assert!(retired.is_ok());
+            assert_retired::<1>(pgmap);
+        },
+    );
+}
+
+/// No folio begins with a page of which it is known that it is bad.
+#[test]
+fn block_that_becomes_a_folio_against_retire_of_its_tail() {
+    race(
+        || pgmap(2),
+        |pgmap| {
+            let block = pgmap.alloc_block(two()).ok()?;
+            let known = pgmap.ops().failures() > 0;
+            match block.into_folio(7) {
+                Ok(folio) => {
+                    assert!(!known, "a folio over a bad page");
+                    pgmap.ops().write(1);
+                    drop(folio);
+                }
+                Err((error, _block)) => assert_eq!(error, RequestError::Retired),
+            }
+            Some(())
+        },
+        retire::<1>,
+        |pgmap, _, retired| {
+            assert!(retired.is_ok());
+            assert_retired::<1>(pgmap);
+            assert_eq!(pgmap.lookup(at(0)), Ok(Lookup::Idle));
+        },
+    );
+}
+
+fn put_large(pgmap: &Map) {
+    pgmap.ops().write(1);
+    let _ = pgmap.put_raw(at(0), 1).unwrap();
 }
 
 #[test]
-fn last_put_against_retire() {
-    model(|| {
-        let pgmap = pgmap(2);
-        pgmap.request_folio_raw(at(0), two(), 7).unwrap();
-        let put = spawn(&pgmap, |pgmap| {
-            pgmap.ops().write(1);
-            pgmap.put_raw(at(0), 1).unwrap()
-        });
-        let _ = pgmap.retire(at(1)).unwrap();
-        read_if_retired(&pgmap, 1);
-        let _ = put.join().unwrap();
-        assert_eq!(pgmap.ops().calls(), 1);
-        assert_retired(&pgmap, 1);
-        assert_eq!(pgmap.lookup(at(0)), Ok(Lookup::Idle));
+fn last_put_against_retire_of_a_tail() {
+    race(large_in_service, put_large, retire::<1>, |pgmap, (), retired| {
+        assert!(retired.is_ok());
+        assert_eq!((pgmap.ops().calls(), pgmap.lookup(at(0))), (1, Ok(Lookup::Idle)));
+        assert_retired::<1>(pgmap);
+    });
+}
+
+/// The page's own word may be changing just then.
+#[test]
+fn last_put_against_retire_of_the_first_page() {
+    race(large_in_service, put_large, retire::<0>, |pgmap, (), retired| {
+        assert!(retired.is_ok());
+        assert_eq!((pgmap.ops().calls(), pgmap.lookup(at(1))), (1, Ok(Lookup::Idle)));
+        assert_retired::<0>(pgmap);
     });
 }
 
 #[test]
 fn last_put_into_a_handle_against_retire() {
-    model(|| {
-        let pgmap = pgmap(1);
-        let head = pgmap.alloc_folio_raw(ONE, 7).unwrap();
-        let put = spawn(&pgmap, move |pgmap| {
+    race_up_to(
+        2,
+        || {
+            let pgmap = pgmap(1);
+            assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(0)));
+            pgmap
+        },
+        |pgmap| {
             let mut local = pgmap.local().unwrap();
-            let _ = local.put(Folio::from_raw(pgmap, head).unwrap());
+            let _ = local.put(Folio::from_raw(pgmap, at(0)).unwrap());
             // At hand or not, the page is not put into service again once it is marked.
             if let Ok(folio) = local.alloc_folio(ONE) {
                 pgmap.ops().write(0);
                 let _ = local.put(folio);
             }
-        });
-        let _ = pgmap.retire(at(0)).unwrap();
-        read_if_retired(&pgmap, 0);
-        put.join().unwrap();
-        assert_retired(&pgmap, 0);
-    });
+        },
+        retire::<0>,
+        |pgmap, (), retired| {
+            assert!(retired.is_ok());
+            assert_retired::<0>(pgmap);
+        },
+    );
 }
 
 /// Two find a page bad while its owner gives it back.
 #[test]
 fn retire_against_retire() {
-    model(|| {
-        let pgmap = pgmap(1);
-        let block = pgmap.alloc_block(ONE).unwrap();
-        let other = spawn(&pgmap, |pgmap| {
-            let retirement = pgmap.retire(at(0));
-            read_if_retired(pgmap, 0);
-            retirement
-        });
-        pgmap.ops().write(0);
-        drop(block);
-        let mine = pgmap.retire(at(0));
-        let other = other.join().unwrap();
-        let told = [mine, other];
-        assert!(told.iter().all(|told| matches!(told, Ok(_) | Err(RetireError::AlreadyRetired))), "{told:?}");
-        assert!(told.iter().any(|told| matches!(told, Ok(Retirement::Done | Retirement::Pending))), "{told:?}");
-        assert_retired(&pgmap, 0);
-    });
+    race(
+        || {
+            let pgmap = pgmap(1);
+            let _ = pgmap.alloc_block(ONE).map(Block::into_raw).unwrap();
+            pgmap
+        },
+        |pgmap| {
+            pgmap.ops().write(0);
+            pgmap.free_block_raw(at(0), ONE).unwrap();
+            pgmap.retire(at(0))
+        },
+        retire::<0>,
+        |pgmap, mine, other| {
+            let told = [mine, other];
+            assert!(told.iter().all(|told| matches!(told, Ok(_) | Err(RetireError::AlreadyRetired))), "{told:?}");
+            assert!(told.iter().any(|told| matches!(told, Ok(Retirement::Done | Retirement::Pending))), "{told:?}");
+            assert_retired::<0>(pgmap);
+        },
+    );
 }

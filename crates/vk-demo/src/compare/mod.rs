@@ -73,7 +73,6 @@ impl Allocator {
 
 /// The comparison.
 pub(crate) struct Compare {
-    layout: Layout,
     heap_bytes: u64,
     full_percent: u64,
     ops: u64,
@@ -84,12 +83,8 @@ impl Job for Compare {
     type Options = CompareOptions;
     type Outcome = Compared;
 
-    fn common(options: &CompareOptions) -> &JobOptions {
-        &options.job
-    }
-
-    fn plan(options: &CompareOptions, info: &DeviceInfo) -> Result<Compare, Failure> {
-        let wanted = &options.job.device.heap;
+    fn plan(job: &JobOptions, options: &CompareOptions, info: &DeviceInfo) -> Result<(Compare, Layout), Failure> {
+        let wanted = &job.device.heap;
         let heap_bytes = wanted.heap.unwrap_or(HEAP);
         if !heap_bytes.is_multiple_of(BLOCK_STEP) || heap_bytes > LARGEST_BLOCK {
             let (heap, step, most) = (Bytes(heap_bytes), Bytes(BLOCK_STEP), Bytes(LARGEST_BLOCK));
@@ -106,11 +101,7 @@ impl Job for Compare {
         let mut layout = heap::plan(wanted, info, Some(HEAP))?;
         layout.staging = STAGED * (heap_bytes / trace::SHARE);
         host::room_for(layout.staging)?;
-        Ok(Compare { layout, heap_bytes, full_percent: options.full, ops: options.ops, seed: options.job.seed })
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
+        Ok((Compare { heap_bytes, full_percent: options.full, ops: options.ops, seed: job.seed }, layout))
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Compared), Failure> {

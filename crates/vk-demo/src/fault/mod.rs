@@ -41,7 +41,6 @@ const STEP: usize = 256;
 
 /// The scenario.
 pub(crate) struct Fault {
-    layout: Layout,
     /// Pages of the virtual space: whole folios of every order.
     pages: u64,
     /// Pages of host memory for what is not in the heap.
@@ -58,12 +57,8 @@ impl Job for Fault {
     type Options = FaultOptions;
     type Outcome = Faulted;
 
-    fn common(options: &FaultOptions) -> &JobOptions {
-        &options.job
-    }
-
-    fn plan(options: &FaultOptions, info: &DeviceInfo) -> Result<Fault, Failure> {
-        let mut layout = heap::plan(&options.job.device.heap, info, Some(HEAP))?;
+    fn plan(job: &JobOptions, options: &FaultOptions, info: &DeviceInfo) -> Result<(Fault, Layout), Failure> {
+        let mut layout = heap::plan(&job.device.heap, info, Some(HEAP))?;
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
         let possible = heap::largest_order(&layout);
         let orders = match options.order {
@@ -88,12 +83,8 @@ impl Job for Fault {
         host::room_for(layout.staging)?;
         let policies = options.policy.map_or(vec![Policy::Lru, Policy::Fifo, Policy::Random], |policy| vec![policy]);
         let accesses = options.accesses.unwrap_or(PASSES.saturating_mul(pages));
-        let (trace, seed) = (options.trace, options.job.seed);
-        Ok(Fault { layout, pages, host_pages, orders, floor, policies, trace, accesses, seed })
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
+        let (trace, seed) = (options.trace, job.seed);
+        Ok((Fault { pages, host_pages, orders, floor, policies, trace, accesses, seed }, layout))
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Faulted), Failure> {

@@ -1,44 +1,103 @@
-//! The curve: throughput of migration over folio order, one chart for each direction.
+//! The curve: throughput of migration over folio order, for each direction; of one size with its ceiling, or of all sizes.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
+use super::bench::{Direction, Mode};
 use super::report::{Migrated, Row};
-use super::{Direction, Mode};
+use crate::device::DeviceInfo;
 use crate::failure::Failure;
 use crate::picture::{Axis, Chart, Line, Stroke};
 use crate::report::{Outcome, Saved};
+use crate::size::Bytes;
 
-/// The charts of a saved result.
-pub(crate) fn saved_charts(path: &Path) -> Result<Vec<Chart>, Failure> {
+const WAYS: [(Direction, &str); 2] = [(Direction::HostToDevice, "host to device"), (Direction::DeviceToHost, "device to host")];
+
+/// The charts of a saved result: those of its largest size of which nothing was left out. Where it is of another device than
+/// this one, they say of which.
+pub(crate) fn saved_charts(path: &Path, here: &DeviceInfo) -> Result<Vec<Chart>, Failure> {
     #[derive(Deserialize)]
-    struct Rows {
+    struct Saw {
+        device: Name,
         rows: Vec<Row>,
     }
-    let saved: Rows = Saved::read(path, Migrated::SCHEMA)?.parse()?;
-    Ok(charts(&saved.rows))
-}
-
-/// Host to device, and device to host.
-pub(super) fn charts(rows: &[Row]) -> Vec<Chart> {
-    let shown = [(Direction::HostToDevice, "Migration, host to device"), (Direction::DeviceToHost, "Migration, device to host")];
-    shown.map(|(direction, title)| chart(rows, direction, title)).into()
-}
-
-fn chart(rows: &[Row], direction: Direction, title: &str) -> Chart {
-    // One scale for both directions, so that the charts can be compared.
-    let y = Axis::decades("GB/s", rows.iter().map(|row| row.gb_per_s));
-    let x = Axis::orders(rows.iter().filter(|row| row.mode != Mode::Bulk).map(|row| row.order));
-    let rows = || rows.iter().filter(|row| row.direction == direction);
-    let curve = |name: &str, mode, stroke| {
-        let mine = rows().filter(|row| row.mode == mode);
-        Line { name: name.into(), stroke, points: mine.map(|row| (f64::from(row.order), row.gb_per_s)).collect() }
-    };
-    let mut lines = vec![curve("batched", Mode::Batched, Stroke::Dashed), curve("one by one", Mode::PerFolio, Stroke::Solid)];
-    if let Some(bulk) = rows().find(|row| row.mode == Mode::Bulk) {
-        let points = [x.from, x.to].map(|order| (order, bulk.gb_per_s)).to_vec();
-        lines.push(Line { name: "bulk copy".into(), stroke: Stroke::Dotted, points });
+    #[derive(Deserialize)]
+    struct Name {
+        name: String,
     }
-    Chart { title: title.into(), x, y, lines }
+    let Saw { device, rows } = Saved::read(path, Migrated::SCHEMA)?.parse()?;
+    let count = |bytes: u64, mode| rows.iter().filter(|row| (row.bytes, row.mode) == (bytes, mode)).count();
+    let whole = |bytes: &u64| count(*bytes, Mode::PerFolio) == count(*bytes, Mode::Batched);
+    let sizes = sizes(&rows);
+    let shown = sizes.iter().rev().copied().find(whole).or(sizes.last().copied());
+    let mut charts = shown.map(|bytes| of_one_size(&rows, bytes)).unwrap_or_default();
+    if device.name != here.name {
+        charts.iter_mut().for_each(|chart| chart.title += &format!(" ({})", device.name));
+    }
+    Ok(charts)
+}
+
+/// Both directions: of one size, or of several one by one and batched.
+pub(super) fn charts(rows: &[Row]) -> Vec<Chart> {
+    match sizes(rows)[..] {
+        [] => Vec::new(),
+        [bytes] => of_one_size(rows, bytes),
+        _ => of_all_sizes(rows),
+    }
+}
+
+fn sizes(rows: &[Row]) -> Vec<u64> {
+    let mut sizes: Vec<u64> = rows.iter().map(|row| row.bytes).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+/// One scale for all charts, so that they can be compared.
+fn throughput<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> Axis {
+    Axis::decades("GB/s", rows.map(|row| row.gb_per_s))
+}
+
+/// A chart for each direction, with batched, one by one and the ceiling.
+fn of_one_size(rows: &[Row], bytes: u64) -> Vec<Chart> {
+    let of_size = || rows.iter().filter(|row| row.bytes == bytes);
+    let chart = |(direction, way): (Direction, &str)| {
+        let x = Axis::orders(of_size().filter(|row| row.mode != Mode::Bulk).map(|row| row.order));
+        let mine = || of_size().filter(|row| row.direction == direction);
+        let curve = |name: &str, mode, stroke| {
+            let points = mine().filter(|row| row.mode == mode).map(|row| (f64::from(row.order), row.gb_per_s));
+            Line { name: name.into(), stroke, points: points.collect() }
+        };
+        let mut lines = vec![curve("batched", Mode::Batched, Stroke::Dashed), curve("one by one", Mode::PerFolio, Stroke::Solid)];
+        if let Some(bulk) = mine().find(|row| row.mode == Mode::Bulk) {
+            let points = [x.from, x.to].map(|order| (order, bulk.gb_per_s)).to_vec();
+            lines.push(Line { name: "bulk copy".into(), stroke: Stroke::Dotted, points });
+        }
+        Chart { title: format!("Migration of {}, {way}", Bytes(bytes)), x, y: throughput(of_size()), lines }
+    };
+    WAYS.map(chart).into()
+}
+
+/// A chart for each direction and mode, with a line for each size. Each line ends in its bulk copy: one folio of everything.
+fn of_all_sizes(rows: &[Row]) -> Vec<Chart> {
+    let sizes = sizes(rows);
+    let chart = |mode: Mode, how: &str, (direction, way): (Direction, &str)| {
+        let line = |(index, bytes): (usize, &u64)| {
+            let mine = || rows.iter().filter(|row| (row.direction, row.bytes) == (direction, *bytes));
+            let last = mine().filter(|row| row.mode == mode).map(|row| row.order).max();
+            let shown = mine().filter(|row| row.mode == mode || row.mode == Mode::Bulk && last.is_none_or(|last| row.order > last));
+            let mut points: Vec<(f64, f64)> = shown.map(|row| (f64::from(row.order), row.gb_per_s)).collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            Line { name: Bytes(*bytes).to_string(), stroke: Stroke::Ranked(index, sizes.len()), points }
+        };
+        Chart {
+            title: format!("{how}, {way}"),
+            x: Axis::orders(rows.iter().map(|row| row.order)),
+            y: throughput(rows.iter()),
+            lines: sizes.iter().enumerate().map(line).collect(),
+        }
+    };
+    let modes = [(Mode::PerFolio, "Folio by folio"), (Mode::Batched, "Batched")];
+    modes.into_iter().flat_map(|(mode, how)| WAYS.map(|way| chart(mode, how, way))).collect()
 }

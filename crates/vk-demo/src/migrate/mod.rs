@@ -1,38 +1,43 @@
 //! The migration benchmark: the same bytes to the device and back in folios of each order, and in one piece as the ceiling.
 //!
-//! One warm-up, then five iterations by default; in each one the bytes go up and come down, and are compared with what was sent. What is timed
-//! is what a driver does for a migration: take the folios, copy, wait (up); copy, wait, put the folios (down). The host's side
-//! is the staging memory, as the device reads system memory directly. *Per folio* waits for each folio's copy before
-//! the next is begun, as page faults do; *batched* sends all folios in one submission, as a prefetch does. Each folio is a
-//! region of its own, even next to its neighbour: what is measured is the price of the order, not the luck of the placement.
+//! ```text
+//! sizes   how many bytes     bench   there and back, timed     report   the tables     curve   throughput over order and size
+//! ```
+//! For each of several sizes, one warm-up, then five iterations by default; in each one the bytes go up and come down, and are
+//! compared with what was sent; in the first and the last the device also sums what it holds. What is timed is what a driver does
+//! for a migration: take the folios, copy, wait (up); copy, wait, put the folios (down). The host's side is the staging memory, as
+//! the device reads system memory directly. *Per folio* waits for each folio's copy before the next is begun, as page faults do;
+//! *batched* sends all folios in one submission, as a prefetch does. Each folio is a region of its own, even next to its neighbour:
+//! what is measured is the price of the order, not the luck of the placement.
 
+mod bench;
 mod curve;
 mod report;
+mod sizes;
 
-use std::time::{Duration, Instant};
-
-use cpu_time::ProcessTime;
 use pgmap_alloc::Order;
-use serde::{Deserialize, Serialize};
 
-use crate::checksum;
 use crate::cli::{JobOptions, MigrateOptions};
-use crate::device::{Device, DeviceInfo, Layout, Work};
+use crate::device::{Device, DeviceInfo, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::heap::{self, Heap, HeapFolio, PAGE};
+use crate::heap::{self, Heap, PAGE};
 use crate::job::Job;
 use crate::pattern::Pattern;
-use crate::pieces::{Piece, push_merged};
 use crate::size::Bytes;
-use crate::{interrupt, progress};
+use crate::{host, interrupt, progress};
 
 pub(crate) use curve::saved_charts;
+pub(crate) use sizes::Sizes;
+
+use bench::{Bench, Mode, Sample};
 use report::Migrated;
 
-/// Bytes for each row by default; less under validation, where each region takes its time.
-const BYTES: u64 = 64 << 20;
-const BYTES_UNDER_VALIDATION: u64 = 8 << 20;
+/// Sizes by default, as far as the heap holds them; under validation, where each region takes its time, up to the second.
+const SIZES: [u64; 4] = [512 << 10, 4 << 20, 32 << 20, 256 << 20];
+const SIZES_UNDER_VALIDATION: usize = 2;
+/// Of the sizes by default, rows that would wait for more folios than this one by one are left out.
+const MOST_ONE_BY_ONE: u64 = 8192;
 /// The largest order that has rows of its own by default.
 const LAST_ORDER: u32 = 10;
 /// Contents are written and compared in steps of this many bytes.
@@ -40,46 +45,82 @@ const STEP: u64 = 1 << 20;
 
 /// The benchmark.
 pub(crate) struct Migrate {
-    layout: Layout,
-    bytes: u64,
-    /// Of the folio that holds all of the bytes.
-    bulk: Order,
-    orders: Vec<Order>,
+    /// By size, then by order.
+    series: Vec<Series>,
     /// Timed repetitions, after one that is not.
     iterations: usize,
     seed: u64,
+}
+
+/// One size in folios of one order, and in one piece beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Series {
+    bytes: u64,
+    order: Order,
+    /// Whether its folios are sent one by one, too.
+    one_by_one: bool,
+}
+
+impl Series {
+    /// The order of the folio that holds all of the bytes.
+    fn bulk(self) -> Order {
+        Order::fitting(self.bytes / PAGE).unwrap_or(Order::ZERO)
+    }
+
+    fn folios(self) -> u64 {
+        self.bytes / PAGE / self.order.pages()
+    }
+
+    fn has(self, mode: Mode) -> bool {
+        mode != Mode::PerFolio || self.one_by_one
+    }
+}
+
+/// What is migrated on such a heap.
+fn series(job: &JobOptions, options: &MigrateOptions, possible: Order) -> Result<Vec<Series>, Failure> {
+    let most = possible.pages() * PAGE;
+    let has_order = |bytes| options.order.is_none_or(|order| Order::fitting(bytes / PAGE).is_some_and(|bulk| order <= bulk.get()));
+    let by_default = if job.device.validate { &SIZES[..SIZES_UNDER_VALIDATION] } else { &SIZES };
+    let sizes: Vec<u64> = match &options.sizes {
+        Some(sizes) => sizes.bytes().to_vec(),
+        None => by_default
+            .iter()
+            .copied()
+            .filter(|bytes| *bytes <= most && has_order(*bytes) && host::room_for(2 * bytes).is_ok())
+            .collect(),
+    };
+    // A heap that holds none of them is migrated as a whole.
+    let sizes = if sizes.is_empty() { vec![most] } else { sizes };
+    let mut series = Vec::new();
+    for bytes in sizes {
+        if !bytes.is_power_of_two() || !(PAGE..=most).contains(&bytes) {
+            let (bytes, most) = (Bytes(bytes), Bytes(most));
+            return Err(Failure::Usage(format!("--sizes: {bytes} is no power of two between {} and {most}", Bytes(PAGE))));
+        }
+        let whole = Series { bytes, order: Order::ZERO, one_by_one: true };
+        let orders: Vec<Order> = match options.order {
+            Some(order) => vec![heap::order_within(order, whole.bulk())?],
+            None => whole.bulk().up_to().filter(|order| order.get() <= LAST_ORDER).collect(),
+        };
+        series.extend(orders.into_iter().map(|order| {
+            let one = Series { order, ..whole };
+            let everything = options.sizes.is_some() || options.order.is_some();
+            Series { one_by_one: everything || one.folios() <= MOST_ONE_BY_ONE, ..one }
+        }));
+    }
+    Ok(series)
 }
 
 impl Job for Migrate {
     type Options = MigrateOptions;
     type Outcome = Migrated;
 
-    fn common(options: &MigrateOptions) -> &JobOptions {
-        &options.job
-    }
-
-    fn plan(options: &MigrateOptions, info: &DeviceInfo) -> Result<Migrate, Failure> {
-        let mut layout = heap::plan(&options.job.device.heap, info, None)?;
-        let possible = heap::largest_order(&layout).pages() * PAGE;
-        let by_default = if options.job.device.validate { BYTES_UNDER_VALIDATION } else { BYTES };
-        let bytes = options.bytes.unwrap_or(by_default.min(possible));
-        if !bytes.is_power_of_two() || !(PAGE..=possible).contains(&bytes) {
-            let (bytes, most) = (Bytes(bytes), Bytes(possible));
-            return Err(Failure::Usage(format!("--bytes: {bytes} is no power of two between {} and {most}", Bytes(PAGE))));
-        }
-        layout.staging = 2 * bytes;
-        crate::host::room_for(layout.staging)?;
-        let bulk = Order::fitting(bytes / PAGE).unwrap_or(Order::ZERO);
-        let orders = match options.order {
-            Some(order) => vec![heap::order_within(order, bulk)?],
-            None => bulk.up_to().filter(|order| order.get() <= LAST_ORDER).collect(),
-        };
-        let (iterations, seed) = (usize::from(options.iterations), options.job.seed);
-        Ok(Migrate { layout, bytes, bulk, orders, iterations, seed })
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
+    fn plan(job: &JobOptions, options: &MigrateOptions, info: &DeviceInfo) -> Result<(Migrate, Layout), Failure> {
+        let mut layout = heap::plan(&job.device.heap, info, None)?;
+        let series = series(job, options, heap::largest_order(&layout))?;
+        layout.staging = 2 * series.iter().map(|one| one.bytes).max().unwrap_or(PAGE);
+        host::room_for(layout.staging)?;
+        Ok((Migrate { series, iterations: usize::from(options.iterations), seed: job.seed }, layout))
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Migrated), Failure> {
@@ -91,48 +132,18 @@ impl Job for Migrate {
     }
 }
 
-/// How the folios of a case are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Mode {
-    /// Everything in one folio: the ceiling.
-    Bulk,
-    /// Each folio waits for the one before.
-    PerFolio,
-    /// All folios in one submission.
-    Batched,
-}
-
-/// Which way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Direction {
-    HostToDevice,
-    DeviceToHost,
-}
-
-/// One timed migration of all bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sample {
-    time: Duration,
-    allocator: Duration,
-    /// Processor time of the whole program.
-    cpu: Duration,
-    work: Work,
-}
-
 /// What was measured, and what was wrong in any of it.
 struct Measured {
-    orders: Vec<Samples>,
+    series: Vec<Samples>,
     wrong_words: u64,
     /// How often the device summed what it held, and how often that was not the sum of what had been sent.
     sums: u64,
     wrong_sums: u64,
 }
 
-/// The timed iterations of one order and of the bulk copies beside it: up and down.
+/// The timed iterations of one series, and of the bulk copies beside it: up and down.
 struct Samples {
-    order: Order,
+    series: Series,
     bulk: Vec<[Sample; 2]>,
     per_folio: Vec<[Sample; 2]>,
     batched: Vec<[Sample; 2]>,
@@ -140,8 +151,8 @@ struct Samples {
 
 impl Measured {
     fn new(migrate: &Migrate) -> Measured {
-        let samples = |&order| Samples { order, bulk: Vec::new(), per_folio: Vec::new(), batched: Vec::new() };
-        Measured { orders: migrate.orders.iter().map(samples).collect(), wrong_words: 0, sums: 0, wrong_sums: 0 }
+        let samples = |&series| Samples { series, bulk: Vec::new(), per_folio: Vec::new(), batched: Vec::new() };
+        Measured { series: migrate.series.iter().map(samples).collect(), wrong_words: 0, sums: 0, wrong_sums: 0 }
     }
 }
 
@@ -155,7 +166,7 @@ impl Samples {
     }
 }
 
-/// Round by round, so that a moment at which the machine is slow does not fall on one order alone. Each order has a bulk copy
+/// Round by round, so that a moment at which the machine is slow does not fall on one row alone. Each series has a bulk copy
 /// of its own in each round, next to its batched one and in turn before and behind it: the two are compared pair by pair.
 fn measure(
     heap: &Heap,
@@ -165,19 +176,28 @@ fn measure(
     quiet: bool,
 ) -> Result<Ending, Failure> {
     const TURNS: [[Mode; 3]; 2] = [[Mode::PerFolio, Mode::Bulk, Mode::Batched], [Mode::Batched, Mode::Bulk, Mode::PerFolio]];
-    let (rounds, cases) = (migrate.iterations + 1, migrate.orders.len() * TURNS[0].len());
-    let bar = progress::bar("migrate", (rounds * cases) as u64, quiet);
+    let cases = |round: usize| {
+        let turns = move |(index, series): (usize, &Series)| {
+            let series = *series;
+            TURNS[round % TURNS.len()].into_iter().filter(move |mode| series.has(*mode)).map(move |mode| (index, mode))
+        };
+        migrate.series.iter().enumerate().flat_map(turns)
+    };
+    let rounds = migrate.iterations + 1;
+    let bar = progress::bar("migrate", (rounds * cases(0).count()) as u64, quiet);
+    bench::touch(device)?;
     for round in 0..rounds {
-        for index in 0..cases {
+        for (case, (index, mode)) in cases(round).enumerate() {
             if interrupt::wanted() {
                 return Ok(Ending::Interrupted);
             }
-            let samples = &mut measured.orders[index / TURNS[0].len()];
-            let mode = TURNS[round % TURNS.len()][index % TURNS[0].len()];
-            let order = if mode == Mode::Bulk { migrate.bulk } else { samples.order };
+            let samples = &mut measured.series[index];
+            let Series { bytes, order, .. } = samples.series;
+            let order = if mode == Mode::Bulk { samples.series.bulk() } else { order };
             // Fresh contents each time, so that bytes left over from before are seen.
-            let pattern = Pattern::new(migrate.seed, index as u64, round as u64);
-            let mut bench = Bench { heap, device, bytes: migrate.bytes, case: Case { order, mode } };
+            let pattern = Pattern::new(migrate.seed, case as u64, round as u64);
+            let sums = round == 0 || round == migrate.iterations;
+            let mut bench = Bench { heap, device, bytes, order, mode, sums };
             let (sample, sum_is_right) = bench.there_and_back(pattern)?;
             if round > 0 {
                 samples.of(mode).push(sample);
@@ -192,144 +212,6 @@ fn measure(
     Ok(Ending::Complete)
 }
 
-/// How many bytes go there and back at a time.
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    order: Order,
-    mode: Mode,
-}
-
-/// One case at work. The lower half of the staging memory is what is sent, the upper half what comes back.
-struct Bench<'h, 'd> {
-    heap: &'h Heap,
-    device: &'d mut dyn Device,
-    bytes: u64,
-    case: Case,
-}
-
-impl<'h> Bench<'h, '_> {
-    /// Both ways, and whether the device's own checksum was right, where it can compute one.
-    fn there_and_back(&mut self, pattern: Pattern) -> Result<([Sample; 2], Option<bool>), Failure> {
-        let sent = self.write(pattern)?;
-        let (folios, up) = self.up()?;
-        let held = self.device.checksum(&self.merged(&folios)?)?;
-        let down = self.down(folios)?;
-        Ok(([up, down], held.map(|held| held == sent)))
-    }
-
-    /// Host to device: takes the folios and copies into them.
-    fn up(&mut self) -> Result<(Vec<HeapFolio<'h>>, Sample), Failure> {
-        let (bytes, count) = (self.folio_bytes(), self.folios());
-        let mut folios = Vec::with_capacity(count as usize);
-        let mut sample = Sample::default();
-        let (work, cpu, start) = (self.device.work(), cpu_time(), Instant::now());
-        if self.case.mode == Mode::PerFolio {
-            for index in 0..count {
-                let taking = Instant::now();
-                let folio = self.take()?;
-                sample.allocator += taking.elapsed();
-                self.send(&[Piece::staging(index * bytes, bytes)], &[self.heap.piece(&folio)?])?;
-                folios.push(folio);
-            }
-        } else {
-            for _ in 0..count {
-                folios.push(self.take()?);
-            }
-            sample.allocator = start.elapsed();
-            let to = self.pieces(&folios)?;
-            self.send(&[Piece::staging(0, self.bytes)], &to)?;
-        }
-        sample.time = start.elapsed();
-        sample.cpu = cpu_time().saturating_sub(cpu);
-        sample.work = self.device.work().since(work);
-        Ok((folios, sample))
-    }
-
-    /// Device to host: copies out of the folios and puts them.
-    fn down(&mut self, folios: Vec<HeapFolio<'h>>) -> Result<Sample, Failure> {
-        let bytes = self.folio_bytes();
-        let mut sample = Sample::default();
-        let (work, cpu, start) = (self.device.work(), cpu_time(), Instant::now());
-        if self.case.mode == Mode::PerFolio {
-            for (index, folio) in (0..).zip(folios) {
-                self.send(&[self.heap.piece(&folio)?], &[Piece::staging(self.bytes + index * bytes, bytes)])?;
-                let putting = Instant::now();
-                drop(folio);
-                sample.allocator += putting.elapsed();
-            }
-        } else {
-            let from = self.pieces(&folios)?;
-            self.send(&from, &[Piece::staging(self.bytes, self.bytes)])?;
-            let putting = Instant::now();
-            drop(folios);
-            sample.allocator = putting.elapsed();
-        }
-        sample.time = start.elapsed();
-        sample.cpu = cpu_time().saturating_sub(cpu);
-        sample.work = self.device.work().since(work);
-        Ok(sample)
-    }
-
-    fn folio_bytes(&self) -> u64 {
-        self.case.order.pages() * PAGE
-    }
-
-    fn folios(&self) -> u64 {
-        self.bytes / self.folio_bytes()
-    }
-
-    fn take(&self) -> Result<HeapFolio<'h>, Failure> {
-        self.heap.pgmap().alloc_folio(self.case.order).map_err(|error| Failure::Heap(error.to_string()))
-    }
-
-    /// Neighbours as one piece: a sum does not care.
-    fn merged(&self, folios: &[HeapFolio<'h>]) -> Result<Vec<Piece>, Failure> {
-        let mut merged = Vec::new();
-        for piece in self.pieces(folios)? {
-            push_merged(&mut merged, piece);
-        }
-        Ok(merged)
-    }
-
-    /// One piece for each folio, on purpose not merged.
-    fn pieces(&self, folios: &[HeapFolio<'h>]) -> Result<Vec<Piece>, Failure> {
-        folios.iter().map(|folio| self.heap.piece(folio)).collect()
-    }
-
-    fn send(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), Failure> {
-        self.device.copy(from, to)?;
-        let ticket = self.device.submit()?;
-        Ok(self.device.wait(ticket)?)
-    }
-
-    /// Puts contents into what is sent; returns their checksum.
-    fn write(&mut self, pattern: Pattern) -> Result<u32, Failure> {
-        let mut sum = 0;
-        let mut step = vec![0; STEP.min(self.bytes) as usize];
-        for at in (0..self.bytes).step_by(step.len()) {
-            pattern.fill(at / 8, &mut step);
-            self.device.write_staging(at, &step)?;
-            sum = checksum::add(sum, at / 4, &step);
-        }
-        Ok(sum)
-    }
-
-    fn wrong_words(&mut self, pattern: Pattern) -> Result<u64, Failure> {
-        let mut step = vec![0; STEP.min(self.bytes) as usize];
-        let mut wrong = 0;
-        for at in (0..self.bytes).step_by(step.len()) {
-            self.device.read_staging(self.bytes + at, &mut step)?;
-            wrong += pattern.check(at / 8, &step).map_or(0, |mismatch| mismatch.words);
-        }
-        Ok(wrong)
-    }
-}
-
-/// Processor time of this program so far; none where the system does not say.
-fn cpu_time() -> Duration {
-    ProcessTime::try_now().map_or(Duration::ZERO, |now| now.as_duration())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -338,6 +220,34 @@ mod tests {
     use crate::device::DeviceError;
     use crate::faulty::{self, Fault};
     use crate::report::Outcome;
+
+    /// What would be migrated, as (size, order, whether one by one, too).
+    fn planned(arguments: &str) -> Vec<(u64, u32, bool)> {
+        let (migrate, _) = faulty::plan::<Migrate>(arguments, &host::describe()).unwrap();
+        migrate.series.iter().map(|one| (one.bytes, one.order.get(), one.one_by_one)).collect()
+    }
+
+    #[test]
+    fn by_default_sizes_are_what_the_heap_holds_and_what_takes_long_is_left_out() {
+        let sizes = |arguments: &str| {
+            let mut sizes: Vec<u64> = planned(arguments).iter().map(|one| one.0).collect();
+            sizes.dedup();
+            sizes
+        };
+        assert_eq!(sizes("--heap 256MiB"), SIZES);
+        assert_eq!(sizes("--heap 255MiB"), SIZES[..3]);
+        assert_eq!(sizes("--heap 64MiB --object 2MiB"), SIZES[..1], "an object holds no more");
+        assert_eq!(sizes("--heap 300KiB"), [256 << 10], "a heap that holds none of them");
+        assert_eq!(sizes("--heap 256MiB --validate"), SIZES[..2]);
+        assert_eq!(sizes("--heap 256MiB --order 9"), SIZES[1..], "sizes that have such a folio");
+
+        let left_out: Vec<_> = planned("--heap 256MiB").into_iter().filter(|one| !one.2).map(|one| (one.0, one.1)).collect();
+        assert_eq!(left_out, [0, 1, 2].map(|order| (256 << 20, order)));
+        for asked in ["--sizes 256MiB", "--sizes 512KiB..256MiB", "--order 0"] {
+            assert!(planned(&format!("--heap 256MiB {asked}")).iter().all(|one| one.2), "who asks for it has it: {asked}");
+        }
+        assert_eq!(planned("--heap 256MiB").iter().filter(|one| one.0 == 256 << 20).count(), 11);
+    }
 
     fn on_faulty(fault: Fault) -> (Ending, Migrated) {
         faulty::run::<Migrate>("--heap 64KiB", fault).unwrap()
@@ -357,8 +267,8 @@ mod tests {
             let (ended, migrated) = on_faulty(Fault::DeviceLost(submit));
             assert_eq!(ended, Ending::Device(DeviceError::Lost), "at submit {submit}");
             assert!(migrated.is_good(), "what was done until then was good");
-            // The warm-up is 82 submissions; after it come order 0's batched copy, both ways, and the bulk copy.
-            assert_eq!(migrated.rows.is_empty(), submit < 86, "at submit {submit}: {:?}", migrated.rows);
+            // One submission touches the heap, the warm-up is 82; after them come order 0's batched copy, both ways, and the bulk copy.
+            assert_eq!(migrated.rows.is_empty(), submit < 87, "at submit {submit}: {:?}", migrated.rows);
         }
     }
 }

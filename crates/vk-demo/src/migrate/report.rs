@@ -5,7 +5,8 @@ use std::time::Duration;
 use pgmap_alloc::Order;
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, Measured, Migrate, Mode, Sample, curve};
+use super::bench::{Direction, Mode, Sample};
+use super::{Measured, Migrate, Samples, Series, curve};
 use crate::heap::PAGE;
 use crate::picture::Picture;
 use crate::report::{self, Head, Outcome, median};
@@ -14,11 +15,15 @@ use crate::size::Bytes;
 /// Characters of the longest bar in the table.
 const BAR: f64 = 20.0;
 
+/// Both ways, and what they are called.
+pub(super) const WAYS: [(Direction, &str); 2] =
+    [(Direction::HostToDevice, "Host -> device"), (Direction::DeviceToHost, "Device -> host")];
+
 /// What came of the benchmark.
 #[derive(Debug, Serialize)]
 pub(crate) struct Migrated {
-    /// Bytes migrated in each iteration of each row.
-    bytes: u64,
+    /// Bytes migrated in each iteration of a row: each of these has rows.
+    sizes_bytes: Vec<u64>,
     warm_ups: usize,
     iterations: usize,
     wrong_words: u64,
@@ -26,12 +31,25 @@ pub(crate) struct Migrated {
     pub(super) device_sums: u64,
     pub(super) wrong_sums: u64,
     leaked_pages: u64,
+    /// Rows that nobody asked for and that would have taken too long.
+    left_out: Vec<LeftOut>,
     pub(super) rows: Vec<Row>,
 }
 
-/// One order, one mode, one direction.
+/// An order of a size that was not sent one by one.
+#[derive(Clone, Debug, Serialize)]
+struct LeftOut {
+    bytes: u64,
+    order: u32,
+    mode: Mode,
+    folios: u64,
+}
+
+/// One size, one order, one mode, one direction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
+    /// Migrated in each iteration.
+    pub(super) bytes: u64,
     pub(super) order: u32,
     pub(super) folio_bytes: u64,
     pub(super) direction: Direction,
@@ -39,20 +57,16 @@ pub(crate) struct Row {
     /// Median over the iterations.
     pub(super) ms: f64,
     pub(super) gb_per_s: f64,
-    /// Coefficient of variation over the iterations.
-    pub(super) cv_percent: f64,
+    /// Coefficient of variation over the iterations; one alone has none.
+    pub(super) cv_percent: Option<f64>,
     /// Processor time of the whole program in an iteration: threads of a software device count too.
-    #[serde(default)]
     pub(super) cpu_ms: f64,
     /// Throughput beside the bulk copy of the same bytes that was made just before or after, in the same direction: the median
     /// over the iterations, and what a quarter of them is below and above.
     pub(super) of_bulk_percent: f64,
-    #[serde(default)]
     pub(super) of_bulk_low_percent: f64,
-    #[serde(default)]
     pub(super) of_bulk_high_percent: f64,
     /// Page faults that it stands for: one for each folio that is waited for.
-    #[serde(default)]
     pub(super) faults: u64,
     pub(super) folios: u64,
     pub(super) regions: u64,
@@ -66,7 +80,7 @@ pub(crate) struct Row {
 
 impl Row {
     /// None where there are no samples.
-    fn new(migrate: &Migrate, (mode, order): (Mode, Order), direction: Direction, samples: &[Pair]) -> Option<Row> {
+    fn new(bytes: u64, (mode, order): (Mode, Order), direction: Direction, samples: &[Pair]) -> Option<Row> {
         let first = samples.first()?;
         let column = |value: fn(&Sample) -> Duration| -> Vec<f64> {
             samples.iter().map(|(sample, _)| value(sample).as_secs_f64()).collect()
@@ -76,15 +90,16 @@ impl Row {
             samples.iter().map(|(sample, bulk)| 100.0 * bulk.time.as_secs_f64() / sample.time.as_secs_f64()).collect();
         let time = median(&seconds);
         let folio_bytes = order.pages() * PAGE;
-        let folios = migrate.bytes / folio_bytes;
+        let folios = bytes / folio_bytes;
         Some(Row {
+            bytes,
             order: order.get(),
             folio_bytes,
             direction,
             mode,
             ms: time * 1e3,
-            gb_per_s: migrate.bytes as f64 / time / 1e9,
-            cv_percent: variation(&seconds) * 100.0,
+            gb_per_s: bytes as f64 / time / 1e9,
+            cv_percent: variation(&seconds).map(|variation| variation * 100.0),
             cpu_ms: median(&column(|sample| sample.cpu)) * 1e3,
             of_bulk_percent: median(&of_bulk),
             of_bulk_low_percent: report::quantile(&of_bulk, 0.25),
@@ -103,47 +118,63 @@ impl Row {
 /// A sample, and the bulk copy beside it.
 type Pair = (Sample, Sample);
 
-/// Both directions of every mode and order, each beside its bulk copies; those of all orders make one row.
-fn rows(migrate: &Migrate, measured: &Measured) -> Vec<Row> {
+/// Size by size, both directions of every mode and order, each beside its bulk copies; those of all orders make one row.
+fn rows(measured: &Measured) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (direction, way) in [(Direction::HostToDevice, 0), (Direction::DeviceToHost, 1)] {
-        let pairs = |samples: &[[Sample; 2]], bulk: &[[Sample; 2]]| -> Vec<Pair> {
-            samples.iter().zip(bulk).map(|(sample, bulk)| (sample[way], bulk[way])).collect()
-        };
-        let all: Vec<Pair> = measured.orders.iter().flat_map(|order| pairs(&order.bulk, &order.bulk)).collect();
-        rows.extend(Row::new(migrate, (Mode::Bulk, migrate.bulk), direction, &all));
-        for samples in &measured.orders {
-            for (mode, mine) in [(Mode::PerFolio, &samples.per_folio), (Mode::Batched, &samples.batched)] {
-                rows.extend(Row::new(migrate, (mode, samples.order), direction, &pairs(mine, &samples.bulk)));
+    for of_one_size in measured.series.chunk_by(|a, b| a.series.bytes == b.series.bytes) {
+        for (way, (direction, _)) in WAYS.into_iter().enumerate() {
+            let pairs = |samples: &[[Sample; 2]], bulk: &[[Sample; 2]]| -> Vec<Pair> {
+                samples.iter().zip(bulk).map(|(sample, bulk)| (sample[way], bulk[way])).collect()
+            };
+            let Series { bytes, .. } = of_one_size[0].series;
+            let all: Vec<Pair> = of_one_size.iter().flat_map(|samples| pairs(&samples.bulk, &samples.bulk)).collect();
+            rows.extend(Row::new(bytes, (Mode::Bulk, of_one_size[0].series.bulk()), direction, &all));
+            for Samples { series, bulk, per_folio, batched } in of_one_size {
+                for (mode, mine) in [(Mode::PerFolio, per_folio), (Mode::Batched, batched)] {
+                    rows.extend(Row::new(bytes, (mode, series.order), direction, &pairs(mine, bulk)));
+                }
             }
         }
     }
     rows
 }
 
-/// Standard deviation of a sample over its mean.
-fn variation(values: &[f64]) -> f64 {
+/// Standard deviation of a sample over its mean; none of a single value.
+fn variation(values: &[f64]) -> Option<f64> {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (squares / (count - 1.0)).sqrt() / mean
+    (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt() / mean)
 }
 
 impl Migrated {
     pub(super) fn new(migrate: &Migrate, measured: &Measured, leaked_pages: u64) -> Migrated {
+        let left_out = migrate.series.iter().filter(|series| !series.one_by_one);
+        let left_out = left_out.map(|series| {
+            let Series { bytes, order, .. } = *series;
+            LeftOut { bytes, order: order.get(), mode: Mode::PerFolio, folios: series.folios() }
+        });
+        let mut sizes_bytes: Vec<u64> = migrate.series.iter().map(|series| series.bytes).collect();
+        sizes_bytes.dedup();
         Migrated {
-            bytes: migrate.bytes,
+            sizes_bytes,
             warm_ups: 1,
             iterations: migrate.iterations,
             wrong_words: measured.wrong_words,
             device_sums: measured.sums,
             wrong_sums: measured.wrong_sums,
             leaked_pages,
-            rows: rows(migrate, measured),
+            left_out: left_out.collect(),
+            rows: rows(measured),
         }
     }
 
-    fn table(&self, direction: Direction) -> comfy_table::Table {
+    fn rows(&self, direction: Direction, bytes: u64) -> impl Iterator<Item = &Row> + Clone {
+        self.rows.iter().filter(move |row| (row.direction, row.bytes) == (direction, bytes))
+    }
+
+    /// All that is known of one size, one way.
+    fn table(&self, direction: Direction, bytes: u64) -> comfy_table::Table {
         let header = [
             "order",
             "folio",
@@ -155,44 +186,95 @@ impl Migrated {
             "of bulk, %",
             "us/folio",
             "CPU ms",
+            "faults",
             "regions",
             "submits",
             "allocator",
         ];
         let mut table = report::table(&header);
-        let rows = || self.rows.iter().filter(|row| row.direction == direction);
-        let most = rows().map(|row| row.gb_per_s).fold(0.0, f64::max);
-        for row in rows() {
+        let rows = self.rows(direction, bytes);
+        let most = rows.clone().map(|row| row.gb_per_s).fold(0.0, f64::max);
+        for row in rows {
             table.add_row([
                 row.order.to_string(),
                 Bytes(row.folio_bytes).to_string(),
-                match row.mode {
-                    Mode::Bulk => "bulk copy",
-                    Mode::PerFolio => "per folio",
-                    Mode::Batched => "batched",
-                }
-                .to_owned(),
+                mode_name(row.mode).to_owned(),
                 format!("{:.2}", row.ms),
-                format!("{:.1}", row.cv_percent),
+                row.cv_percent.map_or("-".into(), |percent| format!("{percent:.1}")),
                 format!("{:.2}", row.gb_per_s),
                 "\u{2588}".repeat((row.gb_per_s / most * BAR).round() as usize),
                 format!("{:.0} ({:.0} to {:.0})", row.of_bulk_percent, row.of_bulk_low_percent, row.of_bulk_high_percent),
                 format!("{:.2}", row.us_per_folio),
                 format!("{:.2}", row.cpu_ms),
+                row.faults.to_string(),
                 row.regions.to_string(),
                 row.submits.to_string(),
                 format!("{:.1} %", row.allocator_percent),
             ]);
         }
-        report::align_right(&mut table, [0, 1, 3, 4, 5, 7, 8, 9, 10, 11, 12]);
+        report::align_right(&mut table, [0, 1, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13]);
         table
+    }
+
+    /// GB/s of every size and order one way, so that they can be seen at one glance.
+    fn overview(&self, direction: Direction) -> comfy_table::Table {
+        let columns = self.sizes_bytes.iter().flat_map(|bytes| [(*bytes, Mode::PerFolio), (*bytes, Mode::Batched)]);
+        let heads = columns.clone().map(|(bytes, mode)| format!("{}\n{}", Bytes(bytes), mode_name(mode)));
+        let header: Vec<String> = ["order", "folio"].map(String::from).into_iter().chain(heads).collect();
+        let mut table = report::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
+        let rows = || self.rows.iter().filter(|row| row.direction == direction);
+        let mut orders: Vec<(u32, u64)> =
+            rows().filter(|row| row.mode != Mode::Bulk).map(|row| (row.order, row.folio_bytes)).collect();
+        orders.sort_unstable();
+        orders.dedup();
+        let cell = |found: Option<&Row>| found.map_or("-".into(), |row| format!("{:.2}", row.gb_per_s));
+        for (order, folio_bytes) in orders {
+            let of_one = |(bytes, mode)| cell(rows().find(|row| (row.order, row.bytes, row.mode) == (order, bytes, mode)));
+            table.add_row([order.to_string(), Bytes(folio_bytes).to_string()].into_iter().chain(columns.clone().map(of_one)));
+        }
+        // What bounds them all stands below the batched ones.
+        let ceiling = |(bytes, mode)| match mode {
+            Mode::Batched => cell(rows().find(|row| (row.bytes, row.mode) == (bytes, Mode::Bulk))),
+            _ => String::new(),
+        };
+        table.add_row(["bulk".into(), "all".into()].into_iter().chain(columns.clone().map(ceiling)));
+        report::align_right(&mut table, 0..header.len());
+        table
+    }
+
+    fn sizes(&self) -> String {
+        let sizes: Vec<String> = self.sizes_bytes.iter().map(|bytes| Bytes(*bytes).to_string()).collect();
+        sizes.join(", ")
+    }
+
+    /// What was left out, a size at a time; nothing if all is there.
+    fn left_out(&self) -> String {
+        let of_one_size = self.left_out.chunk_by(|a, b| a.bytes == b.bytes);
+        let sizes: Vec<String> = of_one_size
+            .map(|rows| {
+                let orders: Vec<String> = rows.iter().map(|row| row.order.to_string()).collect();
+                format!("{} at order {}", Bytes(rows[0].bytes), orders.join(", "))
+            })
+            .collect();
+        match sizes[..] {
+            [] => String::new(),
+            _ => format!("\nleft out, as it takes long: {} folio by folio; --sizes leaves nothing out\n", sizes.join(", ")),
+        }
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Bulk => "bulk copy",
+        Mode::PerFolio => "per folio",
+        Mode::Batched => "batched",
     }
 }
 
 impl Outcome for Migrated {
-    const SCHEMA: &'static str = "vk-demo/migrate/1";
+    const SCHEMA: &'static str = "vk-demo/migrate/2";
     const RESULTS: &'static [&'static str] = &["gb_per_s", "of_bulk_percent"];
-    const SETTINGS: &'static [&'static str] = &["bytes"];
+    const SETTINGS: &'static [&'static str] = &["sizes_bytes", "iterations"];
     type Line = Row;
 
     fn is_good(&self) -> bool {
@@ -208,11 +290,18 @@ impl Outcome for Migrated {
     }
 
     fn text(&self, _: &Head) -> String {
-        let mut text = format!("{} in each row, median of {} after a warm-up\n", Bytes(self.bytes), self.iterations);
-        for (direction, name) in [(Direction::HostToDevice, "Host -> device"), (Direction::DeviceToHost, "Device -> host")] {
-            text += &format!("\n{name}\n{}\n", self.table(direction));
+        let mut text = format!("{}, median of {} after a warm-up\n", self.sizes(), self.iterations);
+        for bytes in &self.sizes_bytes {
+            for (direction, name) in WAYS {
+                text += &format!("\n{name}, {}\n{}\n", Bytes(*bytes), self.table(direction, *bytes));
+            }
         }
-        text
+        if self.sizes_bytes.len() > 1 {
+            for (direction, name) in WAYS {
+                text += &format!("\n{name}, GB/s\n{}\n", self.overview(direction));
+            }
+        }
+        text + &self.left_out()
     }
 
     fn lines(&self) -> Vec<Row> {
@@ -221,7 +310,8 @@ impl Outcome for Migrated {
 
     /// The curve of both directions.
     fn picture(&self, _: &Head) -> Picture<'_> {
-        let subtitle = format!("{}, median of {}", Bytes(self.bytes), self.iterations);
+        let ends = if self.sizes_bytes.len() > 1 { ", each line ends in one folio of everything" } else { "" };
+        let subtitle = format!("{}, median of {}{ends}", self.sizes(), self.iterations);
         Picture { title: "What folio order buys for migration".into(), subtitle, map: None, charts: curve::charts(&self.rows) }
     }
 }
@@ -234,15 +324,21 @@ mod tests {
         milliseconds.map(|time| [Sample { time: Duration::from_millis(time), ..Sample::default() }; 2]).to_vec()
     }
 
+    fn migrate(series: Vec<Series>) -> Migrate {
+        Migrate { series, iterations: 5, seed: 1 }
+    }
+
+    fn series(order: Order, pages: u64, one_by_one: bool) -> Series {
+        Series { bytes: pages * PAGE, order, one_by_one }
+    }
+
     #[test]
     fn batched_is_compared_with_the_bulk_copy_of_its_own_iteration() {
         let order = Order::PMD;
-        let layout = crate::device::Layout { objects: vec![], staging: 0, views: false };
-        let migrate = Migrate { layout, bytes: order.pages() * PAGE, bulk: order, orders: vec![order], iterations: 5, seed: 1 };
-        let mut measured = Measured::new(&migrate);
-        measured.orders[0].bulk = samples([10, 30, 20, 30, 10]);
-        measured.orders[0].batched = samples([10, 60, 10, 30, 40]);
-        let rows = rows(&migrate, &measured);
+        let mut measured = Measured::new(&migrate(vec![series(order, order.pages(), true)]));
+        measured.series[0].bulk = samples([10, 30, 20, 30, 10]);
+        measured.series[0].batched = samples([10, 60, 10, 30, 40]);
+        let rows = rows(&measured);
         let modes: Vec<Mode> = rows.iter().map(|row| row.mode).collect();
         assert_eq!(modes, [Mode::Bulk, Mode::Batched, Mode::Bulk, Mode::Batched], "what was not measured has no row");
         for batched in [&rows[1], &rows[3]] {
@@ -253,8 +349,29 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_kept_apart_and_what_is_left_out_is_said() {
+        let migrate = migrate(vec![series(Order::ZERO, 1, true), series(Order::ZERO, 8, false)]);
+        let mut measured = Measured::new(&migrate);
+        for (samples_of, time) in measured.series.iter_mut().zip([1, 4]) {
+            samples_of.bulk = samples([time; 5]);
+            samples_of.batched = samples([2 * time; 5]);
+        }
+        measured.series[0].per_folio = samples([4; 5]);
+        let migrated = Migrated::new(&migrate, &measured, 0);
+        assert_eq!(migrated.sizes_bytes, [PAGE, 8 * PAGE]);
+        let of = |bytes: u64| migrated.rows(Direction::HostToDevice, bytes).map(|row| (row.mode, row.ms)).collect::<Vec<_>>();
+        assert_eq!(of(PAGE), [(Mode::Bulk, 1.0), (Mode::PerFolio, 4.0), (Mode::Batched, 2.0)]);
+        assert_eq!(of(8 * PAGE), [(Mode::Bulk, 4.0), (Mode::Batched, 8.0)]);
+        assert_eq!(migrated.left_out.iter().map(|row| (row.bytes, row.order, row.folios)).collect::<Vec<_>>(), [(8 * PAGE, 0, 8)]);
+        assert!(migrated.left_out().contains("32 KiB at order 0 folio by folio"), "{}", migrated.left_out());
+        let overview = migrated.overview(Direction::DeviceToHost).to_string();
+        assert!(overview.contains("32 KiB") && overview.contains("bulk"), "{overview}");
+    }
+
+    #[test]
     fn variation_is_that_of_a_sample() {
-        assert_eq!(variation(&[2.0, 2.0, 2.0]), 0.0);
-        assert!((variation(&[1.0, 2.0, 3.0]) - 0.5).abs() < 1e-12);
+        assert_eq!(variation(&[2.0, 2.0, 2.0]), Some(0.0));
+        assert!(variation(&[1.0, 2.0, 3.0]).is_some_and(|variation| (variation - 0.5).abs() < 1e-12));
+        assert_eq!(variation(&[2.0]), None);
     }
 }

@@ -12,6 +12,9 @@ const LEFT: f64 = 62.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 52.0;
 const BOTTOM: f64 = 46.0;
+/// Behind a name, and from one row of names to the next.
+const NAME_GAP: f64 = 16.0;
+const NAMES: f64 = 18.0;
 
 /// A frame with lines in it.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub(crate) enum Stroke {
     Dotted,
     /// Dots and dashes in turn, without marks.
     DotDashed,
+    /// This one of so many that belong together: from light to dark, each with a mark of its own.
+    Ranked(usize, usize),
 }
 
 /// More points than this get no marks.
@@ -123,15 +128,36 @@ impl Axis {
 }
 
 impl Chart {
-    /// Draws it into a place of this size.
-    pub(super) fn draw(&self, x: f64, y: f64, width: f64, height: f64) -> Group {
-        let frame = Frame { x: x + LEFT, y: y + TOP, width: width - LEFT - RIGHT, height: height - TOP - BOTTOM, chart: self };
+    /// How high the title and the names above its frame are, at this width.
+    pub(super) fn top(&self, width: f64) -> f64 {
+        let rows = self.name_places(width - RIGHT).last().map_or(0, |(_, row)| *row);
+        TOP + NAMES * rows as f64
+    }
+
+    /// Draws it into a place of this size, with `top` left above its frame.
+    pub(super) fn draw(&self, x: f64, y: f64, (width, height): (f64, f64), top: f64) -> Group {
+        let frame = Frame { x: x + LEFT, y: y + top, width: width - LEFT - RIGHT, height: height - top - BOTTOM, chart: self };
         let title = ink::text(x, y + 14.0, &self.title).set("font-size", 14).set("font-weight", "bold");
         let mut group = frame.names(frame.grid(Group::new().add(title)), x, y + 34.0);
         for line in &self.lines {
             group = frame.line(group, line);
         }
         group
+    }
+
+    /// Where the name of each line goes: how far to the right, and in which row, so that none is wider than this.
+    fn name_places(&self, width: f64) -> Vec<(f64, usize)> {
+        let (mut at, mut row) = (0.0, 0);
+        let place = |line: &Line| {
+            // As wide as letters of this size usually are.
+            let own = 37.0 + 7.2 * line.name.chars().count() as f64 + NAME_GAP;
+            if at > 0.0 && at + own - NAME_GAP > width {
+                (at, row) = (0.0, row + 1);
+            }
+            at += own;
+            (at - own, row)
+        };
+        self.lines.iter().map(place).collect()
     }
 }
 
@@ -172,17 +198,15 @@ impl Frame<'_> {
             .add(turned.set("transform", format!("rotate(-90 {:.1} {center:.1})", self.x - 44.0)))
     }
 
-    /// A sample of each line with its name.
+    /// A sample of each line with its name, from `y` down.
     fn names(&self, mut group: Group, x: f64, y: f64) -> Group {
-        let mut at = x;
-        for line in &self.chart.lines {
+        for (line, (right, row)) in self.chart.lines.iter().zip(self.chart.name_places(self.width + LEFT)) {
+            let (at, y) = (x + right, y + NAMES * row as f64);
             group = group.add(line.stroke.path(format!("M{at:.1} {:.1}h30", y - 4.0)));
             if line.is_marked() {
                 group = line.stroke.mark(group, at + 15.0, y - 4.0);
             }
             group = group.add(ink::text(at + 37.0, y, &line.name));
-            // As wide as letters of this size usually are.
-            at += 37.0 + 7.2 * line.name.chars().count() as f64 + 16.0;
         }
         group
     }
@@ -214,11 +238,12 @@ impl Frame<'_> {
 }
 
 impl Stroke {
-    fn colour(self) -> &'static str {
+    fn colour(self) -> String {
         match self {
-            Stroke::Solid => "#3b0a56",
-            Stroke::Dashed => "#2a9d7c",
-            Stroke::Dotted | Stroke::DotDashed => ink::QUIET,
+            Stroke::Solid => "#3b0a56".into(),
+            Stroke::Dashed => "#2a9d7c".into(),
+            Stroke::Dotted | Stroke::DotDashed => ink::QUIET.into(),
+            Stroke::Ranked(index, of) => ink::ranked(index, of),
         }
     }
 
@@ -229,6 +254,7 @@ impl Stroke {
             Stroke::Dashed => drawn.set("stroke-dasharray", "7 4"),
             Stroke::Dotted => drawn.set("stroke-dasharray", "2 4"),
             Stroke::DotDashed => drawn.set("stroke-dasharray", "9 3 2 3"),
+            Stroke::Ranked(..) => drawn.set("stroke-width", 1.6),
         }
     }
 
@@ -239,8 +265,28 @@ impl Stroke {
                 let square = Rectangle::new().set("x", x - 3.0).set("y", y - 3.0).set("width", 6).set("height", 6);
                 group.add(square.set("fill", "#ffffff").set("stroke", self.colour()).set("stroke-width", 1.6))
             }
+            Stroke::Ranked(index, _) => {
+                let shape = Path::new().set("d", shape(index, x, y)).set("stroke", self.colour()).set("stroke-width", 1.4);
+                // The second time round they are hollow.
+                let inside = if (index / SHAPES).is_multiple_of(2) { self.colour() } else { "#ffffff".into() };
+                group.add(shape.set("fill", inside))
+            }
             Stroke::Dotted | Stroke::DotDashed => group,
         }
+    }
+}
+
+/// How many shapes there are.
+const SHAPES: usize = 5;
+
+/// The outline of a mark, by turns a circle, a square, a triangle, a diamond and a triangle on its head.
+fn shape(index: usize, x: f64, y: f64) -> String {
+    match index % SHAPES {
+        0 => format!("M{:.1} {y:.1}a3.1 3.1 0 1 0 6.2 0a3.1 3.1 0 1 0 -6.2 0z", x - 3.1),
+        1 => format!("M{:.1} {:.1}h5.6v5.6h-5.6z", x - 2.8, y - 2.8),
+        2 => format!("M{x:.1} {:.1}l3.7 6.2h-7.4z", y - 3.9),
+        3 => format!("M{x:.1} {:.1}l4 4l-4 4l-4 -4z", y - 4.0),
+        _ => format!("M{x:.1} {:.1}l3.7 -6.2h-7.4z", y + 3.9),
     }
 }
 

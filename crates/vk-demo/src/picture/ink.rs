@@ -30,8 +30,19 @@ pub(super) fn fill(state: State) -> String {
 }
 
 fn shade(order: u32) -> String {
+    on_ramp(f64::from(order.min(DARKEST)) / f64::from(DARKEST))
+}
+
+/// The colour of one line of so many: each darker than the one before, the first dark enough for a line.
+pub(super) fn ranked(index: usize, of: usize) -> String {
+    const FIRST: f64 = 0.3;
+    on_ramp(FIRST + (1.0 - FIRST) * index as f64 / of.saturating_sub(1).max(1) as f64)
+}
+
+/// From the beginning of the ramp (0) to its end (1).
+fn on_ramp(place: f64) -> String {
     let steps = (RAMP.len() - 1) as f64;
-    let place = f64::from(order.min(DARKEST)) / f64::from(DARKEST) * steps;
+    let place = place.clamp(0.0, 1.0) * steps;
     let below = (place as usize).min(RAMP.len() - 2);
     let (low, high, part) = (RAMP[below], RAMP[below + 1], place - below as f64);
     let mix = |low: u8, high: u8| (f64::from(low) + (f64::from(high) - f64::from(low)) * part).round() as u8;

@@ -26,6 +26,9 @@ const WIDTH: f64 = 1120.0;
 /// White around it.
 const MARGIN: f64 = 24.0;
 const CHART_HEIGHT: f64 = 250.0;
+/// So many charts stand side by side; of more than that, so many.
+const MOST_COLUMNS: usize = 3;
+const COLUMNS: usize = 2;
 
 /// What is drawn, from top to bottom.
 pub(crate) struct Picture<'a> {
@@ -35,7 +38,7 @@ pub(crate) struct Picture<'a> {
     pub(crate) subtitle: String,
     /// The memory.
     pub(crate) map: Option<&'a HeatMap>,
-    /// Side by side below it.
+    /// Below it, as many side by side as there is room for.
     pub(crate) charts: Vec<Chart>,
 }
 
@@ -51,10 +54,13 @@ impl Picture<'_> {
             inside.push(Box::new(drawn));
             y += height;
         }
-        if !self.charts.is_empty() {
-            let each = (WIDTH - 2.0 * MARGIN) / self.charts.len() as f64;
-            for (at, chart) in self.charts.iter().enumerate() {
-                inside.push(Box::new(chart.draw(MARGIN + at as f64 * each, y + 12.0, each, CHART_HEIGHT)));
+        let columns = if self.charts.len() <= MOST_COLUMNS { self.charts.len().max(1) } else { COLUMNS };
+        let each = (WIDTH - 2.0 * MARGIN) / columns as f64;
+        for row in self.charts.chunks(columns) {
+            // Frames that stand side by side begin at one height.
+            let top = row.iter().map(|chart| chart.top(each)).fold(0.0, f64::max);
+            for (at, chart) in row.iter().enumerate() {
+                inside.push(Box::new(chart.draw(MARGIN + at as f64 * each, y + 12.0, (each, CHART_HEIGHT), top)));
             }
             y += CHART_HEIGHT + 12.0;
         }

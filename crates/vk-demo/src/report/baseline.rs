@@ -58,7 +58,7 @@ fn change(then: f64, now: f64) -> String {
     if then == 0.0 { "new".into() } else { format!("{:+.1} %", 100.0 * (now - then) / then) }
 }
 
-/// Every value that is no object or list, by its path. The rows of a table are named by what tells them apart.
+/// Every value that is no object and no list of objects, by its path. The rows of a table are named by what tells them apart.
 fn leaves(value: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     walk(String::new(), value, &mut found);
@@ -69,7 +69,7 @@ fn walk(path: String, value: &Value, found: &mut BTreeMap<String, Value>) {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| walk(below(name), value, found)),
-        Value::Array(rows) => {
+        Value::Array(rows) if rows.iter().any(Value::is_object) => {
             for row in rows {
                 let part = |name| row.get(name).map(|value: &Value| value.to_string().replace('"', ""));
                 let parts: Vec<String> = ROW_NAMES.iter().filter_map(|name| Some(format!("{name} {}", part(name)?))).collect();
@@ -85,7 +85,7 @@ fn walk(path: String, value: &Value, found: &mut BTreeMap<String, Value>) {
 }
 
 /// Fields that tell the rows of a table apart.
-const ROW_NAMES: [&str; 5] = ["direction", "mode", "order", "policy", "allocator"];
+const ROW_NAMES: [&str; 6] = ["bytes", "direction", "mode", "order", "policy", "allocator"];
 
 #[cfg(test)]
 mod tests {

@@ -34,7 +34,6 @@ const UNDER_WAY: u64 = 4;
 
 /// The main job.
 pub(crate) struct Run {
-    layout: Layout,
     largest_order: Order,
     /// Whether buffers are used through views.
     sparse: Choice,
@@ -54,12 +53,8 @@ impl Job for Run {
     type Options = RunOptions;
     type Outcome = Ran;
 
-    fn common(options: &RunOptions) -> &JobOptions {
-        &options.job
-    }
-
-    fn plan(options: &RunOptions, info: &DeviceInfo) -> Result<Run, Failure> {
-        let mut layout = heap::plan(&options.job.device.heap, info, None)?;
+    fn plan(job: &JobOptions, options: &RunOptions, info: &DeviceInfo) -> Result<(Run, Layout), Failure> {
+        let mut layout = heap::plan(&job.device.heap, info, None)?;
         let sparse = views::choose(options.sparse, info)?;
         layout.views = sparse.is_ok();
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
@@ -74,13 +69,9 @@ impl Job for Run {
         let host_pages = pages.saturating_sub(heap_pages) + heap_pages / UNDER_WAY + largest_buffer * STAGED_BUFFERS;
         layout.staging = (host_pages + largest_buffer * STAGED_BUFFERS) * PAGE;
         host::room_for(layout.staging)?;
-        let curve = options.curve.as_deref().map(migrate::saved_charts).transpose()?.unwrap_or_default();
-        let (ops, seed) = (options.ops, options.job.seed);
-        Ok(Run { layout, largest_order, sparse, pages, largest_buffer, host_pages, ops, seed, oversub, curve })
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
+        let curve = options.curve.as_deref().map(|path| migrate::saved_charts(path, info)).transpose()?.unwrap_or_default();
+        let (ops, seed) = (options.ops, job.seed);
+        Ok((Run { largest_order, sparse, pages, largest_buffer, host_pages, ops, seed, oversub, curve }, layout))
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Ran), Failure> {

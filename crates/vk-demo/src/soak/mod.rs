@@ -24,7 +24,7 @@ use crate::report::{HeatMap, Timeline};
 use crate::{host, interrupt, progress};
 
 use inject::Injected;
-use model::{Model, Payers};
+use model::Model;
 use report::Soaked;
 use story::Story;
 
@@ -37,7 +37,6 @@ const QUIET: u64 = 1024;
 
 /// Random operations.
 pub(crate) struct Soak {
-    layout: Layout,
     /// Pages of the host's memory, and of the swap.
     hosts: [u64; 2],
     /// How many operations, at most.
@@ -52,30 +51,22 @@ impl Job for Soak {
     type Options = SoakOptions;
     type Outcome = Soaked;
 
-    fn common(options: &SoakOptions) -> &JobOptions {
-        &options.job
-    }
-
-    fn plan(options: &SoakOptions, info: &DeviceInfo) -> Result<Soak, Failure> {
-        let mut layout = heap::plan(&options.job.device.heap, info, Some(HEAP))?;
+    fn plan(job: &JobOptions, options: &SoakOptions, info: &DeviceInfo) -> Result<(Soak, Layout), Failure> {
+        let mut layout = heap::plan(&job.device.heap, info, Some(HEAP))?;
         let pages = layout.objects.iter().sum::<u64>() / PAGE;
         let hosts = [pages, 2 * pages];
         layout.staging = (hosts.iter().sum::<u64>() + story::scratch_pages(pages)) * PAGE;
         host::room_for(layout.staging)?;
         let time = options.time.map(Duration::from_secs);
         let ops = options.ops.unwrap_or(if time.is_some() { u64::MAX } else { OPS });
-        Ok(Soak { layout, hosts, ops, time, inject: options.inject, seed: options.job.seed })
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
+        Ok((Soak { hosts, ops, time, inject: options.inject, seed: job.seed }, layout))
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Soaked), Failure> {
         let heap = Heap::new(device)?;
         let start = Instant::now();
         let injected = Injected::default();
-        let owners = Payers::new();
+        let owners = model::payers()?;
         let mut model = Model::new(&heap, &owners, device, self.hosts, self.seed, self.inject)?;
         if self.inject {
             model.manager.set_fault_hook(injected.hook(self.seed));

@@ -7,7 +7,7 @@ use pgmap_ttm::{
 };
 use serde::Serialize;
 
-use super::story::OWNERS;
+use super::story::{OWNERS, PARENT};
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::heap::{Heap, HeapOps, PAGE};
@@ -23,6 +23,12 @@ const DESCRIBED: usize = 8;
 
 /// The accounts of a soak.
 pub(super) type Payers = Owners<{ OWNERS as usize }>;
+
+/// One of them is everyone else's parent.
+pub(super) fn payers() -> Result<Payers, Failure> {
+    let parents = std::array::from_fn(|owner| (owner != PARENT.0 as usize).then_some(PARENT));
+    Payers::with_parents(parents).map_err(|why| Failure::Heap(why.to_string()))
+}
 
 /// A manager, its objects, and what is known of them.
 pub(super) struct Model<'h, 'd> {
@@ -272,7 +278,7 @@ impl<'h, 'd> Model<'h, 'd> {
         let usage = self.manager.memory_usage(self.vram).unwrap_or_default();
         self.findings.retired_pages = self.heap.pgmap().retired().count() as u64;
         let taken = usage.used + usage.carved + self.findings.retired_pages;
-        let charged: u64 = (0..OWNERS).filter_map(|owner| self.owners.usage(Owner(owner)).ok()).map(|usage| usage.pages).sum();
+        let charged = self.owners.usage(PARENT).map_or(0, |usage| usage.pages);
         match (self.manager.audit(), self.heap.pages_in_service()) {
             (Ok(audit), Ok(in_service)) => {
                 if audit.leaving != 0 || in_service != taken || charged != usage.used {

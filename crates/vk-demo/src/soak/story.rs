@@ -16,6 +16,8 @@ const OBJECTS: usize = 64;
 /// Pages of the largest object, unless the heap is too small for it.
 const LARGEST: u64 = 16;
 pub(super) const OWNERS: u32 = 3;
+/// The owner that all others stand under, and that has objects of its own, too.
+pub(super) const PARENT: Owner = Owner(0);
 /// Bad pages are rare.
 const RETIRE_ONE_IN: u32 = 8;
 /// Carve-outs at a time, at most.

@@ -45,3 +45,29 @@ pub fn vk_demo(arguments: &str) -> Ran {
 pub fn on_host(arguments: &str) -> Ran {
     vk_demo(&format!("{arguments} --device host"))
 }
+
+/// Whether a test goes ahead; one that does not says so, or fails where Vulkan is required.
+pub fn here(what: &str, there: bool, why: &str) -> bool {
+    if !there {
+        assert!(std::env::var_os("PGMAP_REQUIRE_VULKAN").is_none_or(|value| value != "1"), "{what} is required: {why}");
+        println!("skipped: no {what}: {why}");
+    }
+    there
+}
+
+/// Whether there is a Vulkan device that can be used.
+pub fn vulkan() -> bool {
+    let list = vk_demo("list --format json").json();
+    let usable = |device: &Value| device["kind"] != "host" && device["unusable"].is_null();
+    let there = list["devices"].as_array().unwrap().iter().any(usable);
+    here("Vulkan device", there, &list["no_vulkan"].to_string())
+}
+
+/// Whether the Khronos validation layer can listen to it.
+pub fn validation_layer() -> bool {
+    if !vulkan() {
+        return false;
+    }
+    let ran = vk_demo("run --heap 4KiB --ops 0 --validate --format json");
+    here("validation layer", !ran.stderr.contains("is not installed"), &ran.stderr)
+}

@@ -33,6 +33,8 @@
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod lists;
+
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::thread;
@@ -562,38 +564,6 @@ fn request_against_a_free_at_the_watermark() {
             let used = u64::from(got.is_ok());
             assert_eq!((books.books.account().used, books.has(0)), (used, used));
             assert!(books.alloc(0, 2, Urgency::Normal).is_ok() == got.is_err());
-        },
-    );
-}
-
-/// All but pages 0 and 32 of the first table are idle, so the last of them to come back lists the table anew.
-fn nearly_whole() -> Pool {
-    let pool = Pool::boxed(&Params::new(&[range(0, 128)])).unwrap();
-    for page in [0, 32] {
-        pool.alloc_at(at(page), ONE).unwrap();
-    }
-    // Looks for half a table there, and takes the listing away that promised it.
-    assert!(pool.alloc(order(5)).unwrap() >= at(64));
-    pool
-}
-
-/// A table that is listed only after it has been merged keeps its entry marked as split: without the second mark in
-/// `listing::enlist_in`, or without the second look in `unmark_split`, the free of the whole at the end goes through.
-#[test]
-fn late_listing_against_a_merge() {
-    race(
-        nearly_whole,
-        |pool| pool.free(at(0), ONE).unwrap(),
-        |pool| {
-            pool.free(at(32), ONE).unwrap();
-            pool.alloc_at(at(0), order(6)).is_ok()
-        },
-        |pool, (), whole| {
-            if !whole {
-                pool.alloc_at(at(0), order(6)).unwrap();
-            }
-            pool.free(at(5), ONE).unwrap();
-            assert_eq!(pool.free(at(0), order(6)), Err(FreeError::DoubleFree { page: at(5) }));
         },
     );
 }

@@ -1,0 +1,83 @@
+//! Taking runs that came back a moment ago (`fresh`), or listing their tables after all.
+
+use super::GenPool;
+use super::fresh::{Line, PLACES, SLOTS};
+use super::shape::Place;
+use crate::offset::{Offset, Run};
+use crate::order::Order;
+
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Takes a run of just this order from places for it.
+    #[inline(never)]
+    pub(super) fn take_from_line(&self, line: Line<'_, WORDS>, order: Order) -> Option<Run> {
+        for place in (1..=line.filled()).rev() {
+            if let Some(start) = line.get(place) {
+                let claimed = self.claim_fresh(start, order.get());
+                line.empty(place, start);
+                if claimed {
+                    line.set_filled(place - 1);
+                    return Some(Run::aligned(start.get(), order));
+                }
+            }
+        }
+        line.set_filled(0);
+        None
+    }
+
+    /// Takes a run from a larger one in the caller's places, but not from one of order `below` or more; says the order of that one.
+    pub(super) fn cut_fresh(&self, order: Order, below: u32) -> Option<(Run, u32)> {
+        let tables = self.tables();
+        for from in order.get() + 1..below.min(Self::RADIX) {
+            let line = self.my_line(tables, from);
+            for place in (1..=line.filled()).rev() {
+                let Some(start) = line.get(place) else { continue };
+                let claimed = self.claim_fresh(start, order.get());
+                if claimed {
+                    // What is left over.
+                    let (table, _) = self.shape.entry(start, 0);
+                    self.ensure_listed(tables, 0, table, from - 1);
+                }
+                line.empty(place, start);
+                line.set_filled(place - 1);
+                if claimed {
+                    return Some((Run::aligned(start.get(), order), from));
+                }
+            }
+        }
+        None
+    }
+
+    /// Claims a run that a place names, or else lists its table (rule 3).
+    #[inline(always)]
+    fn claim_fresh(&self, start: Offset, order: u32) -> bool {
+        let (table, entry) = self.shape.entry(start, 0);
+        // What a claim of several words gives back is hidden for a moment.
+        let _moving = (order > 6).then(|| self.motion.begin());
+        let Some(before) = self.table(0, table).claim_at(entry, order) else { return self.list_misleading(table) };
+        self.tell_taken(Place { level: 0, table, entry, order }, before);
+        true
+    }
+
+    #[cold]
+    fn list_misleading(&self, table: usize) -> bool {
+        let _moving = self.motion.begin();
+        self.after_undo(0, table);
+        false
+    }
+
+    /// Lists the tables of all runs in all places, and empties them. O(slots).
+    #[cold]
+    pub(super) fn list_fresh(&self) {
+        let tables = self.tables();
+        for (slot, order) in (0..SLOTS).flat_map(|slot| (0..Self::RADIX).map(move |order| (slot, order))) {
+            let line = self.fresh_line(tables, slot, order);
+            for place in 1..=PLACES {
+                if let Some(start) = line.get(place) {
+                    let (table, _) = self.shape.entry(start, 0);
+                    self.list_misleading(table);
+                    line.empty(place, start);
+                }
+            }
+        }
+    }
+}

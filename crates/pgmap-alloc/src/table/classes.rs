@@ -1,0 +1,99 @@
+//! The same words as four bits for each of sixteen entries: how the tables below the entries of another table are listed. What the
+//! numbers mean is for `pool::listing` to say; here they are only compared.
+
+use super::Table;
+use crate::sync::{Ordering, order_after_write};
+
+/// Classes in a word.
+const EACH: u32 = 16;
+/// A one in each class of a word.
+const ONES: u64 = 0x1111_1111_1111_1111;
+
+impl<const WORDS: usize> Table<WORDS> {
+    /// How many entries have their class here.
+    pub(crate) const CLASSES: u32 = EACH * WORDS as u32;
+
+    /// The class of an entry.
+    #[inline(always)]
+    pub(crate) fn class(&self, at: u32) -> u8 {
+        // SeqCst: the read half of "release, then look how the table is listed".
+        of(self.word((at / EACH) as usize).load(Ordering::SeqCst), at)
+    }
+
+    /// Raises the class of an entry to `to`, unless it is that or higher; says what it was.
+    ///
+    /// Lock-free: a retry means that somebody else changed this word.
+    #[inline]
+    pub(crate) fn raise_class(&self, at: u32, to: u8) -> u8 {
+        let word = self.word((at / EACH) as usize);
+        // SeqCst: as in `class`, that of a failed exchange too.
+        let mut seen = word.load(Ordering::SeqCst);
+        loop {
+            let class = of(seen, at);
+            if class >= to {
+                return class;
+            }
+            // SeqCst: the write half of "list, then search".
+            match word.compare_exchange(seen, with(seen, at, to), Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return class,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Changes the class of an entry; `false`, and nothing is changed, if it is not `from`. What is read afterwards comes after it.
+    ///
+    /// Lock-free: a retry means that somebody else changed this word.
+    pub(crate) fn change_class(&self, at: u32, from: u8, to: u8) -> bool {
+        let word = self.word((at / EACH) as usize);
+        // SeqCst, all: the write half of "list lower, then look at the table".
+        let mut seen = word.load(Ordering::SeqCst);
+        while of(seen, at) == from {
+            match word.compare_exchange(seen, with(seen, at, to), Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => {
+                    order_after_write();
+                    return true;
+                }
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// The first of the entries in a word that has a class.
+    #[inline]
+    pub(crate) fn find_class(&self, word: u32, class: u8) -> Option<u32> {
+        // SeqCst: the read half of "list, then search".
+        let others = self.word(word as usize).load(Ordering::SeqCst) ^ ONES * u64::from(class);
+        let found = !(others | others >> 1 | others >> 2 | others >> 3) & ONES;
+        (found != 0).then(|| found.trailing_zeros() / 4)
+    }
+
+    /// A bit for each of the entries in a word whose class is `least` or higher.
+    pub(crate) fn classes_from(&self, word: u32, least: u8) -> u64 {
+        // SeqCst: as in `find_class`.
+        let seen = self.word(word as usize).load(Ordering::SeqCst);
+        if seen == 0 && least > 0 {
+            return 0;
+        }
+        (0..EACH).fold(0, |mask, at| mask | u64::from(of(seen, at) >= least) << at)
+    }
+
+    /// Whether one of a run of entries, all of them in one word, has another class than zero; or one of all of the word.
+    #[inline]
+    pub(crate) fn any_class(&self, at: u32, order: u32) -> bool {
+        let classes = if order < 4 { ((1 << (4 << order)) - 1) << (at % EACH * 4) } else { !0 };
+        // SeqCst: as in `class`.
+        self.word((at / EACH) as usize).load(Ordering::SeqCst) & classes != 0
+    }
+}
+
+#[inline(always)]
+const fn of(word: u64, at: u32) -> u8 {
+    (word >> (at % EACH * 4)) as u8 & 0xF
+}
+
+#[inline(always)]
+const fn with(word: u64, at: u32, class: u8) -> u64 {
+    word & !(0xF << (at % EACH * 4)) | (class as u64) << (at % EACH * 4)
+}

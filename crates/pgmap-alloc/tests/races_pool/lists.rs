@@ -1,0 +1,157 @@
+//! Where to search: classes, the names of classes, fresh runs.
+
+use loom::sync::Arc;
+use loom::thread;
+use pgmap_alloc::{AllocError, FreeError, GenPool, Params};
+
+use super::{ONE, Pool, at, model, order, race, range};
+
+/// A pool of tables of 64 pages, all of them taken page by page, none of them listed.
+fn exhausted(tables: u64) -> Pool {
+    let pool = Pool::boxed(&Params::new(&[range(0, 64 * tables)])).unwrap();
+    (0..64 * tables).for_each(|_| _ = pool.alloc(ONE).unwrap());
+    assert!(pool.alloc(ONE).is_err());
+    pool
+}
+
+/// The same, and the one place for fresh pages names the last page of the pool: the next page to come back lists its table.
+fn without_places(tables: u64) -> Pool {
+    let pool = exhausted(tables);
+    pool.free(at(64 * tables - 1), ONE).unwrap();
+    pool
+}
+
+fn is_refused<T>(result: &Result<T, AllocError>) -> bool {
+    matches!(result, Err(AllocError::NoSpace { .. }))
+}
+
+/// At every moment one page is idle: first one that is listed, then one that only a place names.
+#[test]
+fn fresh_run_against_a_refusal() {
+    race(
+        || {
+            let pool = without_places(2);
+            pool.free(at(0), ONE).unwrap();
+            pool.alloc_at(at(127), ONE).unwrap();
+            // The place still names it; whoever looks there lists the table, and so page 0.
+            pool
+        },
+        |pool| {
+            pool.free(at(64), ONE).unwrap();
+            let _ = pool.alloc_at(at(0), ONE);
+        },
+        |pool| pool.alloc(ONE),
+        |_, (), got| assert!(!is_refused(&got), "refused though a page was idle at every moment"),
+    );
+}
+
+/// One page comes back and lists its table; another one relies on that, and its owner wants it again.
+#[test]
+fn release_that_relies_on_a_class_against_its_raise() {
+    race(
+        || without_places(2),
+        |pool| pool.free(at(0), ONE).unwrap(),
+        |pool| {
+            // Not beside the other: together they would be a larger run.
+            pool.free(at(2), ONE).unwrap();
+            // The one in the place, and one more.
+            [pool.alloc(ONE), pool.alloc(ONE)]
+        },
+        |_, (), got| assert!(!got.iter().any(is_refused), "refused though a page was idle at every moment"),
+    );
+}
+
+/// A page comes back to a table that is listed, while somebody who was misled there lowers the class.
+#[test]
+fn relist_against_a_release_of_a_page() {
+    race(
+        || {
+            let pool = without_places(2);
+            pool.free(at(0), ONE).unwrap();
+            // Taken by name: the table stays listed.
+            pool.alloc_at(at(0), ONE).unwrap();
+            pool.alloc_at(at(127), ONE).unwrap();
+            pool
+        },
+        |pool| pool.free(at(1), ONE).unwrap(),
+        |pool| pool.alloc(ONE).ok(),
+        |pool, (), early| match early {
+            Some(page) => assert_eq!(page, at(1)),
+            None => assert_eq!(pool.alloc(ONE), Ok(at(1)), "an idle page cannot be found"),
+        },
+    );
+}
+
+/// A page comes back to a table of a group in which nothing is listed any more, while somebody takes the group's name away.
+#[test]
+fn raise_against_whoever_leaves_the_group() {
+    race(
+        || {
+            // The first table is listed, its page is taken, and its class is right again: only names are left.
+            let pool = without_places(2);
+            pool.free(at(0), ONE).unwrap();
+            assert_eq!(pool.alloc(ONE), Ok(at(127)));
+            assert_eq!(pool.alloc(ONE), Ok(at(0)));
+            pool.free(at(127), ONE).unwrap();
+            pool
+        },
+        |pool| pool.free(at(1), ONE).unwrap(),
+        |pool| [pool.alloc(ONE).ok(), pool.alloc(ONE).ok()],
+        |pool, (), early| {
+            let late = pool.alloc(ONE).ok();
+            assert!(early.iter().flatten().chain(&late).count() == 2, "an idle page cannot be found: {early:?} {late:?}");
+        },
+    );
+}
+
+/// A run of several words is claimed by halves and given back, while somebody lists the table by what is left of it.
+#[test]
+fn undone_claim_against_a_relist() {
+    model(|| {
+        let pool = GenPool::<4>::boxed(&Params::new(&[range(0, 257)])).unwrap();
+        // The first table is split, its second half is taken, its first half is two whole words.
+        pool.alloc_at(at(256), ONE).unwrap();
+        pool.alloc_at(at(128), order(7)).unwrap();
+        let pool = Arc::new(pool);
+        let other = pool.clone();
+        let both = thread::spawn(move || other.alloc_at(at(0), order(7)).is_ok());
+        let page = pool.alloc_at(at(64), ONE).is_ok();
+        let word = pool.alloc(order(6)).ok();
+        let both = both.join().unwrap();
+        if !both && page && word.is_none() {
+            assert_eq!(pool.alloc(order(6)), Ok(at(0)), "an idle run cannot be found");
+        }
+    });
+}
+
+/// All but pages 0 and 32 of the first table are idle, so the last of them to come back lists the table anew.
+fn nearly_whole() -> Pool {
+    let pool = Pool::boxed(&Params::new(&[range(0, 128)])).unwrap();
+    for page in [0, 32] {
+        pool.alloc_at(at(page), ONE).unwrap();
+    }
+    // Looks for half a table there, and takes the listing away that promised it.
+    assert!(pool.alloc(order(5)).unwrap() >= at(64));
+    pool
+}
+
+/// A table that is listed only after it has been merged keeps its entry marked as split: without the second mark in
+/// `listing::enlist_in`, or without the second look in `unmark_split`, the free of the whole at the end goes through.
+#[test]
+fn late_listing_against_a_merge() {
+    race(
+        nearly_whole,
+        |pool| pool.free(at(0), ONE).unwrap(),
+        |pool| {
+            pool.free(at(32), ONE).unwrap();
+            pool.alloc_at(at(0), order(6)).is_ok()
+        },
+        |pool, (), whole| {
+            if !whole {
+                pool.alloc_at(at(0), order(6)).unwrap();
+            }
+            pool.free(at(5), ONE).unwrap();
+            assert_eq!(pool.free(at(0), order(6)), Err(FreeError::DoubleFree { page: at(5) }));
+        },
+    );
+}

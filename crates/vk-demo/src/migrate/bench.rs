@@ -1,0 +1,194 @@
+//! One case at work: the same bytes to the device and back, in folios of one order.
+
+use std::time::{Duration, Instant};
+
+use cpu_time::ProcessTime;
+use pgmap_alloc::Order;
+use serde::{Deserialize, Serialize};
+
+use super::STEP;
+use crate::checksum;
+use crate::device::{Device, Work};
+use crate::failure::Failure;
+use crate::heap::{Heap, HeapFolio, PAGE};
+use crate::pattern::Pattern;
+use crate::pieces::{Memory, Piece, push_merged};
+
+/// How the folios of a case are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Mode {
+    /// Everything in one folio: the ceiling.
+    Bulk,
+    /// Each folio waits for the one before.
+    PerFolio,
+    /// All folios in one submission.
+    Batched,
+}
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Direction {
+    HostToDevice,
+    DeviceToHost,
+}
+
+/// One timed migration of all bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sample {
+    pub(super) time: Duration,
+    pub(super) allocator: Duration,
+    /// Processor time of the whole program.
+    pub(super) cpu: Duration,
+    pub(super) work: Work,
+}
+
+/// One case at work. The first so many bytes of the staging memory are what is sent, the next what comes back.
+pub(super) struct Bench<'h, 'd> {
+    pub(super) heap: &'h Heap,
+    pub(super) device: &'d mut dyn Device,
+    pub(super) bytes: u64,
+    /// Of each folio.
+    pub(super) order: Order,
+    pub(super) mode: Mode,
+    /// Whether the device is asked for the sum of what it holds.
+    pub(super) sums: bool,
+}
+
+impl<'h> Bench<'h, '_> {
+    /// Both ways, and whether the device's own checksum was right, where it was asked for and can compute one.
+    pub(super) fn there_and_back(&mut self, pattern: Pattern) -> Result<([Sample; 2], Option<bool>), Failure> {
+        let sent = self.write(pattern)?;
+        let (folios, up) = self.up()?;
+        let held = if self.sums { self.device.checksum(&self.merged(&folios)?)? } else { None };
+        let down = self.down(folios)?;
+        Ok(([up, down], held.map(|held| held == sent)))
+    }
+
+    /// Host to device: takes the folios and copies into them.
+    fn up(&mut self) -> Result<(Vec<HeapFolio<'h>>, Sample), Failure> {
+        let (bytes, count) = (self.folio_bytes(), self.folios());
+        let mut folios = Vec::with_capacity(count as usize);
+        let mut sample = Sample::default();
+        let (work, cpu, start) = (self.device.work(), cpu_time(), Instant::now());
+        if self.mode == Mode::PerFolio {
+            for index in 0..count {
+                let taking = Instant::now();
+                let folio = self.take()?;
+                sample.allocator += taking.elapsed();
+                self.send(&[Piece::staging(index * bytes, bytes)], &[self.heap.piece(&folio)?])?;
+                folios.push(folio);
+            }
+        } else {
+            for _ in 0..count {
+                folios.push(self.take()?);
+            }
+            sample.allocator = start.elapsed();
+            let to = self.pieces(&folios)?;
+            self.send(&[Piece::staging(0, self.bytes)], &to)?;
+        }
+        sample.time = start.elapsed();
+        sample.cpu = cpu_time().saturating_sub(cpu);
+        sample.work = self.device.work().since(work);
+        Ok((folios, sample))
+    }
+
+    /// Device to host: copies out of the folios and puts them.
+    fn down(&mut self, folios: Vec<HeapFolio<'h>>) -> Result<Sample, Failure> {
+        let bytes = self.folio_bytes();
+        let mut sample = Sample::default();
+        let (work, cpu, start) = (self.device.work(), cpu_time(), Instant::now());
+        if self.mode == Mode::PerFolio {
+            for (index, folio) in (0..).zip(folios) {
+                self.send(&[self.heap.piece(&folio)?], &[Piece::staging(self.bytes + index * bytes, bytes)])?;
+                let putting = Instant::now();
+                drop(folio);
+                sample.allocator += putting.elapsed();
+            }
+        } else {
+            let from = self.pieces(&folios)?;
+            self.send(&from, &[Piece::staging(self.bytes, self.bytes)])?;
+            let putting = Instant::now();
+            drop(folios);
+            sample.allocator = putting.elapsed();
+        }
+        sample.time = start.elapsed();
+        sample.cpu = cpu_time().saturating_sub(cpu);
+        sample.work = self.device.work().since(work);
+        Ok(sample)
+    }
+
+    fn folio_bytes(&self) -> u64 {
+        self.order.pages() * PAGE
+    }
+
+    fn folios(&self) -> u64 {
+        self.bytes / self.folio_bytes()
+    }
+
+    fn take(&self) -> Result<HeapFolio<'h>, Failure> {
+        self.heap.pgmap().alloc_folio(self.order).map_err(|error| Failure::Heap(error.to_string()))
+    }
+
+    /// Neighbours as one piece: a sum does not care.
+    fn merged(&self, folios: &[HeapFolio<'h>]) -> Result<Vec<Piece>, Failure> {
+        let mut merged = Vec::new();
+        for piece in self.pieces(folios)? {
+            push_merged(&mut merged, piece);
+        }
+        Ok(merged)
+    }
+
+    /// One piece for each folio, on purpose not merged.
+    fn pieces(&self, folios: &[HeapFolio<'h>]) -> Result<Vec<Piece>, Failure> {
+        folios.iter().map(|folio| self.heap.piece(folio)).collect()
+    }
+
+    fn send(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), Failure> {
+        self.device.copy(from, to)?;
+        let ticket = self.device.submit()?;
+        Ok(self.device.wait(ticket)?)
+    }
+
+    /// Puts contents into what is sent; returns their checksum.
+    fn write(&mut self, pattern: Pattern) -> Result<u32, Failure> {
+        let mut sum = 0;
+        let mut step = vec![0; STEP.min(self.bytes) as usize];
+        for at in (0..self.bytes).step_by(step.len()) {
+            pattern.fill(at / 8, &mut step);
+            self.device.write_staging(at, &step)?;
+            sum = checksum::add(sum, at / 4, &step);
+        }
+        Ok(sum)
+    }
+
+    pub(super) fn wrong_words(&mut self, pattern: Pattern) -> Result<u64, Failure> {
+        let mut step = vec![0; STEP.min(self.bytes) as usize];
+        let mut wrong = 0;
+        for at in (0..self.bytes).step_by(step.len()) {
+            self.device.read_staging(self.bytes + at, &mut step)?;
+            wrong += pattern.check(at / 8, &step).map_or(0, |mismatch| mismatch.words);
+        }
+        Ok(wrong)
+    }
+}
+
+/// Processor time of this program so far; none where the system does not say.
+fn cpu_time() -> Duration {
+    ProcessTime::try_now().map_or(Duration::ZERO, |now| now.as_duration())
+}
+
+/// Writes every page of the heap once. A driver may back memory only when it is touched, and that is not what is measured.
+pub(super) fn touch(device: &mut dyn Device) -> Result<(), Failure> {
+    let most = device.staging_bytes();
+    for (object, all) in device.objects().to_vec().into_iter().enumerate() {
+        for start in (0..all).step_by(most as usize) {
+            let bytes = most.min(all - start);
+            device.copy(&[Piece::staging(0, bytes)], &[Piece { memory: Memory::Object(object), start, bytes }])?;
+            let ticket = device.submit()?;
+            device.wait(ticket)?;
+        }
+    }
+    Ok(())
+}
