@@ -62,7 +62,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let low = (part.start().get() - whole.start().get()) >> scale;
         let high = (part.end().get() - 1 - whole.start().get()) >> scale;
         let idle = self.table(level, table).seen();
-        let below = self.listed_below(level, table, trail.order);
+        let mut below = self.listed_below(level, table, trail.order);
+        if level > 1 {
+            self.add_owned(level, table, &mut below);
+        }
         for step in 0..WORDS {
             let index = if trail.from == Side::Bottom { step } else { WORDS - 1 - step };
             let (first, last) = (index as u64 * 64, index as u64 * 64 + 63);
@@ -100,6 +103,17 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Adds the entries of a table two levels up or more below which a handle works: what it works in is in no list, and all else
+    /// below an entry may be taken.
+    fn add_owned(&self, level: u32, table: usize, below: &mut [u64; WORDS]) {
+        for owned in self.handles.tables() {
+            let (above, entry) = self.shape.entry(Offset::new((owned as u64) << Self::RADIX), level);
+            if let Some(word) = below.get_mut((entry / 64) as usize).filter(|_| above == table) {
+                *word |= 1 << (entry % 64);
+            }
+        }
     }
 
     /// The first page from `at` on, but not beyond `limit`, that is not idle.
