@@ -64,7 +64,7 @@ impl<const WORDS: usize> Table<WORDS> {
     #[inline]
     pub(crate) fn find_class(&self, word: u32, class: u8) -> Option<u32> {
         // SeqCst: the read half of "list, then search".
-        let others = self.word(word as usize).load(Ordering::SeqCst) ^ ONES * u64::from(class);
+        let others = self.word(word as usize).load(Ordering::SeqCst) ^ (ONES * u64::from(class));
         let found = !(others | others >> 1 | others >> 2 | others >> 3) & ONES;
         (found != 0).then(|| found.trailing_zeros() / 4)
     }
