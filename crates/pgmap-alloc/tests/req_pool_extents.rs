@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use pgmap_alloc::fit::{self, Fit, Offer, Want};
 use pgmap_alloc::{
-    AllocExtentError, Extent, ExtentParams, FreeError, GenPool, Mode, Offset, Params, PhysRange, PoolNeeds, RangeSlot, Table,
+    AllocExtentError, Extent, ExtentParams, FreeError, GenPool, Mode, Offset, Order, Params, PhysRange, PoolNeeds, RangeSlot, Table,
 };
 use proptest::prelude::*;
 use support::{order, range, window as extent};
