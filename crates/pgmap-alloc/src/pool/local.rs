@@ -26,7 +26,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// Room in a stack.
 const ROOM: usize = 32;
 /// How many runs of each order are kept.
-const KEEP: [u32; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
+const KEEP: [u32; ORDERS] = [32, 32, 32, 32, 16, 16, 16, 16, 16, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
 /// How many pages are fetched at once: not all that fit, so that a free right after finds room.
 const FETCH: u32 = 24;
 
