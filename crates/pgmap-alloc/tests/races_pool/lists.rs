@@ -82,19 +82,52 @@ fn relist_against_a_release_of_a_page() {
     );
 }
 
+/// Frees a page and wants it again: it is there all the while, unless somebody else has got it.
+fn free_and_take(pool: &Pool) {
+    pool.free(at(1), ONE).unwrap();
+    let got = pool.alloc(ONE);
+    assert!(!(is_refused(&got) && pool.is_idle(at(1))), "refused though the page was idle at every moment");
+}
+
+/// The table of a page is listed though nothing in it is idle; whoever is misled hides for a moment what comes back to it.
+#[test]
+fn relist_against_whoever_relies_on_the_class() {
+    race(
+        || {
+            let pool = without_places(2);
+            pool.free(at(0), ONE).unwrap();
+            // Taken by name: the table stays listed.
+            pool.alloc_at(at(0), ONE).unwrap();
+            pool.alloc_at(at(127), ONE).unwrap();
+            pool
+        },
+        free_and_take,
+        |pool| _ = pool.alloc(ONE),
+        |_, (), ()| {},
+    );
+}
+
+/// The same where only the names of a class are left.
+#[test]
+fn leaving_a_group_against_whoever_raises_a_class_there() {
+    race(names_only, free_and_take, |pool| _ = pool.alloc(ONE), |_, (), ()| {});
+}
+
+/// The first table was listed, its page has been taken, and its class is right again: only names are left.
+fn names_only() -> Pool {
+    let pool = without_places(2);
+    pool.free(at(0), ONE).unwrap();
+    assert_eq!(pool.alloc(ONE), Ok(at(127)));
+    assert_eq!(pool.alloc(ONE), Ok(at(0)));
+    pool.free(at(127), ONE).unwrap();
+    pool
+}
+
 /// A page comes back to a table of a group in which nothing is listed any more, while somebody takes the group's name away.
 #[test]
 fn raise_against_whoever_leaves_the_group() {
     race(
-        || {
-            // The first table is listed, its page is taken, and its class is right again: only names are left.
-            let pool = without_places(2);
-            pool.free(at(0), ONE).unwrap();
-            assert_eq!(pool.alloc(ONE), Ok(at(127)));
-            assert_eq!(pool.alloc(ONE), Ok(at(0)));
-            pool.free(at(127), ONE).unwrap();
-            pool
-        },
+        names_only,
         |pool| pool.free(at(1), ONE).unwrap(),
         |pool| [pool.alloc(ONE).ok(), pool.alloc(ONE).ok()],
         |pool, (), early| {
