@@ -110,7 +110,17 @@ fn relist_against_whoever_relies_on_the_class() {
 /// The same where only the names of a class are left.
 #[test]
 fn leaving_a_group_against_whoever_raises_a_class_there() {
-    race(names_only, free_and_take, |pool| _ = pool.alloc(ONE), |_, (), ()| {});
+    race(
+        || {
+            let pool = names_only();
+            // Taken by name: its place is not free, and names nothing.
+            pool.alloc_at(at(127), ONE).unwrap();
+            pool
+        },
+        free_and_take,
+        |pool| _ = pool.alloc(ONE),
+        |_, (), ()| {},
+    );
 }
 
 /// The first table was listed, its page has been taken, and its class is right again: only names are left.
