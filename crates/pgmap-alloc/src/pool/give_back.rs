@@ -35,6 +35,7 @@ impl Spares {
 
     /// Whether no table below `level` is kept.
     fn none_below(&self, level: u32) -> bool {
+        // SeqCst: pairs with `keep`.
         self.lines.iter().all(|line| line.0.iter().take(level as usize).all(|spare| spare.load(Ordering::SeqCst) == 0))
     }
 }

@@ -54,6 +54,7 @@ impl Handles {
     }
 
     fn places(&self) -> impl Iterator<Item = &Public> {
+        // Relaxed: as in `cached`.
         self.places.iter().map(|padded| &padded.0).filter(|place| place.taken.load(Ordering::Relaxed) != 0)
     }
 

@@ -64,30 +64,30 @@ impl Summary {
     /// The lowest order from `class` on that may have a table.
     #[inline(always)]
     fn next(&self, class: u32) -> Option<u32> {
-        // SeqCst: as the lists themselves.
+        // SeqCst: as the lists themselves, `Table::insert` and `Table::remove` (rules 1 and 3).
         let from = self.0.load(Ordering::SeqCst) & (!0 << class);
         (from != 0).then(|| from.trailing_zeros())
     }
 
     /// The highest order that may have a table.
     fn highest(&self) -> Option<u32> {
-        // SeqCst: as the lists themselves.
+        // SeqCst: as the lists themselves, `Table::insert` and `Table::remove` (rules 1 and 3).
         self.0.load(Ordering::SeqCst).checked_ilog2()
     }
 
     #[inline(always)]
     fn contains(&self, class: u32) -> bool {
-        // SeqCst: as the lists themselves.
+        // SeqCst: as the lists themselves, `Table::insert` and `Table::remove` (rules 1 and 3).
         self.0.load(Ordering::SeqCst) & 1 << class != 0
     }
 
     fn insert(&self, class: u32) {
-        // SeqCst: as the lists themselves.
+        // SeqCst: as the lists themselves, `Table::insert` and `Table::remove` (rules 1 and 3).
         self.0.fetch_or(1 << class, Ordering::SeqCst);
     }
 
     fn remove(&self, class: u32) {
-        // SeqCst: as the lists themselves.
+        // SeqCst: as the lists themselves, `Table::insert` and `Table::remove` (rules 1 and 3).
         self.0.fetch_and(!(1 << class), Ordering::SeqCst);
         order_after_write();
     }

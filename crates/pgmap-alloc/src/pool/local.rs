@@ -5,7 +5,7 @@
 //! it; frees from elsewhere still land there. Who finds nothing in the lists may claim in handles' tables too. Larger runs come from
 //! the pool one by one, where what handles have given back is found first (`fresh`).
 //!
-//! What is given back is kept only where it fits tightly, but for the few on top of a stack: a run whose other half is idle would
+//! What is given back to a stack that is half full is kept only where it fits tightly: a run whose other half is idle would
 //! grow if it went back to its table, and taken from there the next one of its order fits more tightly. So runs of handles pack nearly as
 //! well as those of the pool.
 //!
@@ -27,9 +27,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// Room in a stack.
 const ROOM: usize = 32;
 /// How many runs of each order are kept.
-const KEEP: [u32; ORDERS] = [32, 16, 16, 16, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
-/// Up to here runs are kept without a look at their neighbours.
-const FEW: u32 = 2;
+const KEEP: [u32; ORDERS] = [32, 32, 32, 32, 16, 16, 16, 16, 16, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
 /// How many pages are fetched at once: not all that fit, so that a free right after finds room.
 const FETCH: u32 = 24;
 
@@ -72,7 +70,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         let at_hand = self.at_hand(order);
         if order >= ORDERS || self.public.pressed.load(Ordering::Relaxed) != 0 || at_hand >= KEEP[order] {
             self.spill(run);
-        } else if at_hand < FEW || self.pool.is_alone(run) {
+        } else if at_hand < KEEP[order] / 2 || self.pool.is_alone(run) {
             self.keep(order, run);
         } else {
             self.let_go(run);

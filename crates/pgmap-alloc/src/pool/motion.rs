@@ -115,6 +115,7 @@ pub(crate) struct Watch<'m> {
 impl Watch<'_> {
     /// How many notes there have been.
     pub(crate) fn notes(&self) -> u64 {
+        // SeqCst: pairs with `Motion::note` (rule 3).
         self.motion.notes.load(Ordering::SeqCst)
     }
 
@@ -122,7 +123,8 @@ impl Watch<'_> {
     pub(crate) fn nothing_since(&self, notes: u64) -> bool {
         // As in `watch`: none of them may come after the reads that follow.
         full_fence();
-        // SeqCst throughout: the motions are read before the notes, because a motion ends by a note and only then disappears.
+        // SeqCst throughout: the motions are read before the notes, because a motion ends by a note and only then disappears (rule 1);
+        // pairs with `Moving::end`.
         let still = |line: &Line| line.0.load(Ordering::SeqCst) == 0;
         self.motion.moving.iter().all(still) && still(&self.motion.others) && self.notes() == notes
     }

@@ -16,7 +16,7 @@ impl<const WORDS: usize> Table<WORDS> {
     /// The class of an entry.
     #[inline(always)]
     pub(crate) fn class(&self, at: u32) -> u8 {
-        // SeqCst: the read half of "release, then look how the table is listed".
+        // SeqCst: pairs with `change_class`: the read half of "release, then look how the table is listed".
         of(self.word((at / EACH) as usize).load(Ordering::SeqCst), at)
     }
 

@@ -7,21 +7,22 @@ impl<const WORDS: usize> Table<WORDS> {
     /// What a place names.
     #[inline(always)]
     pub(crate) fn place(&self, word: usize) -> u64 {
-        // SeqCst: the read half of "fill a place, then look for a watcher".
+        // SeqCst: pairs with `fill_place`: who fills a place and then finds no watcher is seen by the watcher (`pool::motion`, rule 2).
         self.word(word).load(Ordering::SeqCst)
     }
 
     /// Fills a place; `false` if it is not empty.
     #[inline(always)]
     pub(crate) fn fill_place(&self, word: usize, name: u64) -> bool {
-        // SeqCst: the write half of the same. Relaxed on failure: nothing follows from it.
+        // SeqCst: the write half of the same, pairs with `place`. Relaxed on failure: nothing follows from it.
         self.word(word).compare_exchange(0, name, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// Empties a place, unless it names something else by now.
     #[inline(always)]
     pub(crate) fn empty_place(&self, word: usize, name: u64) {
-        // SeqCst: whoever finds it empty sees that the table has been listed. Relaxed on failure: it is somebody else's by now.
+        // SeqCst: pairs with `place`: whoever finds it empty sees that the table has been listed. Relaxed on failure: it is somebody
+        // else's by now.
         let _ = self.word(word).compare_exchange(name, 0, Ordering::SeqCst, Ordering::Relaxed);
     }
 

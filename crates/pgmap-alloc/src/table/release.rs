@@ -13,11 +13,12 @@ impl<const WORDS: usize> Table<WORDS> {
         let index = (entry / 64) as usize;
         if order > 6 {
             let words = index..index + (1 << (order - 6));
+            // Relaxed: only to refuse a second free without writing.
             if words.clone().any(|i| self.word(i).load(Ordering::Relaxed) != 0) {
                 return Err(());
             }
             for i in words {
-                // SeqCst: Release hands the run on; see the narrow case below.
+                // SeqCst: Release hands the run on; as in `release_narrow`.
                 self.word(i).swap(!0, Ordering::SeqCst);
             }
             return Ok((self.grown(index, order), 0));
@@ -69,7 +70,7 @@ impl<const WORDS: usize> Table<WORDS> {
         while order < Self::RADIX {
             let words = 1 << (order - 6);
             let buddy = (index & !(words - 1)) ^ words;
-            // SeqCst: the read half of "release, then look whether the whole table is idle".
+            // SeqCst: the read half of "release, then look whether the whole table is idle", pairs with `release_narrow`.
             if (buddy..buddy + words).any(|index| self.word(index).load(Ordering::SeqCst) != !0) {
                 break;
             }

@@ -8,7 +8,7 @@ impl<const WORDS: usize> Table<WORDS> {
     /// The first member.
     #[inline]
     pub(crate) fn first(&self) -> Option<u32> {
-        // SeqCst: the read half of "list, then search" and of "unlist, then look again".
+        // SeqCst: pairs with `insert` and `remove`: the read half of "list, then search" and of "unlist, then look again".
         for index in 0..WORDS {
             let word = self.word(index).load(Ordering::SeqCst);
             if word != 0 {

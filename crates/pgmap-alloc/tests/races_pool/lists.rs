@@ -1,4 +1,26 @@
 //! Where to search: classes, the names of classes, fresh runs.
+//!
+//! # Weakenings tried
+//!
+//! Each was made alone, and these went red:
+//!
+//! | weakened | red |
+//! |---|---|
+//! | a refusal without `list_fresh` | fresh_run_against_a_refusal |
+//! | a fresh run in a table of class 0 | late_listing_against_a_merge |
+//! | `raise` without its motion | release_that_relies_on_a_class_against_its_raise |
+//! | `relist` without its second look | relist_against_a_release_of_a_page, undone_claim_against_a_relist |
+//! | `relist` without its motion | relist_against_whoever_relies_on_the_class |
+//! | `change_class` without its fence | relist_against_a_release_of_a_page |
+//! | `leave_group`, or the end of `unlist_empty`, without its second look | raise_against_whoever_leaves_the_group |
+//! | the exchange of `raise_class`, or its first look, Relaxed | undone_claim_against_a_relist |
+//! | `after_undo` without listing | undone_claim_against_a_relist, and four more |
+//!
+//! These stayed green: `fill_place` Relaxed and the fences of `raise`, `ensure_named` and `ensure_found` (the motion and the note have
+//! fences of their own); a place emptied before its table is listed, and `list_misleading` and `leave_group` without their motions
+//! (each stands in for the other: what they hide is named again by somebody who is in motion); a merge that lists nothing after an
+//! undone claim; `set_whole` without the tables below, which takes three levels. Without `mark_split_above` the models stay green, with
+//! two levels each, and `req_43_every_bad_free_is_refused_and_changes_nothing` goes red.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -82,19 +104,62 @@ fn relist_against_a_release_of_a_page() {
     );
 }
 
+/// Frees a page and wants it again: it is there all the while, unless somebody else has got it.
+fn free_and_take(pool: &Pool) {
+    pool.free(at(1), ONE).unwrap();
+    let got = pool.alloc(ONE);
+    assert!(!(is_refused(&got) && pool.is_idle(at(1))), "refused though the page was idle at every moment");
+}
+
+/// The table of a page is listed though nothing in it is idle; whoever is misled hides for a moment what comes back to it.
+#[test]
+fn relist_against_whoever_relies_on_the_class() {
+    race(
+        || {
+            let pool = without_places(2);
+            pool.free(at(0), ONE).unwrap();
+            // Taken by name: the table stays listed.
+            pool.alloc_at(at(0), ONE).unwrap();
+            pool.alloc_at(at(127), ONE).unwrap();
+            pool
+        },
+        free_and_take,
+        |pool| _ = pool.alloc(ONE),
+        |_, (), ()| {},
+    );
+}
+
+/// The same where only the names of a class are left.
+#[test]
+fn leaving_a_group_against_whoever_raises_a_class_there() {
+    race(
+        || {
+            let pool = names_only();
+            // Taken by name: its place is not free, and names nothing.
+            pool.alloc_at(at(127), ONE).unwrap();
+            pool
+        },
+        free_and_take,
+        |pool| _ = pool.alloc(ONE),
+        |_, (), ()| {},
+    );
+}
+
+/// The first table was listed, its page has been taken, and its class is right again: only names are left.
+fn names_only() -> Pool {
+    let pool = without_places(2);
+    pool.free(at(0), ONE).unwrap();
+    assert_eq!(pool.alloc(ONE), Ok(at(127)));
+    assert_eq!(pool.alloc(ONE), Ok(at(0)));
+    pool.free(at(127), ONE).unwrap();
+    pool
+}
+
 /// A page comes back to a table of a group in which nothing is listed any more, while somebody takes the group's name away.
 #[test]
 fn raise_against_whoever_leaves_the_group() {
     race(
-        || {
-            // The first table is listed, its page is taken, and its class is right again: only names are left.
-            let pool = without_places(2);
-            pool.free(at(0), ONE).unwrap();
-            assert_eq!(pool.alloc(ONE), Ok(at(127)));
-            assert_eq!(pool.alloc(ONE), Ok(at(0)));
-            pool.free(at(127), ONE).unwrap();
-            pool
-        },
+        names_only,
         |pool| pool.free(at(1), ONE).unwrap(),
         |pool| [pool.alloc(ONE).ok(), pool.alloc(ONE).ok()],
         |pool, (), early| {
