@@ -139,6 +139,7 @@ impl<const N: usize> Owners<N> {
     pub fn usage(&self, owner: Owner) -> Result<Usage, ChargeError> {
         let books = self.known(owner)?;
         let Books { account, .. } = books;
+        // Relaxed: as in `set_limits`; each number stands for itself.
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let limits = Limits { min: read(&account.min), low: read(&account.low), max: read(&account.max) };
         Ok(Usage { pages: books.has(), high_water: read(&account.high_water), refused: read(&account.refused), limits })
@@ -148,6 +149,7 @@ impl<const N: usize> Owners<N> {
     /// O(parents). What children are promised together may be more than their parent is; that is not shared out.
     pub fn protection(&self, owner: Owner) -> Result<Protection, ChargeError> {
         let pages = self.known(owner)?.has();
+        // Relaxed: as in `set_limits`.
         let least = |of: fn(&Account) -> &AtomicU64| {
             self.lineage(owner).map(|books| of(books.account).load(Ordering::Relaxed)).min().unwrap_or(0)
         };
@@ -218,7 +220,7 @@ impl<'o, const N: usize> Books<'o, N> {
     }
 
     fn is_stocked(&self) -> bool {
-        // SeqCst: set before anything is put into stock.
+        // SeqCst: set before anything is put into stock, pairs with `draw` and `put_in_stock`.
         self.account.stocked.load(Ordering::SeqCst) != 0
     }
 
@@ -227,6 +229,7 @@ impl<'o, const N: usize> Books<'o, N> {
         if !self.is_stocked() {
             return self.drawn();
         }
+        // SeqCst: as in `drawn`; pairs with `put_in_stock` (rule 4).
         let in_stock = self.stocks().fold(0, |sum: u64, stock| sum.wrapping_add(stock.load(Ordering::SeqCst)));
         self.drawn().saturating_sub(in_stock)
     }
@@ -254,7 +257,7 @@ impl<'o, const N: usize> Books<'o, N> {
         if batch(drawn) > 0
             && drawn <= max
             && let Some(stock) = self.stock()
-            // Relaxed on failure: nothing is read.
+            // SeqCst: as in `drawn` (rule 2). Relaxed on failure: nothing is read.
             && stock.fetch_update(Ordering::SeqCst, Ordering::Relaxed, from).is_ok()
         {
             return Ok(());
@@ -273,7 +276,7 @@ impl<'o, const N: usize> Books<'o, N> {
                 continue;
             };
             let more = batch(drawn).min(spare);
-            // What is drawn for later is hidden until it is in stock.
+            // SeqCst, all of it: as in `drawn` (rules 1 and 4). What is drawn for later is hidden until it is in stock.
             let _moving = (more > 0).then(|| self.all.motion.begin());
             if more > 0 && !self.is_stocked() {
                 self.account.stocked.store(1, Ordering::SeqCst);
@@ -300,6 +303,7 @@ impl<'o, const N: usize> Books<'o, N> {
             return 0;
         }
         let _moving = self.all.motion.begin();
+        // SeqCst, all of it: as in `drawn` (rule 4).
         let of = |stock: &AtomicU64| if stock.load(Ordering::SeqCst) == 0 { 0 } else { stock.swap(0, Ordering::SeqCst) };
         let found: u64 = self.stocks().map(of).sum();
         if found > 0 {
@@ -317,7 +321,7 @@ impl<'o, const N: usize> Books<'o, N> {
         if has < pages {
             return Err(has);
         }
-        // Relaxed on failure: tried again with what was found.
+        // SeqCst: as in `drawn` (rule 3). Relaxed on failure: tried again with what was found.
         self.account.drawn.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |drawn| drawn.checked_sub(pages)).map(|_| ())?;
         self.all.motion.note();
         Ok(())
@@ -326,6 +330,7 @@ impl<'o, const N: usize> Books<'o, N> {
     /// Rule 3, of pages that he has.
     fn lower(&self, pages: u64) {
         if !self.put_in_stock(pages) {
+            // SeqCst: as in `drawn` (rule 3).
             self.account.drawn.fetch_sub(pages, Ordering::SeqCst);
             self.all.motion.note();
         }
@@ -336,6 +341,7 @@ impl<'o, const N: usize> Books<'o, N> {
         let drawn = self.drawn();
         let (batch, most) = (batch(drawn), 2 * batch(drawn));
         let Some(stock) = self.stock().filter(|_| pages <= most && batch > 0) else { return false };
+        // SeqCst, all of it: as in `drawn` (rules 3 and 4); `stocked` pairs with `is_stocked`.
         if !self.is_stocked() {
             self.account.stocked.store(1, Ordering::SeqCst);
         }

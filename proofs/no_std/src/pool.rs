@@ -4,8 +4,8 @@ use core::hint::black_box;
 
 use pgmap_alloc::fit::{best_fit, first_fit_align, order_align};
 use pgmap_alloc::{
-    Accounted, Extent, ExtentParams, GenPool, Limits, Mode, Offset, Order, Owner, Owners, PageWord, Params, Phys, PhysRange, RangeSlot,
-    Run, ScatterParams, Table, Urgency, Wish,
+    Accounted, Extent, ExtentParams, GenPool, Limits, Mode, Offset, Order, Owner, Owners, PageWord, Params, Phys, PhysRange,
+    RangeSlot, Run, ScatterParams, Table, Urgency, Wish,
 };
 
 const RANGES: [PhysRange; 1] = [PhysRange { start: Phys(0x1_0000_0000), pages: 3000 }];
