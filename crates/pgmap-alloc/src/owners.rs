@@ -149,8 +149,8 @@ impl<const N: usize> Owners<N> {
     /// O(parents). What children are promised together may be more than their parent is; that is not shared out.
     pub fn protection(&self, owner: Owner) -> Result<Protection, ChargeError> {
         let pages = self.known(owner)?.has();
-        // Relaxed: as in `set_limits`.
         let least = |of: fn(&Account) -> &AtomicU64| {
+            // Relaxed: as in `set_limits`.
             self.lineage(owner).map(|books| of(books.account).load(Ordering::Relaxed)).min().unwrap_or(0)
         };
         Ok(match pages {

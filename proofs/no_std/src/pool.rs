@@ -48,7 +48,7 @@ pub fn walk(tables: &mut [Table], ranges: &mut [RangeSlot]) -> Option<u64> {
     let (clear, _) = pool.alloc_wishing(order, Wish::PreferCleared).ok()?;
     pool.free(clear, order).ok()?;
     pool.dirty_runs(window, order).take(2).for_each(|dirty| dirty.cleared());
-    pool.forget_clear(window);
+    let _ = pool.forget_clear(window);
 
     let mut room = [Offset::new(0); 4];
     let reserved = pool.reserve(order, &mut room).ok()?;

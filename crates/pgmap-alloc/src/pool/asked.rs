@@ -55,7 +55,7 @@ impl ExtentParams {
         ExtentParams { mode, ..self }
     }
 
-    /// With pages that hold this, if that is to be had; [`GenPool::contents_of`] says what they hold.
+    /// With pages that hold this, if that is to be had; [`GenPool::contents_of`](crate::GenPool::contents_of) says what they hold.
     #[must_use]
     pub const fn wishing(self, wish: Wish) -> ExtentParams {
         ExtentParams { wish, ..self }

@@ -26,7 +26,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// | `Simple` | 64 looks at gaps, while such a run is idle in the window, or one of the first 64 gaps that could do does |
     /// | `Simple`, otherwise; a refusal, in any mode | O(gaps that could do) |
     /// | with a fit that stops at the first | O(gaps that could do and lie before the place) |
-    /// | with [`best_fit`] | O(gaps that could do), unless one fits without remainder |
+    /// | with [`best_fit`](super::fit::best_fit) | O(gaps that could do), unless one fits without remainder |
     ///
     /// A refusal is true, as for [`GenPool::alloc`].
     pub fn alloc_extent(&self, params: &ExtentParams) -> Result<Extent, AllocExtentError> {
