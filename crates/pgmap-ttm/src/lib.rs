@@ -54,6 +54,8 @@
 #![deny(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "conformance")]
+extern crate std;
 
 // Layers: a file uses only files of the layers above it, and a test says in which order those of one layer stand.
 
@@ -93,6 +95,8 @@ mod relocate;
 mod unplug;
 mod validate;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "host")]
 mod host;
 
