@@ -48,8 +48,8 @@ pub trait Subject: Mover {
     /// Takes the bytes of a piece that no copy is about to write.
     fn read_piece(&mut self, piece: Piece, into: &mut [u8]);
 
-    /// From now on no copy ends, started or not, until what is returned is called, from whichever thread: a fence that has not
-    /// signalled. A wait for one of those copies lasts until then.
+    /// No copy that is started from now on ends until what is returned is called, from whichever thread: a fence that has not
+    /// signalled. A wait for such a copy lasts until then.
     fn hold(&mut self) -> Box<dyn FnOnce() + Send>;
 
     /// From now on there is no direct way between `from` and `to`, only one through `via`: the device memory, the swap, the host.

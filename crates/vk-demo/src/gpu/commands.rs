@@ -29,6 +29,8 @@ pub(super) struct Commands {
     submitted: Ticket,
     /// The last value that a bind signals, if nothing has been submitted since: the next submission waits for it.
     bound: Option<Ticket>,
+    /// A timeline that submissions wait for to leave zero, so that a test can hold them back.
+    gate: Option<vk::Semaphore>,
     /// The highest value seen reached.
     reached: Ticket,
 }
@@ -50,6 +52,7 @@ impl Commands {
             recording: false,
             submitted: Ticket(0),
             bound: None,
+            gate: None,
             reached: Ticket(0),
         })
     }
@@ -127,13 +130,17 @@ impl Commands {
 
         let ticket = Ticket(self.submitted.0 + 1);
         let (buffers, semaphores, values) = ([slot.buffer], [self.timeline], [ticket.0]);
-        let (bound, stages) = ([self.bound.unwrap_or_default().0], [Stage::ALL_COMMANDS]);
-        let mut timeline = vk::TimelineSemaphoreSubmitInfo::default().signal_semaphore_values(&values);
-        let mut info = vk::SubmitInfo::default().command_buffers(&buffers).signal_semaphores(&semaphores);
-        if self.bound.is_some() {
-            timeline = timeline.wait_semaphore_values(&bound);
-            info = info.wait_semaphores(&semaphores).wait_dst_stage_mask(&stages);
-        }
+        let waits = self.bound.map(|bound| (self.timeline, bound.0)).into_iter().chain(self.gate.map(|gate| (gate, 1)));
+        let (awaited, awaited_values): (Vec<_>, Vec<_>) = waits.unzip();
+        let stages = [Stage::ALL_COMMANDS; 2];
+        let mut timeline = vk::TimelineSemaphoreSubmitInfo::default()
+            .wait_semaphore_values(&awaited_values)
+            .signal_semaphore_values(&values);
+        let info = vk::SubmitInfo::default()
+            .command_buffers(&buffers)
+            .wait_semaphores(&awaited)
+            .wait_dst_stage_mask(&stages[..awaited.len()])
+            .signal_semaphores(&semaphores);
         let info = info.push_next(&mut timeline);
         // SAFETY: all handles belong to this device, the value is higher than any before it, and only this thread uses the queue.
         unsafe { self.device.raw.queue_submit(self.device.queue, &[info], vk::Fence::null()) }
@@ -230,5 +237,36 @@ impl Commands {
             self.recording = true;
         }
         Ok(buffer)
+    }
+}
+
+#[cfg(test)]
+impl Commands {
+    /// Holds back what is submitted from now on, as [`Device::hold`](crate::device::Device::hold) says.
+    pub(super) fn hold(&mut self) -> Result<Box<dyn FnOnce() + Send>, DeviceError> {
+        let gate = self.device.timeline()?;
+        self.gate = Some(gate);
+        let device = self.device.raw.clone();
+        Ok(Box::new(move || open(&device, gate)))
+    }
+}
+
+/// Lets what waits for a gate go; a second time does nothing.
+#[cfg(test)]
+fn open(device: &ash::Device, gate: vk::Semaphore) {
+    // SAFETY: the gate is a timeline of this device, which is not closed before it is opened.
+    if unsafe { device.get_semaphore_counter_value(gate) } == Ok(0) {
+        let info = vk::SemaphoreSignalInfo::default().semaphore(gate).value(1);
+        // SAFETY: as above; nothing but this raises the value, and whoever has the key is done before the device is closed.
+        let opened = unsafe { device.signal_semaphore(&info) };
+        assert_eq!(opened, Ok(()));
+    }
+}
+
+/// A test that failed must not leave the device waiting for ever.
+#[cfg(test)]
+impl Drop for Commands {
+    fn drop(&mut self) {
+        self.gate.iter().for_each(|gate| open(&self.device.raw, *gate));
     }
 }

@@ -37,7 +37,7 @@ const QUIET: u64 = 1024;
 
 /// Random operations.
 pub(crate) struct Soak {
-    /// Pages of the host's memory, and of the swap.
+    /// Pages of the host's memory, and of the swap, which the device does not reach.
     hosts: [u64; 2],
     /// How many operations, at most.
     ops: u64,
@@ -55,8 +55,9 @@ impl Job for Soak {
         let mut layout = heap::plan(&job.device.heap, info, Some(HEAP))?;
         let pages = layout.objects.iter().sum::<u64>() / PAGE;
         let hosts = [pages, 2 * pages];
-        layout.staging = (hosts.iter().sum::<u64>() + story::scratch_pages(pages)) * PAGE;
-        host::room_for(layout.staging)?;
+        let [host, swap] = hosts;
+        layout.staging = (host + story::scratch_pages(pages)) * PAGE;
+        host::room_for(layout.staging + swap * PAGE)?;
         let time = options.time.map(Duration::from_secs);
         let ops = options.ops.unwrap_or(if time.is_some() { u64::MAX } else { OPS });
         Ok((Soak { hosts, ops, time, inject: options.inject, seed: job.seed }, layout))
