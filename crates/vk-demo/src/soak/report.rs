@@ -61,7 +61,8 @@ struct Did {
 
 impl From<Counters> for Did {
     fn from(counters: Counters) -> Did {
-        let Counters { copies, pages_copied, undone, evicted, gutted, swapped_out, promoted, faults, bounced, waits, .. } = counters;
+        let Counters { copies, pages_copied, undone, evicted, gutted, swapped_out, promoted, faults, bounced, waits, .. } =
+            counters;
         Did { copies, pages_copied, undone, evicted, gutted, swapped_out, promoted, faults, bounced, waits }
     }
 }
