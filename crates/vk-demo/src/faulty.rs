@@ -12,7 +12,7 @@ use crate::device::{Bind, Device, DeviceError, DeviceInfo, Layout, Sparse, Ticke
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{self, Host};
-use crate::job::Job;
+use crate::job::{self, Job};
 use crate::peers::{Holding, Peer, Peers};
 use crate::pieces::{Memory, Piece, push_merged};
 
@@ -52,7 +52,7 @@ pub(crate) fn plan<J: Job>(arguments: &str, info: &DeviceInfo) -> Result<(J, Lay
     let matches = command.try_get_matches_from(arguments.split_whitespace());
     let usage = |error: clap::Error| Failure::Usage(error.to_string());
     let asked = Asked::<J::Options>::from_arg_matches(&matches.map_err(usage)?).map_err(usage)?;
-    J::plan(&asked.job, &asked.own, info)
+    job::plan(&asked.job, &asked.own, info)
 }
 
 /// The host device with a fault.

@@ -50,8 +50,8 @@ fn the_device_sums_what_it_holds() {
     assert_eq!(report["wrong_sums"], 0);
     let sums = report["device_sums"].as_u64().unwrap();
     assert!(
-        sums == 6 || report["device"]["features"]["transfer_queue"] == true,
-        "{sums} sums of 3 rows in the first and the last round"
+        sums == 8 || report["device"]["features"]["transfer_queue"] == true,
+        "{sums} sums of 4 modes in the first and the last round"
     );
 }
 

@@ -117,12 +117,10 @@ impl Job for Migrate {
     type Options = MigrateOptions;
     type Outcome = Migrated;
 
-    fn plan(job: &JobOptions, options: &MigrateOptions, info: &DeviceInfo) -> Result<(Migrate, Layout), Failure> {
-        let mut layout = heap::plan(&job.device.heap, info, None)?;
-        let series = series(job, options, heap::largest_order(&layout))?;
+    fn plan(job: &JobOptions, options: &MigrateOptions, _: &DeviceInfo, layout: &mut Layout) -> Result<Migrate, Failure> {
+        let series = series(job, options, heap::largest_order(layout))?;
         layout.staging = 2 * series.iter().map(|one| one.bytes).max().unwrap_or(PAGE);
-        host::room_for(layout.staging)?;
-        Ok((Migrate { series, iterations: usize::from(options.iterations), seed: job.seed }, layout))
+        Ok(Migrate { series, iterations: usize::from(options.iterations), seed: job.seed })
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Migrated), Failure> {

@@ -18,7 +18,7 @@ use crate::cli::{JobOptions, SoakOptions};
 use crate::device::{Device, DeviceInfo, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::heap::{self, Heap, PAGE};
+use crate::heap::{Heap, PAGE};
 use crate::job::Job;
 use crate::report::{HeatMap, Timeline};
 use crate::{host, interrupt, progress};
@@ -51,8 +51,9 @@ impl Job for Soak {
     type Options = SoakOptions;
     type Outcome = Soaked;
 
-    fn plan(job: &JobOptions, options: &SoakOptions, info: &DeviceInfo) -> Result<(Soak, Layout), Failure> {
-        let mut layout = heap::plan(&job.device.heap, info, Some(HEAP))?;
+    const HEAP: Option<u64> = Some(HEAP);
+
+    fn plan(job: &JobOptions, options: &SoakOptions, _: &DeviceInfo, layout: &mut Layout) -> Result<Soak, Failure> {
         let pages = layout.objects.iter().sum::<u64>() / PAGE;
         let hosts = [pages, 2 * pages];
         let [host, swap] = hosts;
@@ -60,7 +61,7 @@ impl Job for Soak {
         host::room_for(layout.staging + swap * PAGE)?;
         let time = options.time.map(Duration::from_secs);
         let ops = options.ops.unwrap_or(if time.is_some() { u64::MAX } else { OPS });
-        Ok((Soak { hosts, ops, time, inject: options.inject, seed: job.seed }, layout))
+        Ok(Soak { hosts, ops, time, inject: options.inject, seed: job.seed })
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Soaked), Failure> {
