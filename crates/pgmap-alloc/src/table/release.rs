@@ -95,6 +95,13 @@ impl<const WORDS: usize> Table<WORDS> {
         Ok((if now == !0 { self.grown(index, 6) } else { largest([now]).unwrap_or(0) }, before))
     }
 
+    /// Has a word come near that is about to be written.
+    #[inline]
+    pub(crate) fn expect_word(&self, index: usize) {
+        // Relaxed: nothing is made of it.
+        self.word(index).load(Ordering::Relaxed);
+    }
+
     /// Fills a table that is wholly ours with idle entries.
     pub(crate) fn fill(&self) {
         // AcqRel: as in `fill_except`.
