@@ -1,4 +1,4 @@
-//! Requirements 44 and 47 to 51: partitions, who pays, the account, true refusals by cause, trace points.
+//! Requirements 47 to 51: partitions, who pays, the account, trace points.
 
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -117,26 +117,6 @@ fn req_48_the_last_pages_are_for_the_critical() {
     let page = books.alloc(order(7), Owner(0), Urgency::Critical).unwrap();
     books.free(page, order(7), Owner(0)).unwrap();
     assert_eq!(books.alloc(order(0), Owner(0), Urgency::Normal), Err(refused));
-}
-
-#[test]
-fn req_44_a_refusal_says_whether_order_space_fragmentation_or_owner_is_why() {
-    let pool = pool(1024);
-    let owners = Owners::<1>::new();
-    let books = Accounted::new(&pool, &owners, (), 0);
-    let alloc = |o| books.alloc(order(o), Owner(0), Urgency::Normal);
-    assert_eq!(alloc(11), Err(AccountedError::Pool { error: AllocError::TooLarge }));
-    let pages: Vec<_> = (0..1024).map(|_| alloc(0).unwrap()).collect();
-    assert_eq!(alloc(0), Err(AccountedError::Pool { error: AllocError::NoSpace { cached: 0 } }));
-    for page in pages.iter().filter(|page| page.get() % 2 == 0) {
-        books.free(*page, order(0), Owner(0)).unwrap();
-    }
-    assert_eq!(alloc(1), Err(AccountedError::Fragmented { idle: 512 }));
-    owners.set_limits(Owner(0), Limits { max: 512, ..Limits::NONE }).unwrap();
-    assert!(matches!(alloc(0), Err(AccountedError::Owner { .. })));
-    let refusals = books.account().refusals;
-    assert_eq!((refusals.too_large, refusals.no_space, refusals.fragmented, refusals.owner), (1, 1, 1, 1));
-    assert_eq!((refusals.contended, refusals.watermark), (0, 0));
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             return Ok(run);
         }
         match self.pool.take(order) {
-            Err(AllocError::NoSpace { .. }) if self.cached() > 0 => {
+            Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }) if self.cached() > 0 => {
                 self.drain();
                 self.pool.take(order)
             }

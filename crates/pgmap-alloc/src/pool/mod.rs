@@ -228,7 +228,9 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     /// Takes a run of `order` wherever it fits best.
     ///
     /// Lock-free; O(levels) plus one look at each stale hint that it meets and repairs. A refusal is true: during the call
-    /// there was a moment without a fitting idle run; where that cannot be shown the error is [`AllocError::Contended`].
+    /// there was a moment without a fitting idle run; where that cannot be shown the error is [`AllocError::Contended`]. To say
+    /// whether there are too few pages or they are scattered, which is as it was a moment later, it counts idle pages up to the size
+    /// of the run: O(2^order) tables at most.
     #[inline]
     pub fn alloc(&self, order: Order) -> Result<Offset, AllocError> {
         self.take(order).map(Run::start)

@@ -173,7 +173,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let level = order.get() / Self::RADIX;
         let attempt = || self.search(order).or_else(|| self.take_from_handles(order)).map_or(Try::Nothing, Try::Got);
         self.until_proved(level, attempt).map_err(|unproved| match unproved {
-            Unproved::Nothing => AllocError::NoSpace { cached: self.handles.press() },
+            Unproved::Nothing => self.explain_runs(order, 1),
             Unproved::Contended => AllocError::Contended,
         })
     }
