@@ -133,7 +133,7 @@ fn step(pgmap: &'static Map, model: &mut Model, op: Op) {
                     model.add_folio(head.get(), o);
                 }
                 Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }) => {
-                    assert!(!(0..PAGES).step_by(1 << o).any(|first| fits(&first)))
+                    assert!(!(0..PAGES).step_by(1 << o).any(|first| fits(&first)));
                 }
                 Err(error) => assert!(o >= 8, "{error}"),
             }

@@ -273,7 +273,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.own_whole(table);
         self.split_notes(0, table);
-        self.table(0, table).fill();
+        self.table(0, table).fill(self.tell_odd(0, table));
         self.tell_filled(0, table);
         publish(table);
         true
