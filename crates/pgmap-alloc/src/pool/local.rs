@@ -100,6 +100,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     fn pop(&mut self, order: usize) -> Option<u64> {
         let (count, stack) = (self.public.counts.get(order)?, self.stacks.get(order)?);
+        // Relaxed, both: as in `at_hand`.
         let below = count.load(Ordering::Relaxed).checked_sub(1)?;
         count.store(below, Ordering::Relaxed);
         Some(stack[below as usize & (ROOM - 1)])
@@ -109,6 +110,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     fn push(&mut self, order: usize, start: u64) {
         if let (Some(count), Some(stack)) = (self.public.counts.get(order), self.stacks.get_mut(order)) {
+            // Relaxed, both: as in `at_hand`.
             let at = count.load(Ordering::Relaxed);
             stack[at as usize & (ROOM - 1)] = start;
             count.store(at + 1, Ordering::Relaxed);

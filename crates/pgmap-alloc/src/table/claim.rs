@@ -42,7 +42,7 @@ impl<const WORDS: usize> Table<WORDS> {
             let claimed = if order <= 6 {
                 let after = seen & !(ones(order) << (fit.entry % 64));
                 // AcqRel: Acquire pairs with `release` of the last owner; Release keeps the chain for bits of the same word that
-                // stay idle.
+                // stay idle. Relaxed on failure: chosen anew.
                 self.word(index).compare_exchange(seen, after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             } else {
                 self.claim_words(index, 1 << (order - 6), &mut odd)
@@ -114,6 +114,7 @@ impl<const WORDS: usize> Table<WORDS> {
     fn claim_words(&self, first: usize, count: usize, mut odd: impl FnMut(u32, u64)) -> bool {
         for index in first..first + count {
             // SeqCst (Acquire pairs with `release`): the write half of "claim and give back, then look again", see `claim_all`.
+            // Relaxed on failure: not ours, and what was claimed before it goes back.
             if self.word(index).compare_exchange(!0, 0, Ordering::SeqCst, Ordering::Relaxed).is_err() {
                 for undo in first..index {
                     // SeqCst: these words are wholly ours, so a swap is enough; ordered before the caller's second look.
