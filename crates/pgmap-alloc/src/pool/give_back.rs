@@ -153,7 +153,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(never)]
     fn put_back_large(&self, tables: Tables<'_, WORDS>, place: Place) -> Result<(), FreeError> {
         let Place { level, table, entry, order } = place;
-        let Ok((grown, before)) = tables.table(level, table).release(entry, order) else { return Err(self.idle_already(place)) };
+        let released = tables.table(level, table).release(entry, order, self.tell_odd(level, table));
+        let Ok((grown, before)) = released else { return Err(self.idle_already(place)) };
         self.tell_idle(place, before);
         if level == 0 && grown < Self::RADIX && self.shape.top > 0 {
             order_after_write();
@@ -267,13 +268,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 // A handle works in it, and comes here again when it leaves.
                 return;
             }
-            if self.table(level, table).claim_all() {
+            if self.table(level, table).claim_all(self.tell_odd(level, table)) {
                 self.tell_taken(Place { level, table, entry: 0, order: Self::RADIX }, !0);
                 let (above, entry) = self.shape.parent(table);
                 self.set_whole(level, table);
                 self.merge_notes(level, table);
                 // The entry was taken when it was split, and all that is below is ours.
-                if let Ok((grown, before)) = self.table(level + 1, above).release(entry, 0) {
+                if let Ok((grown, before)) = self.table(level + 1, above).release(entry, 0, |_, _| ()) {
                     self.tell_idle(Place { level: level + 1, table: above, entry, order: 0 }, before);
                     self.released(level + 1, above, grown);
                 }

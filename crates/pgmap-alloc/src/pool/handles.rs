@@ -92,7 +92,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return None;
         }
         let _moving = hides.then(|| self.motion.begin());
-        let fit = self.table(0, table).claim_tightest(order.get(), Self::RADIX).ok()?;
+        let fit = self.table(0, table).claim_tightest(order.get(), Self::RADIX, self.tell_odd(0, table)).ok()?;
         let place = super::Place { level: 0, table, entry: fit.entry, order: order.get() };
         self.tell_taken(place, fit.before);
         Some(self.shape.run(place))

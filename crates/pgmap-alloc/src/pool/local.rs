@@ -121,6 +121,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     fn pop(&mut self, order: usize) -> Option<u64> {
         let (count, stack) = (self.public.counts.get(order)?, self.stacks.get(order)?);
+        // Relaxed, both: as in `at_hand`.
         let below = count.load(Ordering::Relaxed).checked_sub(1)?;
         count.store(below, Ordering::Relaxed);
         Some(stack[below as usize & (ROOM - 1)])
@@ -130,6 +131,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     fn push(&mut self, order: usize, start: u64) {
         if let (Some(count), Some(stack)) = (self.public.counts.get(order), self.stacks.get_mut(order)) {
+            // Relaxed, both: as in `at_hand`.
             let at = count.load(Ordering::Relaxed);
             stack[at as usize & (ROOM - 1)] = start;
             count.store(at + 1, Ordering::Relaxed);
@@ -181,7 +183,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             return Ok(run);
         }
         match self.pool.take(order) {
-            Err(AllocError::NoSpace { .. }) if self.cached() > 0 => {
+            Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }) if self.cached() > 0 => {
                 self.drain();
                 self.pool.take(order)
             }
@@ -290,7 +292,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.own_whole(table);
         self.split_notes(0, table);
-        self.table(0, table).fill();
+        self.table(0, table).fill(self.tell_odd(0, table));
         self.tell_filled(0, table);
         publish(table);
         true

@@ -53,7 +53,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (table, entry) = self.shape.entry(start, 0);
         // What a claim of several words gives back is hidden for a moment.
         let _moving = (order > 6).then(|| self.motion.begin());
-        let Some(before) = self.table(0, table).claim_at(entry, order) else { return self.list_misleading(table) };
+        let Some(before) = self.table(0, table).claim_at(entry, order, self.tell_odd(0, table)) else {
+            return self.list_misleading(table);
+        };
         self.tell_taken(Place { level: 0, table, entry, order }, before);
         true
     }

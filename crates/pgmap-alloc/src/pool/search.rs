@@ -142,7 +142,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn attempt_in(&self, slot: &AtomicU64, level: u32, hint: Hint, caller: usize, order: Order) -> Option<Run> {
         let (table, wanted) = (hint.table()?, order.get() - level * Self::RADIX);
         if hint.0 & Hint::MORE != 0 {
-            if let Ok(fit) = self.table(level, table).claim_tightest(wanted, hint.at_most()) {
+            if let Ok(fit) = self.table(level, table).claim_tightest(wanted, hint.at_most(), self.tell_odd(level, table)) {
                 let place = Place { level, table, entry: fit.entry, order: wanted };
                 self.tell_taken(place, fit.before);
                 let next = Hint::new(table, fit, hint.at_most(), true).after(wanted);
@@ -168,7 +168,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let level = order.get() / Self::RADIX;
         let attempt = || self.search(order).or_else(|| self.take_from_handles(order)).map_or(Try::Nothing, Try::Got);
         self.until_proved(level, attempt).map_err(|unproved| match unproved {
-            Unproved::Nothing => AllocError::NoSpace { cached: self.handles.press() },
+            Unproved::Nothing => self.explain_runs(order, 1),
             Unproved::Contended => AllocError::Contended,
         })
     }
@@ -244,7 +244,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let _moving = (hides && hopeful).then(|| self.motion.begin());
         // A table that is wholly idle is listed one order lower than it could be.
         let at_most = if listed + 1 == Self::RADIX { Self::RADIX } else { listed };
-        let fit = if hopeful { here.claim_tightest(wanted, at_most) } else { Err(Miss::None) };
+        let fit = if hopeful { here.claim_tightest(wanted, at_most, self.tell_odd(level, table)) } else { Err(Miss::None) };
         let Ok(fit) = fit else {
             if self.relist(level, table, level * Self::RADIX + listed) == Some(Self::RADIX) {
                 // Our claim of several words may have hidden from the last release that the table is whole.
@@ -280,7 +280,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let (table, path) = self.shape.entry(run.start(), level);
             let order = if level == target.level { target.order } else { 0 };
             self.split_notes(level, table);
-            self.table(level, table).fill_except(path, order);
+            self.table(level, table).fill_except(path, order, self.tell_odd(level, table));
             self.tell_filled(level, table);
             self.tell_taken(Place { level, table, entry: path, order }, !0);
             // At least one half of the table is wholly idle.
