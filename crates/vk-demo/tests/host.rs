@@ -234,26 +234,5 @@ fn fault_has_a_row_for_every_order_and_policy_beside_order_0() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_each_command_cleanly_with_a_partial_report() {
-    for of in [
-        "run --heap 1MiB --ops 1000000000",
-        "soak --ops 1000000000 --inject",
-        "fault --heap 1MiB --accesses 100000000",
-        "migrate --heap 256MiB --sizes 256MiB",
-        "compare --ops 5000000",
-    ] {
-        let child = command(&format!("{of} --device host --format json"))
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        // Until it listens, the signal would end it at once.
-        std::thread::sleep(std::time::Duration::from_secs(1));
-        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-        let output = common::Ran::from(child.wait_with_output().unwrap());
-        assert_eq!(output.code, Some(130), "{of}: {}", output.stderr);
-        let report: Value = serde_json::from_str(&output.stdout).unwrap();
-        assert_eq!((&report["ended"], &report["verified"]), (&"interrupted".into(), &false.into()), "{of}");
-        assert!(report["leaked_pages"].is_null() || report["leaked_pages"] == 0);
-        assert!(output.stderr.contains("interrupted"), "{}", output.stderr);
-    }
+    common::interrupts("host");
 }

@@ -101,3 +101,11 @@ fn a_heap_beyond_the_budget_is_refused() {
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("is more than"), "{}", ran.stderr);
 }
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_each_command_cleanly_with_a_partial_report() {
+    if vulkan() {
+        common::interrupts("0");
+    }
+}
