@@ -47,6 +47,7 @@
 //! * A manager borrows its pgmaps (`&'p Pgmap`), so a pgmap cannot go away under an object.
 //! * The bytes of a page that was never written are not defined. Write to an object, or read it, after
 //!   [`wait`](Manager::wait), and [`pin`](Manager::pin) it for as long as something else uses its pieces.
+//! * A mover of your own can be put through named cases, the story of TTM's own unit tests, by the feature `conformance`.
 //! * Nothing here is on the hot path of the pgmap, so plain maps and trees are good enough.
 #![no_std]
 // `forbid` would be the word, but the adapter macro of intrusive-collections brings its own `allow`, and the compiler refuses

@@ -220,9 +220,9 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
     fn pieces(&self, pages: &[Pages]) -> Result<Vec<Piece>, DeviceError> {
         let mut pieces = Vec::new();
         for piece in pages {
-            let found = match piece.memory.index().checked_sub(HEAP + 1) {
-                None => self.heap.piece_at(Offset::new(piece.first), piece.pages),
-                Some(host) => self.hosts.get(host).map(|start| Piece::staging(start + piece.first * PAGE, piece.pages * PAGE)),
+            let found = match piece.memory.index() {
+                HEAP => self.heap.piece_at(Offset::new(piece.first), piece.pages),
+                _ => self.staged(*piece).map(|start| Piece::staging(start, piece.pages * PAGE)),
             };
             push_merged(&mut pieces, found.ok_or(DeviceError::OutOfBounds)?);
         }
@@ -245,30 +245,22 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
     /// Copies pages to the swap or from it, once the device is done with the host's pages on the other side. False where the
     /// swap has no part in it.
     fn carry(&mut self, from: Pages, to: Pages) -> Result<bool, DeviceError> {
-        let Some(swap) = &self.swap else { return Ok(false) };
         let start = Instant::now();
+        let (source, target) = (self.staged(from), self.staged(to));
+        let Some(swap) = &mut self.swap else { return Ok(false) };
         match (swap.has(from), swap.has(to)) {
             (false, false) => return Ok(false),
-            (true, true) => self.swap.as_mut().map_or(Ok(()), |swap| swap.copy_within(from, to))?,
-            (true, false) => {
-                let host = self.pieces(&[to])?;
-                let Some(swap) = &self.swap else { return Ok(false) };
-                let mut left = swap.bytes(from)?;
-                for piece in host {
-                    self.device.write_staging(piece.start, split(&mut left, piece.bytes)?)?;
-                }
-            }
-            (false, true) => {
-                let host = self.pieces(&[from])?;
-                let Some(swap) = &mut self.swap else { return Ok(false) };
-                let mut left = swap.bytes_mut(to)?;
-                for piece in host {
-                    self.device.read_staging(piece.start, split_mut(&mut left, piece.bytes)?)?;
-                }
-            }
+            (true, true) => swap.copy_within(from, to)?,
+            (true, false) => self.device.write_staging(target.ok_or(DeviceError::OutOfBounds)?, swap.bytes(from)?)?,
+            (false, true) => self.device.read_staging(source.ok_or(DeviceError::OutOfBounds)?, swap.bytes_mut(to)?)?,
         }
         self.time += start.elapsed();
         Ok(true)
+    }
+
+    /// Where in the staging memory host pages begin.
+    fn staged(&self, piece: Pages) -> Option<u64> {
+        Some(self.hosts.get(piece.memory.index().checked_sub(HEAP + 1)?)? + piece.first * PAGE)
     }
 
     fn send(&mut self, from: &[Piece], to: &[Piece]) -> Result<device::Ticket, DeviceError> {
