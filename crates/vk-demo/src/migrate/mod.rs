@@ -10,7 +10,7 @@
 //! *batched* sends all folios in one submission, as a prefetch does. There each folio is a region of its own, even next to its
 //! neighbour: what is measured is the price of the order, not the luck of the placement. *Merged* is the same submission as a good
 //! driver would send it: which folio takes which of the bytes is its choice, so it sorts them by offset and makes one region of
-//! neighbours. The heap is idle when it is measured, so all are neighbours, and what is left of the order is the price of taking folios.
+//! neighbours. The heap is idle when it is measured, so most are neighbours, and what is left of the order is the price of taking folios.
 
 mod bench;
 mod curve;
