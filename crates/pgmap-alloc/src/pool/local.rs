@@ -35,6 +35,8 @@ const ROOM: usize = 32;
 const KEEP: [u32; ORDERS] = [32, 32, 32, 32, 16, 16, 16, 12, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
 /// How many pages are fetched at once, at most.
 const FETCH: u32 = 64;
+/// The order of the pages that a word names.
+const WORD: u32 = 6;
 /// How many words a full stack writes at most when it gives back its oldest runs.
 const SPILL: usize = 8;
 
@@ -217,11 +219,15 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         if self.pool.own_table(self.caller, order, &self.public.own) { self.own_table() } else { None }
     }
 
-    /// Takes a page, and some more onto the stack.
+    /// Takes a page, and has more of its word at hand: a hole that came back a moment ago, then the tightest word, wherever that is.
     fn fetch_pages(&mut self) -> Option<Run> {
+        if let Some(page) = self.pool.take_fresh(self.caller, Order::ZERO) {
+            return Some(page);
+        }
         // A larger run is not cut in its own table while the lists have a table with a tighter one.
         let tighter = self.pool.lowest_listed(Order::ZERO);
-        let found = self.own_table().and_then(|table| self.pool.take_pages(table, FETCH, tighter));
+        let own = |at_most| self.own_table().and_then(|table| self.pool.take_pages(table, FETCH, at_most));
+        let found = own(tighter).or_else(|| self.pool.take_hole(self.caller, FETCH)).or_else(|| own(u32::MAX));
         let (base, pages) = found.or_else(|| {
             self.leave_table();
             self.pool.take_pages(self.own_new_table(Order::ZERO)?, FETCH, u32::MAX)
@@ -311,6 +317,23 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if at_most < Self::RADIX && self.table(0, table).has(at_most + 1) {
             return None;
         }
+        self.claim_pages(table, most)
+    }
+
+    /// Takes up to `most` pages of one word of a listed table, if there is one in which no whole word is idle: not worth owning.
+    fn take_hole(&self, caller: usize, most: u32) -> Option<(u64, u64)> {
+        while let Some((table, class)) = self.propose(caller, 0).filter(|&(_, class)| class < WORD) {
+            let found = self.claim_pages(table, most);
+            // The listing promised something that was not there, or is not any more.
+            self.relist(0, table, class);
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    fn claim_pages(&self, table: usize, most: u32) -> Option<(u64, u64)> {
         let (index, pages, before) = self.table(0, table).claim_some(most)?;
         let place = Place { level: 0, table, entry: index * 64, order: 0 };
         self.tell_word(place, before, before & !pages);

@@ -126,6 +126,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
+    /// Takes a run of an order of the lowest level that came back a moment ago, if there is one.
+    pub(super) fn take_fresh(&self, caller: usize, order: Order) -> Option<Run> {
+        self.take_from_line(self.fresh_of(self.tables(), caller, order)?, order)
+    }
+
     #[inline(always)]
     fn attempt_at(&self, tables: Tables<'_, WORDS>, caller: usize, level: u32, order: Order) -> Option<Run> {
         let wanted = order.get() - level * Self::RADIX;
