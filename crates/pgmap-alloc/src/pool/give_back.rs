@@ -129,6 +129,27 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         Ok(())
     }
 
+    /// Has the word of a page of the lowest level come near: it is about to be written.
+    #[inline]
+    pub(super) fn expect_word(&self, page: Offset) {
+        let (table, entry) = self.shape.entry(page, 0);
+        self.table(0, table).expect_word((entry / 64) as usize);
+    }
+
+    /// As [`GenPool::put_back`], for owned pages of one word, a bit for each.
+    pub(super) fn put_back_word(&self, base: u64, pages: u64) -> Result<(), FreeError> {
+        let (table, entry) = self.shape.entry(Offset::new(base), 0);
+        match self.table(0, table).release_some((entry / 64) as usize, pages) {
+            Ok((grown, before)) => {
+                self.tell_word(Place { level: 0, table, entry, order: 0 }, before, before | pages);
+                self.released(0, table, grown);
+                self.motion.note();
+                Ok(())
+            }
+            Err(idle) => Err(FreeError::DoubleFree { page: Offset::new(base + u64::from(idle.trailing_zeros())) }),
+        }
+    }
+
     #[inline(never)]
     fn put_back_large(&self, tables: Tables<'_, WORDS>, place: Place) -> Result<(), FreeError> {
         let Place { level, table, entry, order } = place;

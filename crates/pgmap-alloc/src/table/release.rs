@@ -110,6 +110,13 @@ impl<const WORDS: usize> Table<WORDS> {
         Err(before & bits)
     }
 
+    /// Has a word come near that is about to be written.
+    #[inline]
+    pub(crate) fn expect_word(&self, index: usize) {
+        // Relaxed: nothing is made of it.
+        self.word(index).load(Ordering::Relaxed);
+    }
+
     /// Fills a table that is wholly ours with idle entries; `odd` as for [`Table::release`].
     pub(crate) fn fill(&self, mut odd: impl FnMut(u32, u64)) {
         for index in 0..WORDS {
