@@ -3,7 +3,7 @@
 use super::GenPool;
 use super::notes::Contents;
 use super::shape::{LEVELS, Place};
-use super::tables::Tables;
+use super::tables::{CALLERS, Tables};
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
 use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, order_after_write};
@@ -105,24 +105,30 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Lock-free; O(levels). Merging, if it comes to that, claims one table per level.
     #[inline(always)]
     pub(super) fn put_back(&self, run: Run) -> Result<(), FreeError> {
+        self.put_back_as(caller_slot(CALLERS), run)
+    }
+
+    /// [`GenPool::put_back`] for a caller who knows his slot.
+    #[inline(always)]
+    pub(super) fn put_back_as(&self, caller: usize, run: Run) -> Result<(), FreeError> {
         // By far most runs are pages or a few, and the tables of those are the easiest to find.
         if run.order().get() < Self::RADIX {
-            self.put_back_at(self.shape.place_at(0, run))
+            self.put_back_at(caller, self.shape.place_at(0, run))
         } else {
-            self.put_back_at(self.shape.place(run))
+            self.put_back_at(caller, self.shape.place(run))
         }
     }
 
     #[inline(always)]
-    fn put_back_at(&self, place: Place) -> Result<(), FreeError> {
+    fn put_back_at(&self, caller: usize, place: Place) -> Result<(), FreeError> {
         let tables = self.tables();
         let Place { level, table, entry, order } = place;
         if order > 6 || level > 0 {
-            return self.put_back_large(tables, place);
+            return self.put_back_large(tables, caller, place);
         }
         let Ok(now) = tables.table(0, table).release_narrow(entry, order) else { return Err(self.idle_already(place)) };
         self.tell_released(place, now);
-        if self.shape.top > 0 && self.ensure_found(tables, table, entry, order, now) {
+        if self.shape.top > 0 && self.ensure_found(tables, caller, table, entry, order, now) {
             self.keep(0, table);
         }
         self.motion.note();
@@ -151,14 +157,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     #[inline(never)]
-    fn put_back_large(&self, tables: Tables<'_, WORDS>, place: Place) -> Result<(), FreeError> {
+    fn put_back_large(&self, tables: Tables<'_, WORDS>, caller: usize, place: Place) -> Result<(), FreeError> {
         let Place { level, table, entry, order } = place;
         let released = tables.table(level, table).release(entry, order, self.tell_odd(level, table));
         let Ok((grown, before)) = released else { return Err(self.idle_already(place)) };
         self.tell_idle(place, before);
         if level == 0 && grown < Self::RADIX && self.shape.top > 0 {
             order_after_write();
-            self.ensure_found_grown(tables, table, entry, grown);
+            self.ensure_found_grown(tables, caller, table, entry, grown);
         } else {
             self.released(level, table, grown);
         }

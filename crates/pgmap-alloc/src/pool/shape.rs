@@ -134,6 +134,13 @@ impl<const WORDS: usize> Shape<WORDS> {
         Run::around(entry << (place.level * Self::RADIX), order)
     }
 
+    /// The entry of the table on top from which one of many callers goes out, so that they meet as late as can be.
+    #[inline(always)]
+    pub(crate) fn outset(&self, caller: usize, callers: usize) -> u32 {
+        let used = (self.pages >> (self.top * Self::RADIX)) as usize;
+        (used.min(Table::<WORDS>::ENTRIES as usize) * caller / callers) as u32
+    }
+
     /// The table below an entry.
     #[inline(always)]
     pub(crate) fn child(&self, table: usize, entry: u32) -> usize {

@@ -18,6 +18,31 @@ impl<const WORDS: usize> Table<WORDS> {
         None
     }
 
+    /// The first member from an entry on, and of those before it if there is none.
+    #[inline]
+    pub(crate) fn first_from(&self, start: u32) -> Option<u32> {
+        let (word, bit) = ((start / 64) as usize, start % 64);
+        for step in 0..=WORDS {
+            let index = (word + step) & (WORDS - 1);
+            // SeqCst: as in `first`.
+            let seen = self.word(index).load(Ordering::SeqCst);
+            // The word of the start comes first with what is above it, and last with what is below.
+            let part = if step == 0 { seen & !0 << bit } else { seen };
+            if part != 0 {
+                return Some(index as u32 * 64 + part.trailing_zeros());
+            }
+        }
+        None
+    }
+
+    /// The first member of those in one word, counted from the word's first entry: the first from a bit on, if there is one.
+    #[inline]
+    pub(crate) fn first_in_from(&self, word: u32, bit: u32) -> Option<u32> {
+        // SeqCst: as in `first`.
+        let seen = self.word(word as usize).load(Ordering::SeqCst);
+        (seen != 0).then(|| seen.rotate_right(bit).trailing_zeros() + bit & 63)
+    }
+
     /// The first member of those in one word, counted from the word's first entry.
     #[inline]
     pub(crate) fn first_in(&self, word: u32) -> Option<u32> {
