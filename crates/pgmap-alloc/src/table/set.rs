@@ -40,7 +40,7 @@ impl<const WORDS: usize> Table<WORDS> {
     pub(crate) fn first_in_from(&self, word: u32, bit: u32) -> Option<u32> {
         // SeqCst: as in `first`.
         let seen = self.word(word as usize).load(Ordering::SeqCst);
-        (seen != 0).then(|| seen.rotate_right(bit).trailing_zeros() + bit & 63)
+        (seen != 0).then(|| (seen.rotate_right(bit).trailing_zeros() + bit) & 63)
     }
 
     /// The first member of those in one word, counted from the word's first entry.
