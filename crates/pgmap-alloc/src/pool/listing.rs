@@ -172,21 +172,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
 /// Listing.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Sees to it that what was released into a word of a table of the lowest level can be found, which is now `now` (rule 1). Says
+    /// Sees to it that what was released into a word of a table below the top can be found, which is now `now` (rule 1). Says
     /// whether the whole table is idle.
     #[inline(always)]
-    pub(super) fn ensure_found(
-        &self,
-        tables: Tables<'_, WORDS>,
-        caller: usize,
-        table: usize,
-        entry: u32,
-        order: u32,
-        now: u64,
-    ) -> bool {
+    pub(super) fn ensure_found(&self, tables: Tables<'_, WORDS>, caller: usize, place: Place, now: u64) -> bool {
+        let Place { level, table, entry, order } = place;
         // Release, then look at the class: against "lower the class, then look at the table" in `relist`.
         order_after_write();
-        let (classes, at) = tables.class(0, table);
+        let (classes, at) = tables.class(level, table);
         let class = classes.class(at);
         if now != !0 && class >= LISTED + order as u8 && class != OWNED {
             // It may have grown to a larger run than the table is listed for. Whoever raised the class marks the motion until all
@@ -196,8 +189,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return false;
             }
         }
-        let grown = tables.table(0, table).grown_to(entry, order, now);
-        self.ensure_found_grown(tables, caller, table, entry, grown);
+        let grown = tables.table(level, table).grown_to(entry, order, now);
+        if level == 0 {
+            self.ensure_found_grown(tables, caller, table, entry, grown);
+        } else {
+            self.ensure_listed(tables, level, table, grown);
+        }
         grown == Self::RADIX
     }
 

@@ -137,8 +137,9 @@ impl<const WORDS: usize> Shape<WORDS> {
     /// The entry of the table on top from which one of many callers goes out, so that they meet as late as can be.
     #[inline(always)]
     pub(crate) fn outset(&self, caller: usize, callers: usize) -> u32 {
+        // Less than all of its entries: a pool that fills a table exactly has one above it.
         let used = (self.pages >> (self.top * Self::RADIX)) as usize;
-        (used.min(Table::<WORDS>::ENTRIES as usize) * caller / callers) as u32
+        (used * caller / callers) as u32
     }
 
     /// The table below an entry.

@@ -21,18 +21,20 @@ impl<const WORDS: usize> Table<WORDS> {
     /// The first member from an entry on, and of those before it if there is none.
     #[inline]
     pub(crate) fn first_from(&self, start: u32) -> Option<u32> {
-        let (word, bit) = ((start / 64) as usize, start % 64);
-        for step in 0..=WORDS {
-            let index = (word + step) & (WORDS - 1);
+        let word = (start / 64) as usize;
+        // SeqCst: as in `first`.
+        let above = self.word(word).load(Ordering::SeqCst) & !0 << (start % 64);
+        if above != 0 {
+            return Some(start / 64 * 64 + above.trailing_zeros());
+        }
+        for index in word + 1..WORDS {
             // SeqCst: as in `first`.
             let seen = self.word(index).load(Ordering::SeqCst);
-            // The word of the start comes first with what is above it, and last with what is below.
-            let part = if step == 0 { seen & !0 << bit } else { seen };
-            if part != 0 {
-                return Some(index as u32 * 64 + part.trailing_zeros());
+            if seen != 0 {
+                return Some(index as u32 * 64 + seen.trailing_zeros());
             }
         }
-        None
+        self.first()
     }
 
     /// The first member of those in one word, counted from the word's first entry: the first from a bit on, if there is one.
