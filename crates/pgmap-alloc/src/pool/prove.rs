@@ -98,22 +98,24 @@ mod tests {
     use crate::sync::recorded::record;
 
     /// How many times shared memory is looked at when all of a pool is wanted at once that came back in small pieces.
-    fn looks(pages: u64) -> usize {
+    fn looks(caller: usize, pages: u64) -> usize {
         let pool = GenPool::new(&Params::new(&[PhysRange { start: Phys(0), pages }]).tracking_clear()).unwrap();
         let piece = Order::clamped(6);
         let starts = || (0..pages).step_by(piece.pages() as usize).map(Offset::new);
         starts().for_each(|_| _ = pool.alloc(piece).unwrap());
         starts().for_each(|start| pool.free(start, piece).unwrap());
-        let (whole, accesses) = record(0, || pool.alloc(pool.largest_order()));
+        let (whole, accesses) = record(caller, || pool.alloc(pool.largest_order()));
         assert_eq!(whole, Ok(Offset::new(0)));
         accesses.len()
     }
 
     #[test]
     fn req_41_all_of_a_pool_is_merged_without_looking_for_what_is_not_needed() {
-        let [two_levels, four_gib, three_levels] = [1 << 18, 1 << 20, 1 << 27].map(looks);
-        // 2,122 before spares were looked for first, and the classes of a table by the word.
-        assert!(two_levels < 300, "{two_levels} looks");
-        assert!(four_gib < 400 && three_levels < 500, "{four_gib} and {three_levels} looks");
+        // Whoever asks, in whichever line the spares stand.
+        for caller in 0..8 {
+            let [two_levels, four_gib] = [1 << 18, 1 << 20].map(|pages| looks(caller, pages));
+            // 2,122 and 2,681 before spares were looked for first, and the classes of a table by the word.
+            assert!(two_levels < 400 && four_gib < 500, "{two_levels} and {four_gib} looks");
+        }
     }
 }
