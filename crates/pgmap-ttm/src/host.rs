@@ -1,9 +1,14 @@
 //! A mover without a device: every memory type is an array of bytes, and copies are done late on purpose.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(feature = "conformance")]
+use crate::conformance::Subject;
 use crate::error::{AddError, CopyError, FenceError};
 use crate::mover::Mover;
 use crate::piece::{Piece, Ticket};
@@ -27,6 +32,8 @@ pub struct HostMover {
     spoil_next: bool,
     refuse_next: bool,
     lost: bool,
+    /// While this is set, nothing that was started is done.
+    held: Arc<AtomicBool>,
     detours: Vec<(MemoryType, MemoryType, MemoryType)>,
 }
 
@@ -51,6 +58,7 @@ impl HostMover {
             spoil_next: false,
             refuse_next: false,
             lost: false,
+            held: Arc::default(),
             detours: Vec::new(),
         }
     }
@@ -78,6 +86,20 @@ impl HostMover {
     /// The next copy writes rubbish, and its ticket says so.
     pub fn spoil_next(&mut self) {
         self.spoil_next = true;
+    }
+
+    /// From now on nothing that was started is done, not even when it is waited for, until what is returned is called, from
+    /// whichever thread.
+    pub fn hold(&mut self) -> Box<dyn FnOnce() + Send> {
+        // A key of an earlier hold no longer turns.
+        self.held = Arc::new(AtomicBool::new(true));
+        let held = Arc::clone(&self.held);
+        // Release pairs with the acquire of `is_held`: what was done before the key was turned has happened before the copies.
+        Box::new(move || held.store(false, Ordering::Release))
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
     }
 
     /// From now on nothing works: copies that were not done yet never will be.
@@ -168,7 +190,9 @@ impl Mover for HostMover {
         let spoil = core::mem::take(&mut self.spoil_next);
         self.started.push_back(Copy { from: from.to_vec(), to: to.to_vec(), spoil });
         self.last += 1;
-        self.do_until(self.last.saturating_sub(self.delay));
+        if !self.is_held() {
+            self.do_until(self.last.saturating_sub(self.delay));
+        }
         Ok(Ticket(self.last))
     }
 
@@ -179,8 +203,34 @@ impl Mover for HostMover {
 
     fn wait(&mut self, ticket: Ticket) -> Result<(), FenceError> {
         if !self.lost {
+            while ticket.0 > self.done && self.is_held() {
+                core::hint::spin_loop();
+            }
             self.do_until(ticket.0);
         }
         self.outcome(ticket)
+    }
+}
+
+#[cfg(feature = "conformance")]
+impl Subject for HostMover {
+    fn page_bytes(&self) -> usize {
+        1 << self.page_shift
+    }
+
+    fn write_piece(&mut self, piece: Piece, bytes: &[u8]) {
+        self.bytes_mut(piece).into_iter().for_each(|to| to.copy_from_slice(bytes));
+    }
+
+    fn read_piece(&mut self, piece: Piece, into: &mut [u8]) {
+        self.bytes(piece).into_iter().for_each(|from| into.copy_from_slice(from));
+    }
+
+    fn hold(&mut self) -> Box<dyn FnOnce() + Send> {
+        HostMover::hold(self)
+    }
+
+    fn detour(&mut self, from: MemoryType, to: MemoryType, via: MemoryType) {
+        HostMover::detour(self, from, to, via);
     }
 }

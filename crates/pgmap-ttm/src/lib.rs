@@ -47,6 +47,7 @@
 //! * A manager borrows its pgmaps (`&'p Pgmap`), so a pgmap cannot go away under an object.
 //! * The bytes of a page that was never written are not defined. Write to an object, or read it, after
 //!   [`wait`](Manager::wait), and [`pin`](Manager::pin) it for as long as something else uses its pieces.
+//! * A mover of your own can be put through named cases, the story of TTM's own unit tests, by the feature `conformance`.
 //! * Nothing here is on the hot path of the pgmap, so plain maps and trees are good enough.
 #![no_std]
 // `forbid` would be the word, but the adapter macro of intrusive-collections brings its own `allow`, and the compiler refuses
@@ -54,6 +55,8 @@
 #![deny(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "conformance")]
+extern crate std;
 
 // Layers: a file uses only files of the layers above it, and a test says in which order those of one layer stand.
 
@@ -93,6 +96,8 @@ mod relocate;
 mod unplug;
 mod validate;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "host")]
 mod host;
 

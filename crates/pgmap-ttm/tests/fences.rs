@@ -10,40 +10,6 @@ use pgmap_ttm::*;
 use support::*;
 
 #[test]
-fn req_55_move_fence_not_signalled_is_waited_for() {
-    let pgmap = pgmap(16);
-    let mut r = rig(&pgmap, 64);
-    let bo = r.in_vram(16, 1);
-    r.m.evict(bo).unwrap();
-    assert_eq!(r.home(bo), Some(r.host), "the object has moved");
-    let usage = r.m.memory_usage(r.vram).unwrap();
-    assert_eq!((usage.used, usage.leaving, pgmap.validate().unwrap().in_service), (16, 16, 16), "its folios have not");
-    let piece = Piece { memory: r.vram, first: 0, pages: 1 };
-    assert!(matches!(r.m.holder(r.vram, piece.first), Ok(Holder::Ghost)));
-    let new = r.m.create(r.params(16)).unwrap();
-    r.m.validate(new, &r.to_vram()).unwrap();
-    assert!(r.m.counters().waits > 0);
-    fill(&mut r.m, new, 2);
-    check(&mut r.m, bo, 1);
-    check(&mut r.m, new, 2);
-    r.finish(&[bo, new]);
-}
-
-#[test]
-fn req_55_move_fence_signalled_costs_no_wait() {
-    let pgmap = pgmap(16);
-    let mut r = rig(&pgmap, 64);
-    let bo = r.in_vram(16, 1);
-    r.m.evict(bo).unwrap();
-    let ticket = r.m.info(bo).unwrap().moved_at.unwrap();
-    r.m.mover_mut().wait(ticket).unwrap();
-    let new = r.m.create(r.params(16)).unwrap();
-    r.m.validate(new, &r.to_vram()).unwrap();
-    assert_eq!(r.m.counters().waits, 0);
-    r.finish(&[bo, new]);
-}
-
-#[test]
 fn req_55_many_leave_before_the_first_is_waited_for() {
     let pgmap = pgmap(32);
     let mut r = rig(&pgmap, 64);

@@ -18,6 +18,7 @@ const ORDER: &[&[&str]] = &[
     &["resource"],
     &["manager"],
     &["audit", "device", "evict", "fault", "ghost", "lists", "pin", "promote", "relocate", "unplug", "validate"],
+    &["conformance"],
     &["host"],
 ];
 

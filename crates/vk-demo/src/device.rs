@@ -60,6 +60,13 @@ pub(crate) trait Device: Peers {
 
     /// What was asked of it so far.
     fn work(&self) -> Work;
+
+    /// For tests: nothing that is submitted from now on begins until what is returned is called, from whichever thread; before
+    /// the device is closed, if at all.
+    #[cfg(test)]
+    fn hold(&mut self) -> Box<dyn FnOnce() + Send> {
+        panic!("this device cannot be held");
+    }
 }
 
 /// A point in the order of submissions: a value of the device's one timeline.

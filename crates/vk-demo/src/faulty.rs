@@ -1,6 +1,8 @@
 //! A device that goes wrong on purpose, so that the tests see that the demo would notice; and one that has views, which the host
 //! device has not: a page table, looked up for each copy.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
@@ -10,7 +12,7 @@ use crate::device::{Bind, Device, DeviceError, DeviceInfo, Layout, Sparse, Ticke
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{self, Host};
-use crate::job::Job;
+use crate::job::{self, Job};
 use crate::peers::{Holding, Peer, Peers};
 use crate::pieces::{Memory, Piece, push_merged};
 
@@ -50,7 +52,7 @@ pub(crate) fn plan<J: Job>(arguments: &str, info: &DeviceInfo) -> Result<(J, Lay
     let matches = command.try_get_matches_from(arguments.split_whitespace());
     let usage = |error: clap::Error| Failure::Usage(error.to_string());
     let asked = Asked::<J::Options>::from_arg_matches(&matches.map_err(usage)?).map_err(usage)?;
-    J::plan(&asked.job, &asked.own, info)
+    job::plan(&asked.job, &asked.own, info)
 }
 
 /// The host device with a fault.
@@ -61,6 +63,8 @@ pub(crate) struct Faulty {
     /// For all views together.
     addresses: u64,
     views: Vec<Option<Table>>,
+    /// What was submitted after this ticket is not reached while this is set.
+    held: (u64, Arc<AtomicBool>),
 }
 
 /// What is behind each granule of a view: a memory object and a byte of it.
@@ -71,7 +75,7 @@ struct Table {
 
 impl Faulty {
     pub(crate) fn open(layout: &Layout, fault: Fault) -> Result<Faulty, DeviceError> {
-        Ok(Faulty { host: Host::open(layout)?, fault, granule: 1, addresses: 0, views: Vec::new() })
+        Ok(Faulty { host: Host::open(layout)?, fault, granule: 1, addresses: 0, views: Vec::new(), held: Default::default() })
     }
 
     /// What a host device would be that has views of this granule, and so many addresses for them.
@@ -99,6 +103,10 @@ impl Faulty {
             }
         }
         Ok(found)
+    }
+
+    fn holds(&self, ticket: Ticket) -> bool {
+        ticket.0 > self.held.0 && self.held.1.load(Ordering::Acquire)
     }
 
     fn addresses_left(&self) -> u64 {
@@ -198,14 +206,23 @@ impl Device for Faulty {
     }
 
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {
-        self.host.is_reached(ticket)
+        Ok(!self.holds(ticket) && self.host.is_reached(ticket)?)
     }
 
     fn wait(&mut self, ticket: Ticket) -> Result<(), DeviceError> {
+        while self.holds(ticket) {
+            std::hint::spin_loop();
+        }
         self.host.wait(ticket)
     }
 
     fn work(&self) -> Work {
         self.host.work()
+    }
+
+    fn hold(&mut self) -> Box<dyn FnOnce() + Send> {
+        let held = Arc::new(AtomicBool::new(true));
+        self.held = (self.host.work().submits, Arc::clone(&held));
+        Box::new(move || held.store(false, Ordering::Release))
     }
 }

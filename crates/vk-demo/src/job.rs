@@ -7,7 +7,7 @@ use crate::device::{Device, DeviceInfo, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::report::{Baseline, Outcome, Output, Report};
-use crate::{interrupt, picture};
+use crate::{heap, host, interrupt, picture};
 
 /// Work on a device, checked against it before anything is done.
 pub(crate) trait Job: Sized {
@@ -16,11 +16,22 @@ pub(crate) trait Job: Sized {
     /// What came of it.
     type Outcome: Outcome;
 
-    /// The work and the memory that it needs; refuses what cannot be done on such a device.
-    fn plan(job: &JobOptions, options: &Self::Options, info: &DeviceInfo) -> Result<(Self, Layout), Failure>;
+    /// How large the heap is where nobody says; none for what suits the device.
+    const HEAP: Option<u64> = None;
+
+    /// The work on such a device, with the heap laid out; lays out what else it needs, and refuses what cannot be done.
+    fn plan(job: &JobOptions, options: &Self::Options, info: &DeviceInfo, layout: &mut Layout) -> Result<Self, Failure>;
 
     /// Does it. A device that gives up in the middle, or Ctrl-C, leaves an outcome of what was done until then.
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Self::Outcome), Failure>;
+}
+
+/// Plans the work and lays out all of its memory, without taking any.
+pub(crate) fn plan<J: Job>(job: &JobOptions, options: &J::Options, info: &DeviceInfo) -> Result<(J, Layout), Failure> {
+    let mut layout = heap::plan(&job.device.heap, info, J::HEAP)?;
+    let planned = J::plan(job, options, info, &mut layout)?;
+    host::room_for(layout.staging)?;
+    Ok((planned, layout))
 }
 
 /// Carries a command out. Everything that can be refused is, before the device is opened and any file is touched.
@@ -28,7 +39,7 @@ pub(crate) fn carry_out<J: Job>(asked: &Asked<J::Options>) -> Result<Verdict, Fa
     let Asked { job: common, own } = asked;
     let devices = Devices::find(common.device.validate)?;
     let candidate = devices.choose(common.device.device.as_deref())?;
-    let (job, layout) = J::plan(common, own, candidate.info())?;
+    let (job, layout) = plan::<J>(common, own, candidate.info())?;
     let mut output = Output::open(&common.output)?;
     let mut picture = picture::Files::open(&common.picture)?;
     let baseline = common.baseline.as_deref().map(|path| Baseline::read(path, J::Outcome::SCHEMA)).transpose()?;

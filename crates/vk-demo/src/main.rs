@@ -5,6 +5,7 @@
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
 //! job       what every command on a device has in common, from its options to its exit code
 //! mover     what moves a manager's bytes: from pgmap-ttm to a device    views    contiguous addresses for each object
+//! swap      memory that the device does not reach
 //! fault     access traces over a space larger than the heap
 //! compare   the same workload with other allocators beside the pgmap; peers says what those are to a device
 //! soak      random operations with injected failures
@@ -40,6 +41,9 @@ mod report;
 mod run;
 mod size;
 mod soak;
+#[cfg(test)]
+mod story;
+mod swap;
 mod views;
 
 use std::process::ExitCode;

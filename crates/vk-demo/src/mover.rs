@@ -2,17 +2,20 @@
 //!
 //! Memory 0 is the heap. The memories after it lie one after another in the staging memory, which host and device both reach.
 //! What is left of the staging memory behind them is *scratch*: contents go to the heap, and come back from it, through there.
+//! The last memory may be a [swap](crate::swap), which the device does not reach.
 //!
 //! Nothing here waits for the device unless it was asked to: a copy is one submission, and its ticket a value of the timeline.
+//! Only what the processor copies to the swap or from it has to wait for copies that are still at the host's pages.
 
 use std::time::{Duration, Instant};
 
 use pgmap_alloc::Offset;
-use pgmap_ttm::{Bo, CopyError, FenceError, Manager, Mover, Piece as Pages, Ticket};
+use pgmap_ttm::{Bo, CopyError, FenceError, Manager, MemoryType, Mover, Piece as Pages, Ticket};
 
 use crate::device::{self, Device, DeviceError};
 use crate::heap::{Heap, HeapOps, PAGE};
 use crate::pieces::{Piece, push_merged};
+use crate::swap::Swap;
 use crate::views::Views;
 
 /// Index of the heap among the memory types.
@@ -28,6 +31,7 @@ pub(crate) struct DeviceMover<'h, 'd> {
     /// Where in the staging memory each memory type but the heap begins.
     hosts: Vec<u64>,
     scratch: Ring,
+    swap: Option<Swap>,
     /// Where objects have contiguous addresses.
     pub(crate) views: Option<Views>,
     /// What the device said first when it went wrong: a manager only learns that it did.
@@ -72,11 +76,24 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
             device,
             hosts: starts,
             scratch,
+            swap: None,
             views: None,
             wrong: None,
             moved: Moved::default(),
             time: Duration::ZERO,
         }
+    }
+
+    /// One more memory type, which the device does not reach: what moves between it and the heap stops in `via`.
+    pub(crate) fn add_swap(&mut self, pages: u64, via: MemoryType) -> Result<(), DeviceError> {
+        self.swap = Some(Swap::new(HEAP + 1 + self.hosts.len(), pages, via)?);
+        Ok(())
+    }
+
+    /// As [`Device::hold`] says.
+    #[cfg(test)]
+    pub(crate) fn hold_device(&mut self) -> Box<dyn FnOnce() + Send> {
+        self.device.hold()
     }
 
     /// What went wrong with the device, if anything did.
@@ -129,10 +146,17 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
             return self.upload(&to, bytes).map(Some);
         }
         let mut left = bytes;
-        for piece in self.pieces(to)? {
-            let (part, rest) = left.split_at_checked(piece.bytes as usize).ok_or(DeviceError::OutOfBounds)?;
-            self.device.write_staging(piece.start, part)?;
-            left = rest;
+        for pages in self.by_reach(to) {
+            if let Some(swap) = self.swap.as_mut().filter(|swap| swap.has(pages[0])) {
+                for piece in pages {
+                    let bytes = swap.bytes_mut(*piece)?;
+                    bytes.copy_from_slice(split(&mut left, bytes.len() as u64)?);
+                }
+                continue;
+            }
+            for piece in self.pieces(pages)? {
+                self.device.write_staging(piece.start, split(&mut left, piece.bytes)?)?;
+            }
         }
         Ok(None)
     }
@@ -144,12 +168,26 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
             return self.download(&from, bytes);
         }
         let mut left = bytes;
-        for piece in self.pieces(from)? {
-            let (part, rest) = left.split_at_mut_checked(piece.bytes as usize).ok_or(DeviceError::OutOfBounds)?;
-            self.timed(|device| device.read_staging(piece.start, part))?;
-            left = rest;
+        for pages in self.by_reach(from) {
+            if let Some(swap) = self.swap.as_ref().filter(|swap| swap.has(pages[0])) {
+                for piece in pages {
+                    let bytes = swap.bytes(*piece)?;
+                    split_mut(&mut left, bytes.len() as u64)?.copy_from_slice(bytes);
+                }
+                continue;
+            }
+            for piece in self.pieces(pages)? {
+                let part = split_mut(&mut left, piece.bytes)?;
+                self.timed(|device| device.read_staging(piece.start, part))?;
+            }
         }
         Ok(())
+    }
+
+    /// Cuts a list where what the device reaches gives way to what it does not, or the other way round.
+    fn by_reach<'a>(&self, pages: &'a [Pages]) -> Vec<&'a [Pages]> {
+        let apart = |piece: Pages| self.swap.as_ref().is_some_and(|swap| swap.has(piece));
+        pages.chunk_by(|a, b| apart(*a) == apart(*b)).collect()
     }
 
     fn upload(&mut self, to: &[Piece], bytes: &[u8]) -> Result<Ticket, DeviceError> {
@@ -182,13 +220,47 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
     fn pieces(&self, pages: &[Pages]) -> Result<Vec<Piece>, DeviceError> {
         let mut pieces = Vec::new();
         for piece in pages {
-            let found = match piece.memory.index().checked_sub(HEAP + 1) {
-                None => self.heap.piece_at(Offset::new(piece.first), piece.pages),
-                Some(host) => self.hosts.get(host).map(|start| Piece::staging(start + piece.first * PAGE, piece.pages * PAGE)),
+            let found = match piece.memory.index() {
+                HEAP => self.heap.piece_at(Offset::new(piece.first), piece.pages),
+                _ => self.staged(*piece).map(|start| Piece::staging(start, piece.pages * PAGE)),
             };
             push_merged(&mut pieces, found.ok_or(DeviceError::OutOfBounds)?);
         }
         Ok(pieces)
+    }
+
+    /// Has the processor copy what the device does not reach, here and now, and the device the rest, in one submission.
+    fn start(&mut self, from: &[Pages], to: &[Pages]) -> Result<device::Ticket, DeviceError> {
+        let (mut source, mut target) = (Vec::new(), Vec::new());
+        for (from, to) in from.iter().zip(to) {
+            if !self.carry(*from, *to)? {
+                source.push(*from);
+                target.push(*to);
+            }
+        }
+        let (source, target) = (self.pieces(&source)?, self.pieces(&target)?);
+        self.send(&source, &target)
+    }
+
+    /// Copies pages to the swap or from it, once the device is done with the host's pages on the other side. False where the
+    /// swap has no part in it.
+    fn carry(&mut self, from: Pages, to: Pages) -> Result<bool, DeviceError> {
+        let start = Instant::now();
+        let (source, target) = (self.staged(from), self.staged(to));
+        let Some(swap) = &mut self.swap else { return Ok(false) };
+        match (swap.has(from), swap.has(to)) {
+            (false, false) => return Ok(false),
+            (true, true) => swap.copy_within(from, to)?,
+            (true, false) => self.device.write_staging(target.ok_or(DeviceError::OutOfBounds)?, swap.bytes(from)?)?,
+            (false, true) => self.device.read_staging(source.ok_or(DeviceError::OutOfBounds)?, swap.bytes_mut(to)?)?,
+        }
+        self.time += start.elapsed();
+        Ok(true)
+    }
+
+    /// Where in the staging memory host pages begin.
+    fn staged(&self, piece: Pages) -> Option<u64> {
+        Some(self.hosts.get(piece.memory.index().checked_sub(HEAP + 1)?)? + piece.first * PAGE)
     }
 
     fn send(&mut self, from: &[Piece], to: &[Piece]) -> Result<device::Ticket, DeviceError> {
@@ -231,11 +303,10 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
 
 impl Mover for DeviceMover<'_, '_> {
     fn copy(&mut self, from: &[Pages], to: &[Pages], _bytes: u64) -> Result<Ticket, CopyError> {
-        let sent = match (self.pieces(from), self.pieces(to)) {
-            (Ok(source), Ok(target)) => self.send(&source, &target),
-            (Err(wrong), _) | (_, Err(wrong)) => Err(wrong),
-        };
-        match sent {
+        if let Some(via) = self.swap.as_ref().and_then(|swap| swap.detour(from, to, HEAP)) {
+            return Err(CopyError::Via(via));
+        }
+        match self.start(from, to) {
             Ok(ticket) => {
                 self.count(from, to);
                 Ok(Ticket(ticket.0))
@@ -258,6 +329,16 @@ impl Mover for DeviceMover<'_, '_> {
         let parts = in_heap.filter_map(|(page, piece)| Some((page * PAGE, heap.piece_at(Offset::new(piece.first), piece.pages)?)));
         views.moved(bo, parts);
     }
+}
+
+/// Takes the first so many bytes off.
+fn split<'a>(left: &mut &'a [u8], bytes: u64) -> Result<&'a [u8], DeviceError> {
+    left.split_off(..bytes as usize).ok_or(DeviceError::OutOfBounds)
+}
+
+/// Takes the first so many bytes off, to write to.
+fn split_mut<'a>(left: &mut &'a mut [u8], bytes: u64) -> Result<&'a mut [u8], DeviceError> {
+    left.split_off_mut(..bytes as usize).ok_or(DeviceError::OutOfBounds)
 }
 
 /// Places in the scratch, one after another and round again. Who still needs an old one is looked after by the device, which

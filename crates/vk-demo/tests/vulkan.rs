@@ -50,8 +50,8 @@ fn the_device_sums_what_it_holds() {
     assert_eq!(report["wrong_sums"], 0);
     let sums = report["device_sums"].as_u64().unwrap();
     assert!(
-        sums == 6 || report["device"]["features"]["transfer_queue"] == true,
-        "{sums} sums of 3 rows in the first and the last round"
+        sums == 8 || report["device"]["features"]["transfer_queue"] == true,
+        "{sums} sums of 4 modes in the first and the last round"
     );
 }
 
@@ -100,4 +100,12 @@ fn a_heap_beyond_the_budget_is_refused() {
     let ran = vk_demo("run --heap 8EiB --device 0");
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("is more than"), "{}", ran.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_each_command_cleanly_with_a_partial_report() {
+    if vulkan() {
+        common::interrupts("0");
+    }
 }

@@ -18,8 +18,7 @@ use crate::cli::{CompareOptions, JobOptions};
 use crate::device::{Device, DeviceInfo, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::heap::{self, Heap};
-use crate::host;
+use crate::heap::Heap;
 use crate::job::Job;
 use crate::peers::Peer;
 use crate::progress;
@@ -83,9 +82,10 @@ impl Job for Compare {
     type Options = CompareOptions;
     type Outcome = Compared;
 
-    fn plan(job: &JobOptions, options: &CompareOptions, info: &DeviceInfo) -> Result<(Compare, Layout), Failure> {
-        let wanted = &job.device.heap;
-        let heap_bytes = wanted.heap.unwrap_or(HEAP);
+    const HEAP: Option<u64> = Some(HEAP);
+
+    fn plan(job: &JobOptions, options: &CompareOptions, info: &DeviceInfo, layout: &mut Layout) -> Result<Compare, Failure> {
+        let heap_bytes = job.device.heap.heap.unwrap_or(HEAP);
         if !heap_bytes.is_multiple_of(BLOCK_STEP) || heap_bytes > LARGEST_BLOCK {
             let (heap, step, most) = (Bytes(heap_bytes), Bytes(BLOCK_STEP), Bytes(LARGEST_BLOCK));
             return Err(Failure::Usage(format!(
@@ -98,10 +98,8 @@ impl Job for Compare {
             let (twice, budget) = (Bytes(heap_bytes.saturating_mul(2)), Bytes(budget));
             return Err(Failure::Usage(format!("two heaps of that size, {twice}, are more than {} may give: {budget}", info.name)));
         }
-        let mut layout = heap::plan(wanted, info, Some(HEAP))?;
         layout.staging = STAGED * (heap_bytes / trace::SHARE);
-        host::room_for(layout.staging)?;
-        Ok((Compare { heap_bytes, full_percent: options.full, ops: options.ops, seed: job.seed }, layout))
+        Ok(Compare { heap_bytes, full_percent: options.full, ops: options.ops, seed: job.seed })
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Compared), Failure> {

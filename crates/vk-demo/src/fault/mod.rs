@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::heap::{self, Heap, PAGE};
 use crate::job::Job;
 use crate::report::Moment;
-use crate::{host, interrupt, progress};
+use crate::{interrupt, progress};
 
 pub(crate) use pager::Policy;
 pub(crate) use trace::Trace;
@@ -57,10 +57,11 @@ impl Job for Fault {
     type Options = FaultOptions;
     type Outcome = Faulted;
 
-    fn plan(job: &JobOptions, options: &FaultOptions, info: &DeviceInfo) -> Result<(Fault, Layout), Failure> {
-        let mut layout = heap::plan(&job.device.heap, info, Some(HEAP))?;
+    const HEAP: Option<u64> = Some(HEAP);
+
+    fn plan(job: &JobOptions, options: &FaultOptions, _: &DeviceInfo, layout: &mut Layout) -> Result<Fault, Failure> {
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
-        let possible = heap::largest_order(&layout);
+        let possible = heap::largest_order(layout);
         let orders = match options.order {
             // Order 0 is there to compare with.
             Some(order) => {
@@ -80,11 +81,10 @@ impl Job for Fault {
         // Beside the space itself, room for copies that are still under way.
         let host_pages = pages + heap_pages / 4 + 4 * largest.pages();
         layout.staging = (host_pages + 2 * largest.pages()) * PAGE;
-        host::room_for(layout.staging)?;
         let policies = options.policy.map_or(vec![Policy::Lru, Policy::Fifo, Policy::Random], |policy| vec![policy]);
         let accesses = options.accesses.unwrap_or(PASSES.saturating_mul(pages));
         let (trace, seed) = (options.trace, job.seed);
-        Ok((Fault { pages, host_pages, orders, floor, policies, trace, accesses, seed }, layout))
+        Ok(Fault { pages, host_pages, orders, floor, policies, trace, accesses, seed })
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Faulted), Failure> {

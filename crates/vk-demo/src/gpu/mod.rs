@@ -249,6 +249,11 @@ impl Device for Gpu {
     fn work(&self) -> Work {
         self.work
     }
+
+    #[cfg(test)]
+    fn hold(&mut self) -> Box<dyn FnOnce() + Send> {
+        self.commands.hold().expect("a semaphore")
+    }
 }
 
 fn buffer_copy(region: &Region) -> vk::BufferCopy {

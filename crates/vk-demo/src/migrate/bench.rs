@@ -22,8 +22,10 @@ pub(super) enum Mode {
     Bulk,
     /// Each folio waits for the one before.
     PerFolio,
-    /// All folios in one submission.
+    /// All folios in one submission, each a region of its own.
     Batched,
+    /// The same, with the folios in the order of their offsets, and neighbours in one region.
+    Merged,
 }
 
 /// Which way.
@@ -59,11 +61,21 @@ pub(super) struct Bench<'h, 'd> {
 impl<'h> Bench<'h, '_> {
     /// Both ways, and whether the device's own checksum was right, where it was asked for and can compute one.
     pub(super) fn there_and_back(&mut self, pattern: Pattern) -> Result<([Sample; 2], Option<bool>), Failure> {
+        self.warm()?;
         let sent = self.write(pattern)?;
         let (folios, up) = self.up()?;
+        // It does not care what is whose.
         let held = if self.sums { self.device.checksum(&self.merged(&folios)?)? } else { None };
         let down = self.down(folios)?;
         Ok(([up, down], held.map(|held| held == sent)))
+    }
+
+    /// Takes the folios and writes them once, before anything is timed: what is in some cache or other then is the same for every
+    /// mode, whoever had this part of the heap before. What is written is what an earlier case left, never what is sent next.
+    fn warm(&mut self) -> Result<(), Failure> {
+        let folios = (0..self.folios()).map(|_| self.take()).collect::<Result<Vec<_>, _>>()?;
+        let to = self.merged(&folios)?;
+        self.send(&[Piece::staging(0, self.bytes)], &to)
     }
 
     /// Host to device: takes the folios and copies into them.
@@ -85,7 +97,10 @@ impl<'h> Bench<'h, '_> {
                 folios.push(self.take()?);
             }
             sample.allocator = start.elapsed();
-            let to = self.pieces(&folios)?;
+            if self.mode == Mode::Merged {
+                folios.sort_unstable_by_key(HeapFolio::offset);
+            }
+            let to = self.sent(&folios)?;
             self.send(&[Piece::staging(0, self.bytes)], &to)?;
         }
         sample.time = start.elapsed();
@@ -107,7 +122,7 @@ impl<'h> Bench<'h, '_> {
                 sample.allocator += putting.elapsed();
             }
         } else {
-            let from = self.pieces(&folios)?;
+            let from = self.sent(&folios)?;
             self.send(&from, &[Piece::staging(self.bytes, self.bytes)])?;
             let putting = Instant::now();
             drop(folios);
@@ -131,7 +146,12 @@ impl<'h> Bench<'h, '_> {
         self.heap.pgmap().alloc_folio(self.order).map_err(|error| Failure::Heap(error.to_string()))
     }
 
-    /// Neighbours as one piece: a sum does not care.
+    /// What one submission of all of them names.
+    fn sent(&self, folios: &[HeapFolio<'h>]) -> Result<Vec<Piece>, Failure> {
+        if self.mode == Mode::Merged { self.merged(folios) } else { self.pieces(folios) }
+    }
+
+    /// Neighbours as one piece.
     fn merged(&self, folios: &[HeapFolio<'h>]) -> Result<Vec<Piece>, Failure> {
         let mut merged = Vec::new();
         for piece in self.pieces(folios)? {
@@ -140,7 +160,7 @@ impl<'h> Bench<'h, '_> {
         Ok(merged)
     }
 
-    /// One piece for each folio, on purpose not merged.
+    /// One piece for each folio.
     fn pieces(&self, folios: &[HeapFolio<'h>]) -> Result<Vec<Piece>, Failure> {
         folios.iter().map(|folio| self.heap.piece(folio)).collect()
     }

@@ -59,7 +59,7 @@ fn throughput<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> Axis {
     Axis::decades("GB/s", rows.map(|row| row.gb_per_s))
 }
 
-/// A chart for each direction, with batched, one by one and the ceiling.
+/// A chart for each direction, with every way to send folios and the ceiling.
 fn of_one_size(rows: &[Row], bytes: u64) -> Vec<Chart> {
     let of_size = || rows.iter().filter(|row| row.bytes == bytes);
     let chart = |(direction, way): (Direction, &str)| {
@@ -70,6 +70,8 @@ fn of_one_size(rows: &[Row], bytes: u64) -> Vec<Chart> {
             Line { name: name.into(), stroke, points: points.collect() }
         };
         let mut lines = vec![curve("batched", Mode::Batched, Stroke::Dashed), curve("one by one", Mode::PerFolio, Stroke::Solid)];
+        let merged = curve("merged", Mode::Merged, Stroke::DotDashed);
+        lines.extend((!merged.points.is_empty()).then_some(merged));
         if let Some(bulk) = mine().find(|row| row.mode == Mode::Bulk) {
             let points = [x.from, x.to].map(|order| (order, bulk.gb_per_s)).to_vec();
             lines.push(Line { name: "bulk copy".into(), stroke: Stroke::Dotted, points });

@@ -15,6 +15,9 @@ use crate::size::Bytes;
 /// Characters of the longest bar in the table.
 const BAR: f64 = 20.0;
 
+/// How folios are sent, from the slowest to the quickest.
+const SENT: [Mode; 3] = [Mode::PerFolio, Mode::Batched, Mode::Merged];
+
 /// Both ways, and what they are called.
 pub(super) const WAYS: [(Direction, &str); 2] =
     [(Direction::HostToDevice, "Host -> device"), (Direction::DeviceToHost, "Device -> host")];
@@ -129,8 +132,8 @@ fn rows(measured: &Measured) -> Vec<Row> {
             let Series { bytes, .. } = of_one_size[0].series;
             let all: Vec<Pair> = of_one_size.iter().flat_map(|samples| pairs(&samples.bulk, &samples.bulk)).collect();
             rows.extend(Row::new(bytes, (Mode::Bulk, of_one_size[0].series.bulk()), direction, &all));
-            for Samples { series, bulk, per_folio, batched } in of_one_size {
-                for (mode, mine) in [(Mode::PerFolio, per_folio), (Mode::Batched, batched)] {
+            for Samples { series, bulk, per_folio, batched, merged } in of_one_size {
+                for (mode, mine) in [(Mode::PerFolio, per_folio), (Mode::Batched, batched), (Mode::Merged, merged)] {
                     rows.extend(Row::new(bytes, (mode, series.order), direction, &pairs(mine, bulk)));
                 }
             }
@@ -207,7 +210,10 @@ impl Migrated {
                 format!("{:.2}", row.us_per_folio),
                 format!("{:.2}", row.cpu_ms),
                 row.faults.to_string(),
-                row.regions.to_string(),
+                match row.mode {
+                    Mode::Merged => format!("{} of {}", row.regions, row.folios),
+                    _ => row.regions.to_string(),
+                },
                 row.submits.to_string(),
                 format!("{:.1} %", row.allocator_percent),
             ]);
@@ -218,7 +224,7 @@ impl Migrated {
 
     /// GB/s of every size and order one way, so that they can be seen at one glance.
     fn overview(&self, direction: Direction) -> comfy_table::Table {
-        let columns = self.sizes_bytes.iter().flat_map(|bytes| [(*bytes, Mode::PerFolio), (*bytes, Mode::Batched)]);
+        let columns = self.sizes_bytes.iter().flat_map(|bytes| SENT.map(|mode| (*bytes, mode)));
         let heads = columns.clone().map(|(bytes, mode)| format!("{}\n{}", Bytes(bytes), mode_name(mode)));
         let header: Vec<String> = ["order", "folio"].map(String::from).into_iter().chain(heads).collect();
         let mut table = report::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
@@ -232,9 +238,9 @@ impl Migrated {
             let of_one = |(bytes, mode)| cell(rows().find(|row| (row.order, row.bytes, row.mode) == (order, bytes, mode)));
             table.add_row([order.to_string(), Bytes(folio_bytes).to_string()].into_iter().chain(columns.clone().map(of_one)));
         }
-        // What bounds them all stands below the batched ones.
+        // What bounds them all stands below the merged ones.
         let ceiling = |(bytes, mode)| match mode {
-            Mode::Batched => cell(rows().find(|row| (row.bytes, row.mode) == (bytes, Mode::Bulk))),
+            Mode::Merged => cell(rows().find(|row| (row.bytes, row.mode) == (bytes, Mode::Bulk))),
             _ => String::new(),
         };
         table.add_row(["bulk".into(), "all".into()].into_iter().chain(columns.clone().map(ceiling)));
@@ -268,6 +274,7 @@ fn mode_name(mode: Mode) -> &'static str {
         Mode::Bulk => "bulk copy",
         Mode::PerFolio => "per folio",
         Mode::Batched => "batched",
+        Mode::Merged => "merged",
     }
 }
 
@@ -357,11 +364,12 @@ mod tests {
             samples_of.batched = samples([2 * time; 5]);
         }
         measured.series[0].per_folio = samples([4; 5]);
+        measured.series[1].merged = samples([5; 5]);
         let migrated = Migrated::new(&migrate, &measured, 0);
         assert_eq!(migrated.sizes_bytes, [PAGE, 8 * PAGE]);
         let of = |bytes: u64| migrated.rows(Direction::HostToDevice, bytes).map(|row| (row.mode, row.ms)).collect::<Vec<_>>();
         assert_eq!(of(PAGE), [(Mode::Bulk, 1.0), (Mode::PerFolio, 4.0), (Mode::Batched, 2.0)]);
-        assert_eq!(of(8 * PAGE), [(Mode::Bulk, 4.0), (Mode::Batched, 8.0)]);
+        assert_eq!(of(8 * PAGE), [(Mode::Bulk, 4.0), (Mode::Batched, 8.0), (Mode::Merged, 5.0)]);
         assert_eq!(migrated.left_out.iter().map(|row| (row.bytes, row.order, row.folios)).collect::<Vec<_>>(), [(8 * PAGE, 0, 8)]);
         assert!(migrated.left_out().contains("32 KiB at order 0 folio by folio"), "{}", migrated.left_out());
         let overview = migrated.overview(Direction::DeviceToHost).to_string();

@@ -18,7 +18,7 @@ use crate::heap::{self, Heap, PAGE};
 use crate::job::Job;
 use crate::report::{HeatMap, Timeline};
 use crate::views::{self, Choice, Views};
-use crate::{host, interrupt, migrate, picture, progress};
+use crate::{interrupt, migrate, picture, progress};
 
 use buffers::{Buffers, Closed};
 use report::Ran;
@@ -53,13 +53,12 @@ impl Job for Run {
     type Options = RunOptions;
     type Outcome = Ran;
 
-    fn plan(job: &JobOptions, options: &RunOptions, info: &DeviceInfo) -> Result<(Run, Layout), Failure> {
-        let mut layout = heap::plan(&job.device.heap, info, None)?;
+    fn plan(job: &JobOptions, options: &RunOptions, info: &DeviceInfo, layout: &mut Layout) -> Result<Run, Failure> {
         let sparse = views::choose(options.sparse, info)?;
         layout.views = sparse.is_ok();
         let heap_pages = layout.objects.iter().sum::<u64>() / PAGE;
         let largest_buffer = (heap_pages / BUFFER_SHARE).clamp(1, LARGEST_BUFFER / PAGE);
-        let possible = heap::largest_order(&layout);
+        let possible = heap::largest_order(layout);
         let largest_order = match options.order {
             None => possible,
             Some(order) => heap::order_within(order, possible)?,
@@ -68,10 +67,9 @@ impl Job for Run {
         let pages = ((heap_pages as f64 * oversub) as u64).max(1);
         let host_pages = pages.saturating_sub(heap_pages) + heap_pages / UNDER_WAY + largest_buffer * STAGED_BUFFERS;
         layout.staging = (host_pages + largest_buffer * STAGED_BUFFERS) * PAGE;
-        host::room_for(layout.staging)?;
         let curve = options.curve.as_deref().map(|path| migrate::saved_charts(path, info)).transpose()?.unwrap_or_default();
         let (ops, seed) = (options.ops, job.seed);
-        Ok((Run { largest_order, sparse, pages, largest_buffer, host_pages, ops, seed, oversub, curve }, layout))
+        Ok(Run { largest_order, sparse, pages, largest_buffer, host_pages, ops, seed, oversub, curve })
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Ran), Failure> {

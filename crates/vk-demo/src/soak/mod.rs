@@ -18,7 +18,7 @@ use crate::cli::{JobOptions, SoakOptions};
 use crate::device::{Device, DeviceInfo, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::heap::{self, Heap, PAGE};
+use crate::heap::{Heap, PAGE};
 use crate::job::Job;
 use crate::report::{HeatMap, Timeline};
 use crate::{host, interrupt, progress};
@@ -37,7 +37,7 @@ const QUIET: u64 = 1024;
 
 /// Random operations.
 pub(crate) struct Soak {
-    /// Pages of the host's memory, and of the swap.
+    /// Pages of the host's memory, and of the swap, which the device does not reach.
     hosts: [u64; 2],
     /// How many operations, at most.
     ops: u64,
@@ -51,15 +51,17 @@ impl Job for Soak {
     type Options = SoakOptions;
     type Outcome = Soaked;
 
-    fn plan(job: &JobOptions, options: &SoakOptions, info: &DeviceInfo) -> Result<(Soak, Layout), Failure> {
-        let mut layout = heap::plan(&job.device.heap, info, Some(HEAP))?;
+    const HEAP: Option<u64> = Some(HEAP);
+
+    fn plan(job: &JobOptions, options: &SoakOptions, _: &DeviceInfo, layout: &mut Layout) -> Result<Soak, Failure> {
         let pages = layout.objects.iter().sum::<u64>() / PAGE;
         let hosts = [pages, 2 * pages];
-        layout.staging = (hosts.iter().sum::<u64>() + story::scratch_pages(pages)) * PAGE;
-        host::room_for(layout.staging)?;
+        let [host, swap] = hosts;
+        layout.staging = (host + story::scratch_pages(pages)) * PAGE;
+        host::room_for(layout.staging + swap * PAGE)?;
         let time = options.time.map(Duration::from_secs);
         let ops = options.ops.unwrap_or(if time.is_some() { u64::MAX } else { OPS });
-        Ok((Soak { hosts, ops, time, inject: options.inject, seed: job.seed }, layout))
+        Ok(Soak { hosts, ops, time, inject: options.inject, seed: job.seed })
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Soaked), Failure> {

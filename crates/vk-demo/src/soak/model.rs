@@ -115,10 +115,11 @@ impl<'h, 'd> Model<'h, 'd> {
         seed: u64,
         inject: bool,
     ) -> Result<Model<'h, 'd>, Failure> {
-        let mut manager = Manager::new(DeviceMover::new(heap, device, &hosts), PAGE.trailing_zeros());
+        let mut manager = Manager::new(DeviceMover::new(heap, device, &hosts[..1]), PAGE.trailing_zeros());
         let mut add = |resources| manager.add(resources).map_err(|why| Failure::Heap(why.to_string()));
         let vram = add(ResourceManager::device(heap.pgmap()).charged_to(owners))?;
         let (host, swap) = (add(ResourceManager::host(hosts[0]))?, add(ResourceManager::host(hosts[1]))?);
+        manager.mover_mut().add_swap(hosts[1], host)?;
         let bulk = manager.create_bulk();
         Ok(Model {
             heap,

@@ -55,13 +55,15 @@ struct Did {
     swapped_out: u64,
     promoted: u64,
     faults: u64,
+    bounced: u64,
     waits: u64,
 }
 
 impl From<Counters> for Did {
     fn from(counters: Counters) -> Did {
-        let Counters { copies, pages_copied, undone, evicted, gutted, swapped_out, promoted, faults, waits, .. } = counters;
-        Did { copies, pages_copied, undone, evicted, gutted, swapped_out, promoted, faults, waits }
+        let Counters { copies, pages_copied, undone, evicted, gutted, swapped_out, promoted, faults, bounced, waits, .. } =
+            counters;
+        Did { copies, pages_copied, undone, evicted, gutted, swapped_out, promoted, faults, bounced, waits }
     }
 }
 
@@ -113,7 +115,7 @@ impl Outcome for Soaked {
             ("injected", self.injections().to_string(), steps),
             ("copies", did.copies.to_string(), format!("{} undone, {} waits", did.undone, did.waits)),
             ("evicted", did.evicted.to_string(), format!("{} swapped out, {} promoted", did.swapped_out, did.promoted)),
-            ("faults", did.faults.to_string(), String::new()),
+            ("faults", did.faults.to_string(), format!("{} moves with a stop on the way", did.bounced)),
             ("quiet points", found.quiet_points.to_string(), "every byte, every book".into()),
             ("retired", format!("{} pages", found.retired_pages), String::new()),
             ("unplugged", if found.unplugged { "yes" } else { "no" }.into(), "everything out, killed, drained".into()),

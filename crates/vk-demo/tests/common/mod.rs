@@ -3,7 +3,7 @@
 // Each test program uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -70,4 +70,28 @@ pub fn validation_layer() -> bool {
     }
     let ran = vk_demo("run --heap 4KiB --ops 0 --validate --format json");
     here("validation layer", !ran.stderr.contains("is not installed"), &ran.stderr)
+}
+
+/// Ctrl-C in the middle of each command on that device: a partial report, nothing leaked, and the shell's exit code.
+#[cfg(unix)]
+pub fn interrupts(device: &str) {
+    for of in [
+        "run --heap 1MiB --ops 1000000000",
+        "soak --ops 1000000000 --inject",
+        "fault --heap 1MiB --accesses 100000000",
+        "migrate --heap 256MiB --sizes 256MiB",
+        "compare --ops 5000000",
+    ] {
+        let mut interrupted = command(&format!("{of} --device {device} --format json"));
+        let child = interrupted.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        // Until it listens, the signal would end it at once.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("a kill");
+        let output = Ran::from(child.wait_with_output().expect("it ends"));
+        assert_eq!(output.code, Some(130), "{of}: {}", output.stderr);
+        let report: Value = serde_json::from_str(&output.stdout).expect("the result is JSON");
+        assert_eq!((&report["ended"], &report["verified"]), (&"interrupted".into(), &false.into()), "{of}");
+        assert!(report["leaked_pages"].is_null() || report["leaked_pages"] == 0);
+        assert!(output.stderr.contains("interrupted"), "{}", output.stderr);
+    }
 }
