@@ -4,11 +4,18 @@ use std::fs;
 use std::path::Path;
 
 use arbitrary::{Arbitrary, Unstructured};
-use pgmap_fuzz::driver::{Target, run};
-use pgmap_fuzz::op::Input;
+use pgmap_fuzz::{bulk, driver, op};
 
-const TARGETS: [(&str, Target); 4] =
-    [("request", Target::Request), ("free", Target::Free), ("lifecycle", Target::Lifecycle), ("handle", Target::Handle)];
+/// A target by its name, and what it does with some bytes.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 5] = [
+    ("request", |bytes| replay(bytes, |input: &op::Input| driver::run(driver::Target::Request, input))),
+    ("free", |bytes| replay(bytes, |input: &op::Input| driver::run(driver::Target::Free, input))),
+    ("lifecycle", |bytes| replay(bytes, |input: &op::Input| driver::run(driver::Target::Lifecycle, input))),
+    ("handle", |bytes| replay(bytes, |input: &op::Input| driver::run(driver::Target::Handle, input))),
+    ("bulk", |bytes| replay(bytes, |input: &bulk::Input| bulk::run(input))),
+];
 
 #[test]
 fn every_seed_agrees_with_the_model() {
@@ -18,7 +25,7 @@ fn every_seed_agrees_with_the_model() {
         assert!(seeds.len() >= 8, "{name} has only {} seeds", seeds.len());
         for seed in seeds {
             println!("{}", seed.display());
-            replay(target, &fs::read(&seed).unwrap());
+            target(&fs::read(&seed).unwrap());
         }
     }
 }
@@ -30,14 +37,14 @@ fn random_inputs_agree_with_the_model() {
         let bytes: Vec<u8> = (0..rng.usize(16..2048)).map(|_| rng.u8(..)).collect();
         for (name, target) in TARGETS {
             println!("round {round}, {name}");
-            replay(target, &bytes);
+            target(&bytes);
         }
     }
 }
 
 /// As libfuzzer would.
-fn replay(target: Target, bytes: &[u8]) {
-    if let Ok(input) = Input::arbitrary_take_rest(Unstructured::new(bytes)) {
-        run(target, &input);
+fn replay<I: for<'b> Arbitrary<'b>>(bytes: &[u8], run: impl Fn(&I)) {
+    if let Ok(input) = I::arbitrary_take_rest(Unstructured::new(bytes)) {
+        run(&input);
     }
 }

@@ -3,31 +3,15 @@
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use pgmap_alloc::{GenPool, LocalPool, Offset, Order, PageWord, Params, Phys, PhysRange, ScatterError};
+use pgmap_alloc::{GenPool, LocalPool, Offset, Order, PageWord, Params, PhysRange, ScatterError};
 use proptest::prelude::*;
-
-fn range(page: u64, pages: u64) -> PhysRange {
-    PhysRange { start: Phys(page << 12), pages }
-}
-
-fn at(page: u64) -> Offset {
-    Offset::new(page)
-}
-
-fn word(base: u64, mask: u64) -> PageWord {
-    PageWord::new(at(base), mask).unwrap()
-}
-
-/// Nothing is taken, and all of it merges.
-fn assert_whole<const WORDS: usize>(pool: &GenPool<'_, WORDS>) {
-    assert_eq!(pool.avail(), pool.size());
-    let largest = pool.alloc(pool.largest_order()).unwrap();
-    pool.free(largest, pool.largest_order()).unwrap();
-}
+use support::{assert_whole, at, range, word};
 
 /// What a random caller does, on the shared path or through a handle.
 #[derive(Clone, Debug)]

@@ -275,6 +275,27 @@ fn req_41_a_size_that_is_no_power_of_two_is_trimmed_and_may_be_smaller_than_its_
 }
 
 #[test]
+fn req_41_a_fit_compares_no_more_gaps_than_it_may() {
+    let pool = GenPool::new(&Params::new(&[range(0, 512)])).unwrap();
+    pool.alloc_extent(&ExtentParams::new(512)).unwrap();
+    let holes = [(0, 9), (64, 7), (128, 3), (192, 5), (256, 6)];
+    holes.iter().for_each(|&(start, pages)| pool.free_extent(extent(start, start + pages)).unwrap());
+    let place = |mode, gaps| {
+        let got = pool.alloc_extent(&ExtentParams::new(5).by(mode).comparing(gaps)).unwrap();
+        pool.free_extent(got).unwrap();
+        got.start().get()
+    };
+    let (up, down) = (Mode::BottomUp(fit::best_fit), Mode::TopDown(fit::best_fit));
+    // The hole of 3 has no place, and does not count.
+    assert_eq!([0, 1, 2, 3, u32::MAX].map(|gaps| place(up, gaps)), [0, 0, 64, 192, 192]);
+    assert_eq!([1, 2].map(|gaps| place(down, gaps)), [257, 192]);
+    // However few are compared, what fits is found.
+    let largest = ExtentParams::new(9).by(down).comparing(1);
+    assert_eq!(pool.alloc_extent(&largest), Ok(extent(0, 9)));
+    assert_eq!(pool.alloc_extent(&largest), Err(AllocExtentError::Fragmented { cached: 0 }));
+}
+
+#[test]
 fn req_40_gen_pools_face() {
     // Offset 0 is an ordinary offset, a range has a tag, and every page can be had at its own place.
     let pool = GenPool::new(&Params::new(&[range(0, 64)]).with_room(1, 1 << 12)).unwrap();

@@ -3,40 +3,18 @@
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use std::collections::BTreeSet;
 
-use pgmap_alloc::{
-    AllocError, FreeError, FreeManyError, GenPool, Offset, Order, PageWord, Params, Phys, PhysRange, ScatterError, Wish,
-};
-
-fn range(page: u64, pages: u64) -> PhysRange {
-    PhysRange { start: Phys(page << 12), pages }
-}
-
-fn at(page: u64) -> Offset {
-    Offset::new(page)
-}
-
-fn word(base: u64, mask: u64) -> PageWord {
-    PageWord::new(at(base), mask).unwrap()
-}
-
-fn pool(pages: u64) -> GenPool<'static> {
-    GenPool::new(&Params::new(&[range(0, pages)])).unwrap()
-}
+use pgmap_alloc::{AllocError, FreeError, FreeManyError, GenPool, Offset, Order, PageWord, Params, ScatterError, Wish};
+use support::{assert_whole, at, pool, range, word};
 
 /// A pool of which every `step`-th page is taken.
 fn riddled(pages: u64, step: usize) -> GenPool<'static> {
     let pool = pool(pages);
     (0..pages).step_by(step).for_each(|page| pool.alloc_at(at(page), Order::ZERO).unwrap());
     pool
-}
-
-/// Nothing is taken, and all of it merges.
-fn assert_whole<const WORDS: usize>(pool: &GenPool<'_, WORDS>) {
-    assert_eq!(pool.avail(), pool.size());
-    let largest = pool.alloc(pool.largest_order()).unwrap();
-    pool.free(largest, pool.largest_order()).unwrap();
 }
 
 /// The pages of some words; no page twice.

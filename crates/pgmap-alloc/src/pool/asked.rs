@@ -21,6 +21,8 @@ pub struct ExtentParams {
     pub window: Extent,
     /// How the place is chosen.
     pub mode: Mode,
+    /// How many gaps in which there is a place are compared before the best of them is taken; 0 counts as 1.
+    pub compare: u32,
     /// What the pages should hold. [`Wish::DontCare`] takes what the mode chooses, and does not look.
     pub wish: Wish,
 }
@@ -28,7 +30,8 @@ pub struct ExtentParams {
 impl ExtentParams {
     /// So many pages, anywhere.
     pub const fn new(pages: u64) -> ExtentParams {
-        ExtentParams { pages, align: 1, base: Offset::new(0), window: Extent::ALL, mode: Mode::Simple, wish: Wish::DontCare }
+        let (base, window) = (Offset::new(0), Extent::ALL);
+        ExtentParams { pages, align: 1, base, window, mode: Mode::Simple, compare: u32::MAX, wish: Wish::DontCare }
     }
 
     /// At a multiple of `align` pages.
@@ -53,6 +56,13 @@ impl ExtentParams {
     #[must_use]
     pub const fn by(self, mode: Mode) -> ExtentParams {
         ExtentParams { mode, ..self }
+    }
+
+    /// With the best place in the first so many gaps that have one, from the end where the mode begins. [`Mode::Simple`] compares no
+    /// more than 64 in any case.
+    #[must_use]
+    pub const fn comparing(self, gaps: u32) -> ExtentParams {
+        ExtentParams { compare: gaps, ..self }
     }
 
     /// With pages that hold this, if that is to be had; [`GenPool::contents_of`](crate::GenPool::contents_of) says what they hold.

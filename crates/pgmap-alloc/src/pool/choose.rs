@@ -65,11 +65,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let fit = match params.mode {
             Mode::Simple => best_fit,
             Mode::BottomUp(fit) | Mode::TopDown(fit) => {
-                let all = Look { trail, fit, holding, most: u32::MAX, enough: u32::MAX };
+                let all = Look { trail, fit, holding, most: u32::MAX, enough: params.compare.max(1) };
                 return self.look(&all, &want, &trim).map(|looked| looked.best);
             }
         };
-        let few = self.look(&Look { trail, fit, holding, most: LOOKS, enough: LOOKS }, &want, &trim)?;
+        let enough = params.compare.clamp(1, LOOKS);
+        let few = self.look(&Look { trail, fit, holding, most: LOOKS, enough }, &want, &trim)?;
         if few.best.is_some() || few.all || holding == Holding::ClearedSoon {
             return Ok(few.best);
         }
@@ -83,7 +84,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return Ok(found.best);
             }
         }
-        self.look(&Look { trail, fit, holding, most: u32::MAX, enough: LOOKS }, &want, &trim).map(|looked| looked.best)
+        self.look(&Look { trail, fit, holding, most: u32::MAX, enough }, &want, &trim).map(|looked| looked.best)
     }
 
     /// The best place in some gaps.
@@ -206,8 +207,12 @@ mod tests {
         same_at_every_size(looks(6, false, five));
         same_at_every_size(looks(6, false, five.within(window)));
         // What the fits cost that compare all gaps, so that this test can fail.
-        let [small, large] = looks(6, false, five.by(Mode::BottomUp(best_fit)));
+        let exact = five.by(Mode::BottomUp(best_fit));
+        let [small, large] = looks(6, false, exact);
         assert!(large > 10 * small, "{small} and {large} looks for an exact best fit");
+        // Who wants the best of a few pays for a few, whatever the fit.
+        same_at_every_size(looks(6, false, exact.comparing(64)));
+        same_at_every_size(looks(6, false, five.by(Mode::TopDown(best_fit)).comparing(64)));
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// | `Simple`, otherwise; a refusal, in any mode | O(gaps that could do) |
     /// | with a fit that stops at the first | O(gaps that could do and lie before the place) |
     /// | with [`best_fit`](super::fit::best_fit) | O(gaps that could do), unless one fits without remainder |
+    /// | with any fit, [comparing](ExtentParams::comparing) n | O(gaps that could do and lie before the n-th that does) |
     ///
     /// A refusal is true, as for [`GenPool::alloc`].
     pub fn alloc_extent(&self, params: &ExtentParams) -> Result<Extent, AllocExtentError> {

@@ -89,7 +89,8 @@ pub fn order_align(gap: Extent, want: &Want) -> Option<Offer> {
 /// Exact, and so it looks at every gap that could do, unless one fits without remainder: linear in the gaps that hold an aligned
 /// run of about a quarter of the length or more, whatever the size of the pool. It cannot be less: the tables list where the
 /// largest runs are, and the tightest gap may lie beside one; an index of gaps by their length would be a third truth.
-/// [`Mode::Simple`](crate::Mode::Simple) compares the first 64 of them.
+/// [`Mode::Simple`](crate::Mode::Simple) compares the first 64 of them, [`ExtentParams::comparing`](crate::ExtentParams::comparing)
+/// as many as the caller can afford.
 pub fn best_fit(gap: Extent, want: &Want) -> Option<Offer> {
     Some(Offer { start: want.place_aligned(gap, want.align)?, cost: gap.pages() - want.pages })
 }

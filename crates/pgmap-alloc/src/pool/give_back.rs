@@ -237,19 +237,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Merges every spare below `level`, so that their runs can be found at the levels above.
     pub(super) fn merge_spares(&self, level: u32) {
-        for line in &self.spares.lines {
-            for (below, spare) in line.0.iter().enumerate().take(level as usize) {
-                // SeqCst: as in `keep`.
-                if spare.load(Ordering::SeqCst) == 0 {
-                    continue;
-                }
-                // What is taken out is for a moment neither a spare nor merged.
-                let _moving = self.motion.begin();
-                if let Some(table) = (spare.swap(0, Ordering::SeqCst) as usize).checked_sub(1) {
-                    self.merge(below as u32, table);
-                }
-            }
-        }
         if level > 0 {
             // Tables that handles work in are not merged while they are in use; here somebody needs them more.
             for table in self.handles.tables().filter(|&table| self.is_whole(0, table)) {
@@ -257,6 +244,20 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 // Somebody may have claimed in it meanwhile: then it is nobody's now and must be found.
                 self.disown(table);
                 self.merge(0, table);
+            }
+        }
+        // From the lowest level up: what is merged may make a spare of the next one, in whichever line is ours.
+        for below in 0..level {
+            for spare in self.spares.lines.iter().filter_map(|line| line.0.get(below as usize)) {
+                // SeqCst: as in `keep`.
+                if spare.load(Ordering::SeqCst) == 0 {
+                    continue;
+                }
+                // What is taken out is for a moment neither a spare nor merged.
+                let _moving = self.motion.begin();
+                if let Some(table) = (spare.swap(0, Ordering::SeqCst) as usize).checked_sub(1) {
+                    self.merge(below, table);
+                }
             }
         }
     }

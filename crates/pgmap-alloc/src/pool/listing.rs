@@ -430,9 +430,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// The entries of a run below which something may be in use.
     pub(super) fn split_entries(&self, place: Place) -> impl Iterator<Item = u32> {
         let tables = self.tables();
-        (place.entry..place.entry + (1 << place.order)).filter(move |&entry| {
-            let (classes, at) = tables.class(place.level - 1, self.shape.child(place.table, entry));
-            classes.class(at) != WHOLE
+        let end = place.entry + (1 << place.order);
+        (place.entry..end).step_by(GROUP as usize).flat_map(move |first| {
+            let (classes, at) = tables.class(place.level - 1, self.shape.child(place.table, first));
+            let split = classes.classes_from(at / GROUP, SPLIT);
+            let group = first & !(GROUP - 1);
+            (first..end.min(group + GROUP)).filter(move |entry| split >> (entry - group) & 1 != 0)
         })
     }
 }

@@ -43,6 +43,16 @@ fn without_places(tables: u64) -> Pool {
     pool
 }
 
+/// The first table is listed though nothing in it is idle.
+fn listed_too_high() -> Pool {
+    let pool = without_places(2);
+    pool.free(at(0), ONE).unwrap();
+    // Taken by name: the table stays listed.
+    pool.alloc_at(at(0), ONE).unwrap();
+    pool.alloc_at(at(127), ONE).unwrap();
+    pool
+}
+
 fn is_refused<T>(result: &Result<T, AllocError>) -> bool {
     matches!(result, Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }))
 }
@@ -87,14 +97,7 @@ fn release_that_relies_on_a_class_against_its_raise() {
 #[test]
 fn relist_against_a_release_of_a_page() {
     race(
-        || {
-            let pool = without_places(2);
-            pool.free(at(0), ONE).unwrap();
-            // Taken by name: the table stays listed.
-            pool.alloc_at(at(0), ONE).unwrap();
-            pool.alloc_at(at(127), ONE).unwrap();
-            pool
-        },
+        listed_too_high,
         |pool| pool.free(at(1), ONE).unwrap(),
         |pool| pool.alloc(ONE).ok(),
         |pool, (), early| match early {
@@ -114,19 +117,7 @@ fn free_and_take(pool: &Pool) {
 /// The table of a page is listed though nothing in it is idle; whoever is misled hides for a moment what comes back to it.
 #[test]
 fn relist_against_whoever_relies_on_the_class() {
-    race(
-        || {
-            let pool = without_places(2);
-            pool.free(at(0), ONE).unwrap();
-            // Taken by name: the table stays listed.
-            pool.alloc_at(at(0), ONE).unwrap();
-            pool.alloc_at(at(127), ONE).unwrap();
-            pool
-        },
-        free_and_take,
-        |pool| _ = pool.alloc(ONE),
-        |_, (), ()| {},
-    );
+    race(listed_too_high, free_and_take, |pool| _ = pool.alloc(ONE), |_, (), ()| {});
 }
 
 /// The same where only the names of a class are left.

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, OnceLock};
 
 use pgmap_alloc::{
-    AfterFree, Census, DataCell, Extent, Freed, GenPool, Lookup, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange,
+    AfterFree, Census, DataCell, Extent, Freed, GenPool, Lookup, Offset, Order, PageWord, Params, Pgmap, PgmapOps, Phys, PhysRange,
     RangeSlot, Storage, Table, Word, storage_needed,
 };
 
@@ -40,6 +40,18 @@ pub fn pool(pages: u64) -> GenPool<'static> {
 #[cfg(feature = "alloc")]
 pub fn clear_pool(pages: u64) -> GenPool<'static> {
     GenPool::new(&Params::new(&[range(0, pages)]).tracking_clear()).unwrap()
+}
+
+/// Pages of one word of a table, by a mask.
+pub fn word(base: u64, mask: u64) -> PageWord {
+    PageWord::new(at(base), mask).unwrap()
+}
+
+/// Nothing of a pool is taken, and all of it merges.
+pub fn assert_whole<const WORDS: usize>(pool: &GenPool<'_, WORDS>) {
+    assert_eq!(pool.avail(), pool.size());
+    let largest = pool.alloc(pool.largest_order()).unwrap();
+    pool.free(largest, pool.largest_order()).unwrap();
 }
 
 type OnFree = Box<dyn Fn(Freed<u64>) -> AfterFree + Send + Sync>;
