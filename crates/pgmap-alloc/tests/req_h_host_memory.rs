@@ -6,8 +6,17 @@
 
 mod support;
 
+use std::pin::pin;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::Duration;
+
 use allocation_counter::measure;
-use pgmap_alloc::{AllocError, DirtyRun, Drain, Extent, ExtentParams, GenPool, Mode, Params, Pgmap, Run, ScatterParams, Wish, fit};
+use pgmap_alloc::{
+    AllocError, DirtyRun, Drain, Extent, ExtentParams, GenPool, Mode, Params, Pgmap, Run, ScatterParams, WaitError, Wish, fit,
+};
 use support::{at, order, range};
 
 #[test]
@@ -79,4 +88,55 @@ fn req_50_no_verb_of_the_pool_asks_the_host_for_memory() {
         assert_eq!(pool.gaps_in(Extent::ALL).map(Extent::pages).sum::<u64>(), pool.size());
     });
     assert_eq!(life.count_total, 0, "{life:?}");
+}
+
+/// Whoever waits takes nothing from the host either, parked or polled, however many they are.
+#[test]
+fn req_50_nobody_who_waits_asks_the_host_for_memory() {
+    let ranges = [range(0, 1 << 10), range(1 << 20, 512)];
+    let pgmap = Pgmap::new(&Params::new(&ranges), ()).unwrap();
+    let held = pgmap.request_folio(at(0), order(9)).unwrap();
+    let waiting = AtomicUsize::new(0);
+    // The first few have slots, the others stand in the queue.
+    let come = || waiting.fetch_add(1, SeqCst);
+    thread::scope(|scope| {
+        let parked = || {
+            let mut asked = 0;
+            let life = measure(|| {
+                pgmap
+                    .wait_idle_unless(at(5), || {
+                        (asked == 0).then(come);
+                        asked += 1;
+                        false
+                    })
+                    .unwrap();
+            });
+            assert_eq!(life.count_total, 0, "{life:?}");
+        };
+        let waiters: Vec<_> = (0..100).map(|_| scope.spawn(parked)).collect();
+        let range = scope.spawn(|| {
+            let life = measure(|| {
+                let second = pgmap.ranges().last().unwrap();
+                let held = pgmap.request_folio(second.first, order(0)).unwrap();
+                let mut held = Some(held);
+                pgmap.close_range(second.first).unwrap().remove_parked(|_| held = None);
+            });
+            assert_eq!(life.count_total, 0, "{life:?}");
+        });
+        let timed = measure(|| {
+            assert_eq!(pgmap.wait_idle_timeout(at(5), Duration::from_millis(1)), Err(WaitError::TimedOut));
+            let mut idle = pin!(pgmap.until_idle(at(5)).unwrap());
+            assert!(idle.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        });
+        assert_eq!(timed.count_total, 0, "{timed:?}");
+        while waiting.load(SeqCst) < 100 {
+            thread::yield_now();
+        }
+        drop(held);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        range.join().unwrap();
+    });
+    let mut last = Some(pgmap.alloc_folio(order(3)).unwrap());
+    let end = measure(|| pgmap.kill().drain_parked(|_| last = None).teardown());
+    assert_eq!(end.count_total, 0, "{end:?}");
 }

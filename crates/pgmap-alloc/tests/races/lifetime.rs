@@ -3,7 +3,7 @@
 use loom::thread;
 use pgmap_alloc::{AllocError, Drain, Put};
 
-use crate::{Map, ONE, Relaxed, at, pgmap, race};
+use crate::{Map, ONE, Relaxed, at, deaf_in_service, pgmap, race};
 
 fn in_service() -> Map {
     let pgmap = pgmap(1);
@@ -44,6 +44,24 @@ fn drain_against_last_put() {
             assert_eq!(pgmap.ops().done(), 1, "drained while folio_free was running");
             // The memory is the driver's again.
             pgmap.ops().write(0);
+            drained.teardown();
+        },
+        |_, put, ()| assert_eq!(put, Ok(Put::Freed)),
+    );
+}
+
+/// What a driver that hears nothing wrote comes before the end all the same.
+#[test]
+fn drain_against_silent_last_put() {
+    race(
+        deaf_in_service,
+        |pgmap| {
+            pgmap.ops().0.write(0);
+            pgmap.put_raw(at(0), 1)
+        },
+        |pgmap| {
+            let drained = pgmap.kill().drain(|_| thread::yield_now());
+            pgmap.ops().0.write(0);
             drained.teardown();
         },
         |_, put, ()| assert_eq!(put, Ok(Put::Freed)),

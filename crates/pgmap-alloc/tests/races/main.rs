@@ -162,7 +162,17 @@ impl Driver {
     }
 }
 
+/// A driver that hears nothing and keeps nothing.
+struct Deaf(Contents);
+
+impl PgmapOps for Deaf {
+    type Data = ();
+
+    const HEARS_FREES: bool = false;
+}
+
 type Map = Pgmap<'static, Driver, 1>;
+type DeafMap = Pgmap<'static, Deaf, 1>;
 type Pool<const WORDS: usize> = GenPool<'static, WORDS>;
 
 const ONE: Order = Order::ZERO;
@@ -181,6 +191,13 @@ fn ranges(pages: u64) -> [PhysRange; 1] {
 
 fn pgmap(pages: u64) -> Map {
     Map::boxed(&Params::new(&ranges(pages)), Driver::new()).unwrap()
+}
+
+/// A pgmap of one page, which is in service, and whose driver hears nothing.
+fn deaf_in_service() -> DeafMap {
+    let pgmap = DeafMap::boxed(&Params::new(&ranges(1)), Deaf(Contents::new())).unwrap();
+    assert_eq!(pgmap.alloc_folio_raw(ONE, ()), Ok(at(0)));
+    pgmap
 }
 
 fn pool<const WORDS: usize>(pages: u64) -> Pool<WORDS> {
