@@ -3,13 +3,7 @@
 use loom::thread;
 use pgmap_alloc::{AllocError, Drain, Put};
 
-use crate::{Map, ONE, Relaxed, at, deaf_in_service, pgmap, race};
-
-fn in_service() -> Map {
-    let pgmap = pgmap(1);
-    assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(0)));
-    pgmap
-}
+use crate::{Map, ONE, Relaxed, at, deaf_in_service, in_service, pgmap, race};
 
 #[test]
 fn request_against_kill() {

@@ -193,6 +193,20 @@ fn pgmap(pages: u64) -> Map {
     Map::boxed(&Params::new(&ranges(pages)), Driver::new()).unwrap()
 }
 
+/// A pgmap of one page, which is in service.
+fn in_service() -> Map {
+    let pgmap = pgmap(1);
+    assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(0)));
+    pgmap
+}
+
+/// A pgmap of two pages, both of one folio in service.
+fn large_in_service() -> Map {
+    let pgmap = pgmap(2);
+    pgmap.request_folio_raw(at(0), two(), 7).unwrap();
+    pgmap
+}
+
 /// A pgmap of one page, which is in service, and whose driver hears nothing.
 fn deaf_in_service() -> DeafMap {
     let pgmap = DeafMap::boxed(&Params::new(&ranges(1)), Deaf(Contents::new())).unwrap();

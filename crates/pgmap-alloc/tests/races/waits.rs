@@ -7,19 +7,7 @@ use std::task::{Context, Waker};
 use loom::future::block_on;
 use pgmap_alloc::{Folio, Put};
 
-use crate::{Map, ONE, at, deaf_in_service, pgmap, race, race_up_to, two};
-
-fn in_service() -> Map {
-    let pgmap = pgmap(1);
-    assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(0)));
-    pgmap
-}
-
-fn large_in_service() -> Map {
-    let pgmap = pgmap(2);
-    pgmap.request_folio_raw(at(0), two(), 7).unwrap();
-    pgmap
-}
+use crate::{Map, ONE, at, deaf_in_service, in_service, large_in_service, pgmap, race, race_up_to};
 
 /// Waits for a page; says how many `folio_free` had returned by then.
 fn wait<const PAGE: u64>(pgmap: &Map) -> usize {
