@@ -25,7 +25,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// Ends the pgmap's life: from the return on every request is refused as dying. Folios in service stay until their last put.
     ///
-    /// Wait-free. Legal at any moment, with live folios, and more than once. A request that races with it succeeds wholly or
+    /// Lock-free. Legal at any moment, with live folios, and more than once. A request that races with it succeeds wholly or
     /// fails wholly.
     pub fn kill(&self) -> Killed<'_, O, WORDS> {
         self.lifetime.kill();
@@ -37,6 +37,21 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 /// A pgmap that puts nothing into service any more.
 ///
 /// Holding one proves that the pgmap is dying; no count goes from 0 to 1 any more.
+///
+/// The order of the stages is one of types: what is not killed cannot be drained, and what is not drained cannot be torn down.
+///
+/// ```compile_fail,E0599
+/// # use pgmap_alloc::Pgmap;
+/// fn end(pgmap: &Pgmap<'_, ()>) {
+///     pgmap.drain(|_| ());
+/// }
+/// ```
+/// ```compile_fail,E0599
+/// # use pgmap_alloc::Pgmap;
+/// fn end(pgmap: &Pgmap<'_, ()>) {
+///     pgmap.kill().teardown();
+/// }
+/// ```
 pub struct Killed<'p, O: PgmapOps, const WORDS: usize = 8> {
     pgmap: &'p Pgmap<'p, O, WORDS>,
     /// Every word before this one has been seen idle, and stays so.

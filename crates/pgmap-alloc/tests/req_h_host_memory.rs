@@ -7,6 +7,7 @@
 mod support;
 
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Waker};
@@ -15,9 +16,10 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use pgmap_alloc::{
-    AllocError, DirtyRun, Drain, Extent, ExtentParams, GenPool, Mode, Params, Pgmap, Run, ScatterParams, WaitError, Wish, fit,
+    AfterFree, AllocError, DirtyRun, Drain, Extent, ExtentParams, Freed, GenPool, Mode, Params, Pgmap, PgmapOps, Put, PutError,
+    Run, ScatterParams, WaitError, Wish, fit,
 };
-use support::{at, order, range};
+use support::{Task, at, order, range};
 
 #[test]
 fn req_50_nothing_is_allocated_after_construction() {
@@ -88,6 +90,39 @@ fn req_50_no_verb_of_the_pool_asks_the_host_for_memory() {
         assert_eq!(pool.gaps_in(Extent::ALL).map(Extent::pages).sum::<u64>(), pool.size());
     });
     assert_eq!(life.count_total, 0, "{life:?}");
+}
+
+/// A last put asks for nothing, whoever is woken by it, whatever `folio_free` calls, and however deep the context is in which it
+/// comes: here inside another's.
+#[test]
+fn req_19_a_last_put_allocates_nothing_in_any_context() {
+    const DEPTH: u64 = 50;
+    let pgmap = Pgmap::new(&Params::new(&[range(0, 1 << 10)]), Deep(OnceLock::new())).unwrap();
+    let pgmap: &_ = Box::leak(Box::new(pgmap));
+    assert!(pgmap.ops().0.set(pgmap).is_ok());
+    (0..DEPTH).for_each(|page| pgmap.request_folio_raw(at(page), order(0), page).unwrap());
+    let _ = pgmap.retire(at(7)).unwrap();
+    let mut waits: Vec<_> = (0..100).map(|n| (Box::pin(pgmap.until_idle(at(n % DEPTH)).unwrap()), Task::default())).collect();
+    assert!(waits.iter_mut().all(|(wait, task)| task.poll(wait).is_pending()));
+    let ends = measure(|| assert_eq!(pgmap.put_raw(at(0), 1), Ok(Put::Freed)));
+    assert_eq!(ends.count_total, 0, "{ends:?}");
+    assert!(waits[..64].iter().all(|(_, task)| task.woken() > 0));
+    assert_eq!(pgmap.validate().map(|census| (census.idle, census.retired)), Ok((1023, 1)));
+}
+
+/// A driver whose `folio_free` puts the next folio.
+struct Deep(OnceLock<&'static Pgmap<'static, Deep>>);
+
+impl PgmapOps for Deep {
+    type Data = u64;
+
+    fn folio_free(&self, folio: Freed<u64>) -> AfterFree {
+        let pgmap = self.0.get().unwrap();
+        assert!(pgmap.is_idle(folio.offset) && pgmap.try_get(folio.offset).is_none());
+        let next = at(folio.data + 1);
+        assert!(matches!(pgmap.put_raw(next, 1), Ok(Put::Freed) | Err(PutError::NotInService)));
+        AfterFree::Release
+    }
 }
 
 /// Whoever waits takes nothing from the host either, parked or polled, however many they are.
