@@ -308,3 +308,32 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(())
     }
 }
+
+#[cfg(all(test, feature = "alloc", not(loom)))]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use crate::offset::{Phys, PhysRange};
+    use crate::pool::Params;
+    use crate::sync::recorded::record;
+
+    /// How often a folio's whole life touches shared memory, once what it needs is at hand.
+    #[test]
+    fn req_10_a_folio_costs_the_same_at_every_order() {
+        let ranges = [PhysRange { start: Phys(0), pages: 1 << 19 }];
+        let pgmap: Pgmap<'_, ()> = Pgmap::new(&Params::new(&ranges), ()).unwrap();
+        let accesses = |order| {
+            let order = Order::clamped(order);
+            let life = || {
+                pgmap.request_folio_raw(Offset::new(0), order, ()).unwrap();
+                pgmap.get_raw(Offset::new(0)).unwrap();
+                pgmap.put_raw(Offset::new(0), 2).unwrap();
+            };
+            life();
+            record(0, life).1.len()
+        };
+        let all: std::vec::Vec<_> = (0..=18).map(accesses).collect();
+        assert!(all.iter().all(|&count| (16..64).contains(&count)), "{all:?}");
+    }
+}
