@@ -330,7 +330,7 @@ impl PgmapOps for Watcher {
             assert_eq!(pgmap.request_folio_with(page, Order::ZERO, 0).err(), Some(RequestError::Busy));
         }
         *self.1.lock().unwrap() += 1;
-        part.map_or(0, |part| part.get())
+        part.map_or(0, Offset::get)
     }
 }
 
