@@ -146,11 +146,14 @@ impl<'p, const WORDS: usize> Driver<'p, WORDS> {
             }
             Err(error) if self.model.dying => assert_eq!(error, AllocError::Dying),
             Err(error) if order > self.pgmap.largest_order() => assert_eq!(error, AllocError::TooLarge),
-            Err(AllocError::NoSpace { cached: 0 }) => {
-                assert!(!self.model.has_idle_run(order), "order {order} was refused, but there is one");
+            Err(error) => {
+                let cached = self.handles.cached();
+                let findable = self.model.census().idle - cached;
+                let scattered = order > Order::ZERO && findable >= order.pages();
+                let why = if scattered { AllocError::Fragmented { cached } } else { AllocError::NoSpace { cached } };
+                assert_eq!(error, why, "{findable} pages are idle, none of them at hand in a handle");
+                assert!(cached > 0 || !self.model.has_idle_run(order), "order {order} was refused, but there is one");
             }
-            Err(AllocError::NoSpace { cached }) => assert_eq!(cached, self.handles.cached(), "pages in handles"),
-            Err(error) => panic!("order {order} was refused: {error}"),
         }
     }
 

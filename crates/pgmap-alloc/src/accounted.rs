@@ -60,7 +60,7 @@ impl<'p, C: Charge, T: Trace, const WORDS: usize> Accounted<'p, C, T, WORDS> {
             self.ledger.take_back(order, owner);
             ReturnError::Refused { error }
         })?;
-        self.trace.trace(Event::FolioFree { offset, order });
+        self.trace.trace(Event::Free { offset, order });
         Ok(())
     }
 

@@ -10,23 +10,31 @@ use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::pool::ExtentParams;
 use crate::service::GoesTo;
+use crate::trace::Event;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Takes idle pages without a folio, wherever they fit best. As [`Pgmap::alloc_folio_raw`].
     pub fn alloc_block(&self, order: Order) -> Result<Block<'_, O, WORDS>, AllocError> {
         loop {
-            let block = Block::adopt(self, self.take_run(order)?);
-            if self.unfit(block.run).is_none() {
-                return Ok(block);
+            let run = self.take_run(order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
+            if self.unfit(run).is_none() {
+                self.ops().trace(Event::Alloc { offset: run.start(), order });
+                return Ok(Block::adopt(self, run));
             }
             // Giving an unfit run back takes it out of the pool, so the next run is another.
+            self.release(run);
         }
     }
 
     /// Takes exactly these idle pages without a folio. As [`Pgmap::request_folio_raw`].
     pub fn request_block(&self, offset: Offset, order: Order) -> Result<Block<'_, O, WORDS>, RequestError> {
-        let block = Block::adopt(self, self.take_run_at(offset, order)?);
-        self.unfit(block.run).map_or(Ok(block), |refusal| Err(refusal.into()))
+        let run = self.take_run_at(offset, order)?;
+        if let Some(refusal) = self.unfit(run) {
+            self.release(run);
+            return Err(refusal.into());
+        }
+        self.ops().trace(Event::Request { offset, order });
+        Ok(Block::adopt(self, run))
     }
 
     /// Takes idle pages side by side without a folio, as many and where the parameters say, as few blocks.
@@ -34,15 +42,17 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// As [`GenPool::alloc_extent`](crate::GenPool::alloc_extent).
     pub fn alloc_extent(&self, params: &ExtentParams) -> Result<Blocks<'_, O, WORDS>, AllocExtentError> {
         loop {
-            if self.is_dying() {
-                return Err(AllocExtentError::Dying);
-            }
-            let extent = self.pool.alloc_extent(params)?;
-            let blocks = Blocks { pgmap: self, at: extent.start(), end: extent.end(), largest: Order::MAX };
+            let taken = if self.is_dying() { Err(AllocExtentError::Dying) } else { self.pool.alloc_extent(params) };
+            let extent = taken.inspect_err(|_| {
+                let order = Order::covering(params.pages).unwrap_or(Order::MAX);
+                self.ops().trace(Event::Refused { order });
+            })?;
             if extent.runs(Order::MAX).all(|run| self.unfit(run).is_none()) {
-                return Ok(blocks);
+                extent.runs(Order::MAX).for_each(|run| self.ops().trace(Event::Alloc { offset: run.start(), order: run.order() }));
+                return Ok(Blocks { pgmap: self, at: extent.start(), end: extent.end(), largest: Order::MAX });
             }
             // Giving unfit runs back takes them out of the pool, so the next extent is another.
+            extent.runs(Order::MAX).for_each(|run| self.release(run));
         }
     }
 }
@@ -92,6 +102,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
         match self.pgmap.enter_service(self.run, data) {
             Ok(()) => {
                 let pgmap = self.pgmap;
+                pgmap.ops().trace(Event::Request { offset: self.run.start(), order: self.run.order() });
                 Ok(Folio::adopt(pgmap, self.into_raw().start()))
             }
             Err(refusal) => Err((refusal.into(), self)),
@@ -130,6 +141,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
 
 impl<O: PgmapOps, const WORDS: usize> Drop for Block<'_, O, WORDS> {
     fn drop(&mut self) {
+        self.pgmap.ops().trace(Event::Free { offset: self.run.start(), order: self.run.order() });
         self.pgmap.release(self.run);
     }
 }
@@ -157,6 +169,12 @@ impl<'p, O: PgmapOps, const WORDS: usize> Iterator for Blocks<'p, O, WORDS> {
         let run = Run::around(self.at.get(), order);
         self.at = run.end();
         Some(Block::adopt(self.pgmap, run))
+    }
+}
+
+impl<O: PgmapOps, const WORDS: usize> fmt::Debug for Blocks<'_, O, WORDS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Blocks").field(&(self.at..self.end)).finish()
     }
 }
 

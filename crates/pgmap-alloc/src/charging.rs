@@ -157,8 +157,20 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
         &self.ops().ledger
     }
 
-    fn ask(&self, order: Order, owner: Owner, urgency: Urgency) -> Ask {
-        Ask { order, owner, urgency, size: self.pages(), largest: self.largest_order() }
+    fn take_for<T>(
+        &self,
+        order: Order,
+        owner: Owner,
+        urgency: Urgency,
+        take: impl FnMut() -> Result<T, AccountedError>,
+    ) -> Result<T, AccountedError> {
+        let ask = Ask { order, owner, urgency, size: self.pages(), largest: self.largest_order() };
+        self.ledger().take(&ask, take).inspect_err(|error| {
+            // What the pgmap refuses it has told itself.
+            if let AccountedError::Owner { .. } | AccountedError::Watermark { .. } = error {
+                self.ops().trace(Event::Refused { order });
+            }
+        })
     }
 
     /// [`Pgmap::alloc_folio_with`] for an owner.
@@ -171,7 +183,7 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
     ) -> Result<Folio<'_, Charging<O, C>, WORDS>, AccountedError> {
         let paid = Paid::by(owner, data)?;
         let take = || self.alloc_folio_with(order, paid).map_err(|error| AccountedError::Pool { error });
-        self.ledger().take(&self.ask(order, owner, urgency), take)
+        self.take_for(order, owner, urgency, take)
     }
 
     /// [`Pgmap::request_folio_with`] for an owner.
@@ -185,7 +197,7 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
     ) -> Result<Folio<'_, Charging<O, C>, WORDS>, AccountedError> {
         let paid = Paid::by(owner, data)?;
         let take = || self.request_folio_with(offset, order, paid).map_err(|error| AccountedError::Request { error });
-        self.ledger().take(&self.ask(order, owner, urgency), take)
+        self.take_for(order, owner, urgency, take)
     }
 
     /// [`Pgmap::alloc_block`] for an owner.
@@ -197,7 +209,7 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
     ) -> Result<OwnedBlock<'_, O, C, WORDS>, AccountedError> {
         Paid::by(owner, ())?;
         let take = || self.alloc_block(order).map_err(|error| AccountedError::Pool { error });
-        let block = self.ledger().take(&self.ask(order, owner, urgency), take)?;
+        let block = self.take_for(order, owner, urgency, take)?;
         Ok(OwnedBlock { block, bill: Bill { ops: self.ops(), order, owner } })
     }
 
@@ -218,7 +230,7 @@ impl<'p, O: PgmapOps, C: Charge, const WORDS: usize> Local<'p, Charging<O, C>, W
     ) -> Result<Folio<'p, Charging<O, C>, WORDS>, AccountedError> {
         let (paid, pgmap) = (Paid::by(owner, data)?, self.pgmap());
         let take = || self.alloc_folio_with(order, paid).map_err(|error| AccountedError::Pool { error });
-        pgmap.ledger().take(&pgmap.ask(order, owner, urgency), take)
+        pgmap.take_for(order, owner, urgency, take)
     }
 }
 

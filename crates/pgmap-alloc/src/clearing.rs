@@ -58,7 +58,11 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// background clearer, who gives each back with [`Block::release_cleared`].
     pub fn dirty_blocks(&self, window: Extent, at_most: Order) -> impl Iterator<Item = Block<'_, O, WORDS>> {
         let runs = self.pool.dirty_runs(window, at_most).map(DirtyRun::into_run);
-        runs.map(|run| Block::adopt(self, run)).take_while(|_| !self.is_dying())
+        let blocks = runs.map(|run| {
+            self.ops().trace(Event::Alloc { offset: run.start(), order: run.order() });
+            Block::adopt(self, run)
+        });
+        blocks.take_while(|_| !self.is_dying())
     }
 }
 
@@ -71,6 +75,7 @@ impl<O: PgmapOps, const WORDS: usize> Block<'_, O, WORDS> {
     /// Gives it back, all zero.
     pub fn release_cleared(self) {
         let pgmap = self.pgmap();
+        pgmap.ops().trace(Event::Free { offset: self.offset(), order: self.order() });
         pgmap.release_cleared(self.into_raw());
     }
 }

@@ -231,11 +231,10 @@ impl<C: Charge> Ledger<C> {
         AccountedError::Watermark { idle: ask.size.saturating_sub(self.tally.used()), watermark: self.watermark }
     }
 
-    /// Tells a pool that has not enough pages from one whose pages lie in the wrong places.
+    /// The pool's word that its idle pages lie in the wrong places, with how many the account says there are.
     fn scattered(&self, ask: &Ask, error: AccountedError) -> AccountedError {
-        let AccountedError::Pool { error: AllocError::NoSpace { cached } } = error else { return error };
-        let idle = ask.size.saturating_sub(self.tally.used());
-        if idle >= ask.order.pages().saturating_add(cached) { AccountedError::Fragmented { idle } } else { error }
+        let AccountedError::Pool { error: AllocError::Fragmented { .. } } = error else { return error };
+        AccountedError::Fragmented { idle: ask.size.saturating_sub(self.tally.used()) }
     }
 
     /// Writes down that an owner's pages come back, or refuses if he has not paid for so many.

@@ -302,6 +302,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             });
         }
         self.pool.free(offset, order)?;
+        self.ops().trace(Event::Free { offset, order });
         if !self.is_calm_after() {
             self.attend(run);
         }

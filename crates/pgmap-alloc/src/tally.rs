@@ -116,6 +116,8 @@ impl Tally {
     /// Draws all stocks back; says how many pages that were.
     #[cold]
     fn collect(&self, motion: &Motion) -> u64 {
+        // SeqCst: the look pairs with whoever puts pages into a stock and then notes it (`take`, `give`); what is taken out here is
+        // findable again once it is drawn back, which is noted too. Nobody else can draw what one of several swaps has got.
         let of = |stock: &Alone| if stock.0.load(Ordering::SeqCst) == 0 { 0 } else { stock.0.swap(0, Ordering::SeqCst) };
         let found: u64 = self.stocks.iter().map(of).sum();
         if found > 0 {
@@ -127,6 +129,8 @@ impl Tally {
 
     /// Gives pages back that are in use. Lock-free.
     pub(crate) fn give(&self, pages: u64, motion: &Motion) {
+        // SeqCst, all that makes pages takeable: the write half of "give, then note", pairs with `used` and `take`. Relaxed on failure:
+        // somebody else has taken what was too much.
         let most = 2 * self.batch;
         if pages > most {
             self.drawn.0.fetch_sub(pages, Ordering::SeqCst);

@@ -1,4 +1,7 @@
 //! What can be watched, in the kernel's own words.
+//!
+//! Each thing is told by who does it, once: before others can have the pages where they are given back by their owner, after it was
+//! done where it may be refused. What several do at once may be told in another order than it was done in.
 
 use crate::offset::Offset;
 use crate::order::Order;
@@ -8,14 +11,14 @@ use crate::order::Order;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Event {
-    /// The pool picked a run, and it was taken.
+    /// The pool picked a run, and it was taken: as a folio, or without one.
     Alloc {
         /// Its first page.
         offset: Offset,
         /// Its order.
         order: Order,
     },
-    /// A run was taken at the caller's place.
+    /// A run was taken at the caller's place, as a folio or without one; or a block's pages became a folio.
     Request {
         /// Its first page.
         offset: Offset,
@@ -24,7 +27,7 @@ pub enum Event {
     },
     /// An allocation was refused.
     Refused {
-        /// The order that was wanted.
+        /// The order that was wanted; for pages side by side that are no power of two, the next one.
         order: Order,
     },
     /// References were put.
@@ -34,8 +37,15 @@ pub enum Event {
         /// How many.
         count: u32,
     },
-    /// The last reference of a folio is gone, and `folio_free` is about to be called; or a run without a folio was freed.
+    /// The last reference of a folio is gone, and `folio_free` is about to be called. Its pages may stay taken, as a block.
     FolioFree {
+        /// Its first page.
+        offset: Offset,
+        /// Its order.
+        order: Order,
+    },
+    /// A run without a folio, or a part of one, goes back to the pool.
+    Free {
         /// Its first page.
         offset: Offset,
         /// Its order.
@@ -99,6 +109,10 @@ impl Trace for ToTracing {
             Event::FolioFree { offset, order } => {
                 let (offset, order) = run(offset, order);
                 tracing::trace!(offset, order, "folio_free");
+            }
+            Event::Free { offset, order } => {
+                let (offset, order) = run(offset, order);
+                tracing::trace!(offset, order, "free");
             }
             Event::Split { offset, order } => {
                 let (offset, order) = run(offset, order);

@@ -104,8 +104,13 @@ impl Model {
             Ok(start) => assert!(!self.dying && self.check(start, o).is_ok() && self.is_idle(start, o), "{start}+2^{o} was given"),
             Err(AllocError::Dying) => assert!(self.dying),
             Err(AllocError::TooLarge) => assert!(!fits(o, &|_| true)),
-            Err(AllocError::NoSpace { cached: 0 }) => assert!(!fits(o, &|page| self.idle[page]), "order {o} fits and was refused"),
-            Err(error) => panic!("{error}"),
+            Err(error) => {
+                assert!(!fits(o, &|page| self.idle[page]), "order {o} fits and was refused");
+                let idle = self.idle.iter().filter(|&&idle| idle).count() as u64;
+                let fragmented = idle >= o.pages();
+                let why = if fragmented { AllocError::Fragmented { cached: 0 } } else { AllocError::NoSpace { cached: 0 } };
+                assert_eq!(error, why, "{idle} pages are idle");
+            }
         }
     }
 

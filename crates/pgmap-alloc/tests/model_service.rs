@@ -132,7 +132,9 @@ fn step(pgmap: &'static Map, model: &mut Model, op: Op) {
                     assert!(fits(&head.get()), "{head} is not idle");
                     model.add_folio(head.get(), o);
                 }
-                Err(AllocError::NoSpace { .. }) => assert!(!(0..PAGES).step_by(1 << o).any(|first| fits(&first))),
+                Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }) => {
+                    assert!(!(0..PAGES).step_by(1 << o).any(|first| fits(&first)));
+                }
                 Err(error) => assert!(o >= 8, "{error}"),
             }
         }

@@ -176,7 +176,7 @@ fn req_05_a_folio_never_crosses_a_range() {
     let pgmap = pgmap(&[range(0, 256), range(1280, 256), range(4096, 512)]);
     let whole = pgmap.alloc_folio(order(9)).unwrap();
     assert_eq!(pgmap.phys(whole.offset()), Some(Phys(4096 * PAGE)));
-    assert_eq!(pgmap.alloc_folio(order(9)).map(drop), Err(AllocError::NoSpace { cached: 0 }));
+    assert_eq!(pgmap.alloc_folio(order(9)).map(drop), Err(AllocError::Fragmented { cached: 0 }));
 }
 
 fn ranges() -> impl Strategy<Value = Vec<PhysRange>> {

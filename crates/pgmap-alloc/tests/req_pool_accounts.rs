@@ -1,18 +1,16 @@
-//! Requirements 44 and 47 to 51: partitions, who pays, the account, true refusals by cause, trace points.
+//! Requirements 47 to 49: partitions, who pays, the account.
 
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 
-use std::cell::RefCell;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgmap_alloc::{
-    Accounted, AccountedError, AfterFree, AllocError, AllocExtentError, Charge, ChargeError, Charging, Event, Extent, ExtentParams,
+    Accounted, AccountedError, AfterFree, AllocError, AllocExtentError, Charge, ChargeError, Charging, Extent, ExtentParams,
     FreeError, Freed, GenPool, Limits, Owner, Owners, Paid, Params, Pgmap, PgmapOps, Protection, RequestError, ReturnError, Run,
-    RunState, ScatterError, ScatterParams, SnapshotRun, Trace, Urgency,
+    RunState, ScatterError, ScatterParams, SnapshotRun, Urgency,
 };
 use support::{Random, at, order, pool, range, window};
 
@@ -117,26 +115,6 @@ fn req_48_the_last_pages_are_for_the_critical() {
     let page = books.alloc(order(7), Owner(0), Urgency::Critical).unwrap();
     books.free(page, order(7), Owner(0)).unwrap();
     assert_eq!(books.alloc(order(0), Owner(0), Urgency::Normal), Err(refused));
-}
-
-#[test]
-fn req_44_a_refusal_says_whether_order_space_fragmentation_or_owner_is_why() {
-    let pool = pool(1024);
-    let owners = Owners::<1>::new();
-    let books = Accounted::new(&pool, &owners, (), 0);
-    let alloc = |o| books.alloc(order(o), Owner(0), Urgency::Normal);
-    assert_eq!(alloc(11), Err(AccountedError::Pool { error: AllocError::TooLarge }));
-    let pages: Vec<_> = (0..1024).map(|_| alloc(0).unwrap()).collect();
-    assert_eq!(alloc(0), Err(AccountedError::Pool { error: AllocError::NoSpace { cached: 0 } }));
-    for page in pages.iter().filter(|page| page.get() % 2 == 0) {
-        books.free(*page, order(0), Owner(0)).unwrap();
-    }
-    assert_eq!(alloc(1), Err(AccountedError::Fragmented { idle: 512 }));
-    owners.set_limits(Owner(0), Limits { max: 512, ..Limits::NONE }).unwrap();
-    assert!(matches!(alloc(0), Err(AccountedError::Owner { .. })));
-    let refusals = books.account().refusals;
-    assert_eq!((refusals.too_large, refusals.no_space, refusals.fragmented, refusals.owner), (1, 1, 1, 1));
-    assert_eq!((refusals.contended, refusals.watermark), (0, 0));
 }
 
 #[test]
@@ -460,93 +438,6 @@ fn req_50_an_account_asks_nothing_of_the_host_and_the_bare_pool_knows_nothing_of
     assert!(!pool.is_idle(page));
     pool.free(page, order(0)).unwrap();
     assert_eq!((books.account().used, owners.usage(Owner(0)).unwrap()), (used, before));
-}
-
-struct Log(RefCell<Vec<Event>>);
-
-impl Trace for Log {
-    fn trace(&self, event: Event) {
-        self.0.borrow_mut().push(event);
-    }
-}
-
-#[test]
-fn req_51_trace_points_tell_what_happened_in_order() {
-    let pool = pool(512);
-    let log = Log(RefCell::new(vec![]));
-    let books = Accounted::new(&pool, (), &log, 0);
-    let offset = books.alloc(order(3), Owner(0), Urgency::Normal).unwrap();
-    books.alloc(order(20), Owner(0), Urgency::Normal).unwrap_err();
-    books.free(offset, order(3), Owner(0)).unwrap();
-    let told = [
-        Event::Alloc { offset, order: order(3) },
-        Event::Refused { order: order(20) },
-        Event::FolioFree { offset, order: order(3) },
-    ];
-    assert_eq!(*log.0.borrow(), told);
-    assert_eq!(size_of::<()>(), 0, "who does not watch is no data");
-}
-
-struct Watching(Mutex<Vec<Event>>);
-
-impl PgmapOps for Watching {
-    type Data = ();
-
-    fn trace(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
-}
-
-#[test]
-fn req_51_a_pgmap_tells_of_its_whole_life() {
-    let vram = [range(0, 512)];
-    let pgmap = Pgmap::new(&Params::new(&vram), Watching(Mutex::new(vec![]))).unwrap();
-    let folio = pgmap.alloc_folio(order(1)).unwrap();
-    let offset = folio.offset();
-    drop(folio.split(order(0), 1).unwrap());
-    pgmap.request_folio_raw(at(64), order(2), ()).unwrap();
-    pgmap.put_raw(at(64), 1).unwrap();
-    pgmap.retire(at(100)).unwrap();
-    pgmap.kill().drain(|_| ());
-    let told = pgmap.ops().0.lock().unwrap().clone();
-    let second = at(offset.get() + 1);
-    let zero = order(0);
-    let expected = [
-        Event::Alloc { offset, order: order(1) },
-        Event::Split { offset, order: zero },
-        Event::Put { offset, count: 1 },
-        Event::FolioFree { offset, order: zero },
-        Event::Put { offset: second, count: 1 },
-        Event::FolioFree { offset: second, order: zero },
-        Event::Request { offset: at(64), order: order(2) },
-        Event::Put { offset: at(64), count: 1 },
-        Event::FolioFree { offset: at(64), order: order(2) },
-        Event::Retire { offset: at(100) },
-        Event::Kill,
-        Event::Drain,
-    ];
-    assert_eq!(told, expected);
-}
-
-#[test]
-fn req_51_a_handle_tells_as_much_as_its_pgmap() {
-    let vram = [range(0, 512)];
-    let pgmap = Pgmap::new(&Params::new(&vram), Watching(Mutex::new(vec![]))).unwrap();
-    let mut handle = pgmap.local().unwrap();
-    let folio = handle.alloc_folio(order(3)).unwrap();
-    let (offset, other) = (folio.offset(), folio.clone());
-    handle.put(folio).unwrap();
-    handle.put(other).unwrap();
-    handle.alloc_folio(order(20)).unwrap_err();
-    let put = Event::Put { offset, count: 1 };
-    let expected = [
-        Event::Alloc { offset, order: order(3) },
-        put,
-        put,
-        Event::FolioFree { offset, order: order(3) },
-        Event::Refused { order: order(20) },
-    ];
-    assert_eq!(*pgmap.ops().0.lock().unwrap(), expected);
 }
 
 #[test]

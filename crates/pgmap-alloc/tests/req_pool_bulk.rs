@@ -26,7 +26,7 @@ fn req_42_alloc_up_to_takes_the_largest_there_is_down_to_a_floor() {
     // Of each 64 pages the first is taken: the largest run that is left has 32.
     assert_eq!(pool.alloc_up_to(order(10), order(0)).unwrap().order(), order(5));
     assert_eq!(pool.alloc_up_to(order(3), order(0)).unwrap().order(), order(3));
-    assert_eq!(pool.alloc_up_to(order(10), order(6)), Err(AllocError::NoSpace { cached: 0 }));
+    assert_eq!(pool.alloc_up_to(order(10), order(6)), Err(AllocError::Fragmented { cached: 0 }));
     assert_eq!(pool.alloc_up_to(order(20), order(13)), Err(AllocError::TooLarge));
     assert_eq!(pool.alloc_up_to(order(2), order(9)).unwrap().order(), order(2), "a floor above counts as the order itself");
     // The same page by page: no more, no less than there is.

@@ -76,11 +76,12 @@ fn req_51_tracing_is_told_everything_in_the_kernels_words() {
     assert!(books.alloc(order(20), Owner(0), Urgency::Normal).is_err());
     books.free(offset, order(3), Owner(0)).unwrap();
     let at_offset = format!("offset={offset} order=3");
-    assert_eq!(heard(), [format!("alloc {at_offset}"), "refused order=20".into(), format!("folio_free {at_offset}")]);
+    assert_eq!(heard(), [format!("alloc {at_offset}"), "refused order=20".into(), format!("free {at_offset}")]);
     // The whole life of a pgmap: every event there is.
     let pgmap = Pgmap::new(&Params::new(&[range(0, 512)]), Driver).unwrap();
     let folio = pgmap.request_folio(at(8), order(1)).unwrap();
     drop(folio.split(order(0), 1).unwrap());
+    drop(pgmap.request_block(at(32), order(2)).unwrap());
     pgmap.retire(at(100)).unwrap();
     pgmap.kill().drain(|_| ());
     let expected = [
@@ -90,6 +91,8 @@ fn req_51_tracing_is_told_everything_in_the_kernels_words() {
         "folio_free offset=8 order=0",
         "put offset=9 count=1",
         "folio_free offset=9 order=0",
+        "request offset=32 order=2",
+        "free offset=32 order=2",
         "retire offset=100",
         "kill",
         "drain",

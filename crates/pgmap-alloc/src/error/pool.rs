@@ -10,9 +10,11 @@ errors! {
     AllocError {
         /// No run of this order exists in the pool even when it is empty.
         TooLarge => "the pool never holds a run of this order",
-        /// No idle run of this order or larger was found. Per-CPU handles hold `cached` idle pages; they have been asked to give
+        /// Fewer pages are idle than were asked for. Per-CPU handles hold `cached` idle pages; they have been asked to give
         /// them back, so if it is not 0 another try soon may succeed.
-        NoSpace { cached: u64 } => "no idle run is large enough ({cached} idle pages in handles)",
+        NoSpace { cached: u64 } => "not enough pages are idle ({cached} more in handles)",
+        /// Enough pages are idle, but they are scattered over smaller runs; `cached` as above. Eviction of a neighbour may help.
+        Fragmented { cached: u64 } => "enough pages are idle, but no run is large enough ({cached} more in handles)",
         /// No idle run of this order is known to be cleared.
         NoneCleared => "no idle run of this order is known to be cleared",
         /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.

@@ -18,7 +18,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// back. Lock-free; a refusal is true as there.
     pub fn alloc_many(&self, order: Order, out: &mut [Offset]) -> Result<(), AllocError> {
         let (done, error) = self.fill(order, out, |left, found| self.next_piece(left, order, found));
-        error.map_or(Ok(()), |error| Err(self.undo_many(order, out.get(..done).unwrap_or_default(), error)))
+        error.map_or(Ok(()), |error| Err(self.undo_many(order, out, done, error)))
     }
 
     /// Takes a run of `order` for as many places of `out` as there are runs, from the first on; says how many.
@@ -46,11 +46,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         (done, None)
     }
 
+    /// Gives back the first `done` runs of a list that could not be filled; says why it could not.
     #[cold]
-    pub(super) fn undo_many(&self, order: Order, taken: &[Offset], error: AllocError) -> AllocError {
+    pub(super) fn undo_many(&self, order: Order, list: &[Offset], done: usize, error: AllocError) -> AllocError {
         // As in `undo_words`.
-        let _ = self.free_many(order, taken);
-        error
+        let _ = self.free_many(order, list.get(..done).unwrap_or_default());
+        self.explain_all(order, list.len(), error)
     }
 }
 

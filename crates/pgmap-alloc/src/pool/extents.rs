@@ -174,12 +174,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Why there was nothing: too few idle pages, or none of them side by side.
     #[cold]
     pub(super) fn explain(&self, params: &ExtentParams) -> AllocExtentError {
-        let mut idle = 0;
-        let trail = Trail { window: params.window, order: Order::ZERO, from: Side::Bottom };
-        let _ = self.walk(&trail, &mut |_, seen| {
-            idle += seen.pages();
-            if idle >= params.pages { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+        let idle = self.idle_up_to(params.pages, params.window);
         let cached = self.handles.press();
         if idle >= params.pages { AllocExtentError::Fragmented { cached } } else { AllocExtentError::NoSpace { idle, cached } }
     }

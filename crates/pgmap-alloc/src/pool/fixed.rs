@@ -27,7 +27,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let table = self.table(place.level, place.table);
         if table.is_idle(place.entry, place.order) {
             let _moving = (place.order > 6).then(|| self.motion.begin());
-            if let Some(before) = table.claim_at(place.entry, place.order) {
+            if let Some(before) = table.claim_at(place.entry, place.order, self.tell_odd(place.level, place.table)) {
                 self.tell_taken(place, before);
                 // The table may now be listed too high; the next search that comes by puts that right.
                 return true;
@@ -42,7 +42,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return false;
             }
             let _moving = self.motion.begin();
-            let Some(before) = self.table(level, table).claim_at(entry, 0) else { return false };
+            let Some(before) = self.table(level, table).claim_at(entry, 0, self.tell_odd(level, table)) else { return false };
             let place = Place { level, table, entry, order: 0 };
             self.tell_taken(place, before);
             self.split_to(place, run);

@@ -129,10 +129,32 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         Ok(())
     }
 
+    /// Has the word of a page of the lowest level come near: it is about to be written.
+    #[inline]
+    pub(super) fn expect_word(&self, page: Offset) {
+        let (table, entry) = self.shape.entry(page, 0);
+        self.table(0, table).expect_word((entry / 64) as usize);
+    }
+
+    /// As [`GenPool::put_back`], for owned pages of one word, a bit for each.
+    pub(super) fn put_back_word(&self, base: u64, pages: u64) -> Result<(), FreeError> {
+        let (table, entry) = self.shape.entry(Offset::new(base), 0);
+        match self.table(0, table).release_some((entry / 64) as usize, pages) {
+            Ok((grown, before)) => {
+                self.tell_word(Place { level: 0, table, entry, order: 0 }, before, before | pages);
+                self.released(0, table, grown);
+                self.motion.note();
+                Ok(())
+            }
+            Err(idle) => Err(FreeError::DoubleFree { page: Offset::new(base + u64::from(idle.trailing_zeros())) }),
+        }
+    }
+
     #[inline(never)]
     fn put_back_large(&self, tables: Tables<'_, WORDS>, place: Place) -> Result<(), FreeError> {
         let Place { level, table, entry, order } = place;
-        let Ok((grown, before)) = tables.table(level, table).release(entry, order) else { return Err(self.idle_already(place)) };
+        let released = tables.table(level, table).release(entry, order, self.tell_odd(level, table));
+        let Ok((grown, before)) = released else { return Err(self.idle_already(place)) };
         self.tell_idle(place, before);
         if level == 0 && grown < Self::RADIX && self.shape.top > 0 {
             order_after_write();
@@ -246,13 +268,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 // A handle works in it, and comes here again when it leaves.
                 return;
             }
-            if self.table(level, table).claim_all() {
+            if self.table(level, table).claim_all(self.tell_odd(level, table)) {
                 self.tell_taken(Place { level, table, entry: 0, order: Self::RADIX }, !0);
                 let (above, entry) = self.shape.parent(table);
                 self.set_whole(level, table);
                 self.merge_notes(level, table);
                 // The entry was taken when it was split, and all that is below is ours.
-                if let Ok((grown, before)) = self.table(level + 1, above).release(entry, 0) {
+                if let Ok((grown, before)) = self.table(level + 1, above).release(entry, 0, |_, _| ()) {
                     self.tell_idle(Place { level: level + 1, table: above, entry, order: 0 }, before);
                     self.released(level + 1, above, grown);
                 }

@@ -27,6 +27,8 @@ pub(super) struct Public {
     pub(super) pressed: AtomicU32,
     /// How many runs of each order are at hand.
     pub(super) counts: [AtomicU32; ORDERS],
+    /// Single pages at hand beside those that are counted: a bit for each page of one word.
+    pub(super) pages: AtomicU64,
     /// The table that it takes pages from: the table's number plus one, 0 = none.
     pub(super) own: AtomicU64,
 }
@@ -37,6 +39,7 @@ impl Public {
             taken: AtomicU32::new(0),
             pressed: AtomicU32::new(0),
             counts: core::array::from_fn(|_| AtomicU32::new(0)),
+            pages: AtomicU64::new(0),
             own: AtomicU64::new(0),
         }
     }
@@ -44,7 +47,8 @@ impl Public {
     /// How many pages are at hand.
     pub(super) fn cached(&self) -> u64 {
         // Relaxed, here and below, where nothing is said: a count or a hint that may be old by the time it is read.
-        self.counts.iter().enumerate().map(|(order, count)| u64::from(count.load(Ordering::Relaxed)) << order).sum()
+        let runs = self.counts.iter().enumerate().map(|(order, count)| u64::from(count.load(Ordering::Relaxed)) << order);
+        runs.sum::<u64>() + u64::from(self.pages.load(Ordering::Relaxed).count_ones())
     }
 }
 
@@ -88,7 +92,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return None;
         }
         let _moving = hides.then(|| self.motion.begin());
-        let fit = self.table(0, table).claim_tightest(order.get(), Self::RADIX).ok()?;
+        let fit = self.table(0, table).claim_tightest(order.get(), Self::RADIX, self.tell_odd(0, table)).ok()?;
         let place = super::Place { level: 0, table, entry: fit.entry, order: order.get() };
         self.tell_taken(place, fit.before);
         Some(self.shape.run(place))

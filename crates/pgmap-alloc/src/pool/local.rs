@@ -20,16 +20,18 @@ use super::handles::{ORDERS, Padded, Public};
 use super::notes::{Contents, Forgotten};
 use super::shape::Place;
 use crate::error::AllocError;
-use crate::offset::{Offset, Run};
+use crate::offset::{Offset, PackedRun, Run};
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Room in a stack.
 const ROOM: usize = 32;
 /// How many runs of each order are kept.
-const KEEP: [u32; ORDERS] = [32, 32, 32, 32, 16, 16, 16, 16, 16, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
+const KEEP: [u32; ORDERS] = [32, 32, 32, 32, 16, 16, 16, 12, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
 /// How many pages are fetched at once: not all that fit, so that a free right after finds room.
-const FETCH: u32 = 24;
+const FETCH: u32 = 64;
+/// How many of the oldest runs a full stack gives back at once, at most.
+const SPILL: usize = 8;
 
 /// The inside of a handle, for [`LocalPool`] and for the handle over folios.
 pub(crate) struct Local<'p, const WORDS: usize> {
@@ -37,6 +39,8 @@ pub(crate) struct Local<'p, const WORDS: usize> {
     public: &'p Public,
     /// For each order the starts of idle runs; how many, stands in `public`.
     stacks: [[u64; ROOM]; ORDERS],
+    /// The first page of the word of which `public` says which pages are at hand.
+    base: u64,
     /// None of them was taken before this was read: what was fetched and not used goes back as it was.
     since: Forgotten,
 }
@@ -50,7 +54,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             place.0.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
         let public = &pool.handles.places.iter().find(free)?.0;
-        Some(Local { pool, public, stacks: [[0; ROOM]; ORDERS], since: pool.forgotten() })
+        Some(Local { pool, public, stacks: [[0; ROOM]; ORDERS], base: 0, since: pool.forgotten() })
     }
 
     /// Takes a run of `order`. From the stack it is wait-free, without an atomic read-modify-write.
@@ -58,6 +62,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     pub(crate) fn take(&mut self, order: Order) -> Result<Run, AllocError> {
         match self.pop(order.get() as usize) {
             Some(start) => Ok(Run::aligned(start, order)),
+            None if order == Order::ZERO => self.take_page(),
             None => self.refill(order),
         }
     }
@@ -70,11 +75,27 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         let at_hand = self.at_hand(order);
         if order >= ORDERS || self.public.pressed.load(Ordering::Relaxed) != 0 || at_hand >= KEEP[order] {
             self.spill(run);
-        } else if at_hand < KEEP[order] / 2 || self.pool.is_alone(run) {
-            self.keep(order, run);
         } else {
-            self.let_go(run);
+            self.keep(order, run);
         }
+    }
+
+    /// Takes the lowest page of the word that is at hand.
+    #[inline]
+    fn take_page(&mut self) -> Result<Run, AllocError> {
+        match self.pop_page() {
+            Some(page) => Ok(Run::aligned(page, Order::ZERO)),
+            None => self.refill(Order::ZERO),
+        }
+    }
+
+    #[inline]
+    fn pop_page(&mut self) -> Option<u64> {
+        // Relaxed, both: as the counts in `at_hand`.
+        let pages = self.public.pages.load(Ordering::Relaxed);
+        let rest = pages & pages.checked_sub(1)?;
+        self.public.pages.store(rest, Ordering::Relaxed);
+        Some(self.base + u64::from(pages.trailing_zeros()))
     }
 
     /// Gives a run back to the tables.
@@ -100,6 +121,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     fn pop(&mut self, order: usize) -> Option<u64> {
         let (count, stack) = (self.public.counts.get(order)?, self.stacks.get(order)?);
+        // Relaxed, both: as in `at_hand`.
         let below = count.load(Ordering::Relaxed).checked_sub(1)?;
         count.store(below, Ordering::Relaxed);
         Some(stack[below as usize & (ROOM - 1)])
@@ -109,6 +131,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     fn push(&mut self, order: usize, start: u64) {
         if let (Some(count), Some(stack)) = (self.public.counts.get(order), self.stacks.get_mut(order)) {
+            // Relaxed, both: as in `at_hand`.
             let at = count.load(Ordering::Relaxed);
             stack[at as usize & (ROOM - 1)] = start;
             count.store(at + 1, Ordering::Relaxed);
@@ -140,6 +163,9 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
                     let _ = unused.put_back(Run::around(start, Order::clamped(order as u32)));
                 }
             }
+            while let Some(page) = self.pop_page() {
+                let _ = unused.put_back(Run::aligned(page, Order::ZERO));
+            }
         }
         self.leave_table();
     }
@@ -157,7 +183,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             return Ok(run);
         }
         match self.pool.take(order) {
-            Err(AllocError::NoSpace { .. }) if self.cached() > 0 => {
+            Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }) if self.cached() > 0 => {
                 self.drain();
                 self.pool.take(order)
             }
@@ -188,17 +214,14 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         // A larger run is not cut in its own table while the lists have a table with a tighter one.
         let tighter = self.pool.lowest_listed(Order::ZERO);
         let found = self.own_table().and_then(|table| self.pool.take_pages(table, FETCH, tighter));
-        let (base, mut pages) = found.or_else(|| {
+        let (base, pages) = found.or_else(|| {
             self.leave_table();
             self.pool.take_pages(self.own_new_table(Order::ZERO)?, FETCH, u32::MAX)
         })?;
-        // The highest first, so that the lowest comes off first.
-        while pages & (pages - 1) != 0 {
-            let highest = 63 - pages.leading_zeros();
-            self.push(0, base + u64::from(highest));
-            pages &= !(1 << highest);
-        }
-        Some(Run::aligned(base + u64::from(pages.trailing_zeros()), Order::ZERO))
+        self.base = base;
+        // Relaxed: as the counts in `at_hand`.
+        self.public.pages.store(pages, Ordering::Relaxed);
+        self.pop_page().map(|page| Run::aligned(page, Order::ZERO))
     }
 
     /// Gives a run back to the tables; where its stack is full, the older half of the stack instead.
@@ -209,17 +232,13 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         if self.public.pressed.load(Ordering::Relaxed) != 0 {
             self.drain();
         } else if let (Some(count), Some(stack)) = (self.public.counts.get(index), self.stacks.get_mut(index)) {
-            let at = count.load(Ordering::Relaxed) as usize;
-            let half = (at / 2).min(ROOM);
+            let at = (count.load(Ordering::Relaxed) as usize).min(ROOM);
             let unused = self.pool.unused(self.since);
-            for &start in &stack[..half] {
-                // Owned, so it cannot be idle.
-                let _ = unused.put_back(Run::aligned(start, order));
-            }
+            let gone = unused.put_back_first(&stack[..at], order, SPILL);
             drop(unused);
-            stack.copy_within(half.., 0);
-            count.store((at - half) as u32, Ordering::Relaxed);
-            if half > 0 {
+            stack.copy_within(gone..at, 0);
+            count.store((at - gone) as u32, Ordering::Relaxed);
+            if gone > 0 {
                 return self.keep(index, run);
             }
         }
@@ -273,7 +292,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.own_whole(table);
         self.split_notes(0, table);
-        self.table(0, table).fill();
+        self.table(0, table).fill(self.tell_odd(0, table));
         self.tell_filled(0, table);
         publish(table);
         true
@@ -314,29 +333,29 @@ pub struct LocalPool<'p, const WORDS: usize = 8>(pub(super) Local<'p, WORDS>);
 pub struct Taken<'p> {
     /// The pool's address tells pools apart; it is never followed.
     pool: usize,
-    run: Run,
+    run: PackedRun,
     _pool: core::marker::PhantomData<&'p ()>,
 }
 
 impl Taken<'_> {
     /// Its first page.
     pub fn offset(&self) -> Offset {
-        self.run.start()
+        self.run().start()
     }
 
     /// Its order.
     pub fn order(&self) -> Order {
-        self.run.order()
+        self.run().order()
     }
 
     /// Its pages.
     pub fn run(&self) -> Run {
-        self.run
+        self.run.get()
     }
 
     /// Gives up the type and keeps the pages: give them back with [`GenPool::free`].
     pub fn into_raw(self) -> Run {
-        self.run
+        self.run()
     }
 }
 
@@ -356,7 +375,7 @@ impl<'p, const WORDS: usize> LocalPool<'p, WORDS> {
     #[inline]
     pub fn alloc(&mut self, order: Order) -> Result<Taken<'p>, AllocError> {
         let run = self.0.take(order)?;
-        Ok(Taken { pool: self.0.pool.identity(), run, _pool: core::marker::PhantomData })
+        Ok(Taken { pool: self.0.pool.identity(), run: PackedRun::new(run), _pool: core::marker::PhantomData })
     }
 
     /// Gives a run back; one of another pool comes back as the error.
@@ -365,7 +384,7 @@ impl<'p, const WORDS: usize> LocalPool<'p, WORDS> {
         if taken.pool != self.0.pool.identity() {
             return Err(taken);
         }
-        self.0.give_back(taken.run);
+        self.0.give_back(taken.run());
         Ok(())
     }
 

@@ -28,7 +28,7 @@ impl<const WORDS: usize> Local<'_, WORDS> {
         }
         match self.pool.next_piece(left, floor, found) {
             // What is at hand here is not to be asked for elsewhere.
-            Err(AllocError::NoSpace { .. }) if self.cached() > 0 => {
+            Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }) if self.cached() > 0 => {
                 self.drain();
                 self.pool.next_piece(left, floor, found)
             }
@@ -70,7 +70,7 @@ impl<const WORDS: usize> LocalPool<'_, WORDS> {
     /// [`LocalPool::free_many`] or [`GenPool::free`].
     pub fn alloc_many(&mut self, order: Order, out: &mut [Offset]) -> Result<(), AllocError> {
         let (done, error) = self.0.alloc_many(order, out);
-        error.map_or(Ok(()), |error| Err(self.0.pool.undo_many(order, out.get(..done).unwrap_or_default(), error)))
+        error.map_or(Ok(()), |error| Err(self.0.pool.undo_many(order, out, done, error)))
     }
 
     /// [`GenPool::alloc_some`] through this handle.

@@ -228,7 +228,9 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     /// Takes a run of `order` wherever it fits best.
     ///
     /// Lock-free; O(levels) plus one look at each stale hint that it meets and repairs. A refusal is true: during the call
-    /// there was a moment without a fitting idle run; where that cannot be shown the error is [`AllocError::Contended`].
+    /// there was a moment without a fitting idle run; where that cannot be shown the error is [`AllocError::Contended`]. To say
+    /// whether there are too few pages or they are scattered, which is as it was a moment later, it counts idle pages up to the size
+    /// of the run: O(2^order) tables at most.
     #[inline]
     pub fn alloc(&self, order: Order) -> Result<Offset, AllocError> {
         self.take(order).map(Run::start)
@@ -243,9 +245,10 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
 
     /// Gives back a run, or any aligned part of one.
     ///
-    /// Lock-free; O(levels), and O(2^k) words for a run of 2^k entries of its table. Refuses what is idle already; that check is
-    /// exact unless the mistaken free runs at the same time as another free of the same pages, or the pages are at hand in a
-    /// per-CPU handle: those look taken to everyone else.
+    /// Lock-free; O(levels), and O(2^k) words for a run of 2^k entries of its table. Refuses what is idle already, also when two free
+    /// the same run at the same moment: one of them is refused. That check misses pages that are at hand in a per-CPU handle, which
+    /// look taken to everyone else, and a part of a run of more than 64 entries, or at another level, that is freed at the very moment
+    /// when the whole is.
     #[inline]
     pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;

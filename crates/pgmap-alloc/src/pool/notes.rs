@@ -28,7 +28,7 @@ use super::plane::Plane;
 use super::shape::Place;
 use crate::error::FreeError;
 use crate::extent::Extent;
-use crate::offset::Run;
+use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, order_after_write};
 use crate::table::{Notes, Table};
@@ -134,6 +134,31 @@ impl<const WORDS: usize> Unused<'_, WORDS> {
     /// Puts an owned run back.
     pub(super) fn put_back(&self, run: Run) -> Result<(), FreeError> {
         if self.forgotten { self.pool.give_back(run) } else { self.pool.put_back(run) }
+    }
+
+    /// Puts the first few of some owned runs back, neighbours within a word together; says how many. No more than `writes` words
+    /// are written.
+    pub(super) fn put_back_first(&self, starts: &[u64], order: Order, writes: usize) -> usize {
+        // A write waits for its line, and the next one for the write: looked at together, the lines come at the same time.
+        starts.iter().take(writes).for_each(|start| self.pool.expect_word(Offset::new(*start)));
+        let mut gone = 0;
+        for _ in 0..writes {
+            let Some(&start) = starts.get(gone) else { break };
+            let mut count = 1;
+            let mut word = 0;
+            if !self.forgotten && order.get() < 6 {
+                let ones = !0u64 >> (64 - order.pages());
+                word = ones << (start % 64);
+                while let Some(&next) = starts.get(gone + count).filter(|&&next| next / 64 == start / 64) {
+                    word |= ones << (next % 64);
+                    count += 1;
+                }
+            }
+            // Owned, so they cannot be idle.
+            let _ = if count > 1 { self.pool.put_back_word(start & !63, word) } else { self.put_back(Run::aligned(start, order)) };
+            gone += count;
+        }
+        gone
     }
 }
 

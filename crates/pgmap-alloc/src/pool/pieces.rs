@@ -46,7 +46,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             largest.or_else(|| self.take_from_handles(floor)).map_or(Try::Nothing, Try::Got)
         });
         found.map_err(|unproved| match unproved {
-            Unproved::Nothing => AllocError::NoSpace { cached: self.handles.press() },
+            Unproved::Nothing => self.explain_runs(floor, 1),
             Unproved::Contended => AllocError::Contended,
         })
     }

@@ -44,8 +44,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                     done += 1;
                 }
                 Err(error) => {
+                    let runs = room.len();
                     reserved.starts = room.get_mut(..done).unwrap_or_default();
-                    return Err(ReserveError::Refused { error });
+                    drop(reserved);
+                    return Err(ReserveError::Refused { error: self.explain_all(order, runs, error) });
                 }
             }
         }

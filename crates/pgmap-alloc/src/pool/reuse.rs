@@ -25,10 +25,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Takes a run from a larger one in the caller's places, but not from one of order `below` or more; says the order of that one.
-    pub(super) fn cut_fresh(&self, order: Order, below: u32) -> Option<(Run, u32)> {
+    pub(super) fn cut_fresh(&self, caller: usize, order: Order, below: u32) -> Option<(Run, u32)> {
         let tables = self.tables();
         for from in order.get() + 1..below.min(Self::RADIX) {
-            let line = self.my_line(tables, from);
+            let line = self.fresh_line(tables, caller & (SLOTS - 1), from);
             for place in (1..=line.filled()).rev() {
                 let Some(start) = line.get(place) else { continue };
                 let claimed = self.claim_fresh(start, order.get());
@@ -53,7 +53,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (table, entry) = self.shape.entry(start, 0);
         // What a claim of several words gives back is hidden for a moment.
         let _moving = (order > 6).then(|| self.motion.begin());
-        let Some(before) = self.table(0, table).claim_at(entry, order) else { return self.list_misleading(table) };
+        let Some(before) = self.table(0, table).claim_at(entry, order, self.tell_odd(0, table)) else {
+            return self.list_misleading(table);
+        };
         self.tell_taken(Place { level: 0, table, entry, order }, before);
         true
     }

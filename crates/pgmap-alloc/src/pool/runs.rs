@@ -17,7 +17,8 @@
 //!
 //! 1. A change is told after it was made, by who made it. Until then the counts are off by it, up or down; nothing needs to be
 //!    repaired. (A digit may be -1 or 2 meanwhile, where a change and the one after it are told the other way round.)
-//! 2. What is undone or hidden in a motion is told like everything else.
+//! 2. What is undone or hidden in a motion is told like everything else, and so is what a mistake did: each step is told by the word
+//!    that it found, not by the one that there should have been ([`GenPool::tell_odd`]).
 //! 3. The counts stand in lines of the caller's slot, the digits beside their table; no line is everybody's.
 //!
 //! # What they mean
@@ -162,6 +163,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     pub(super) fn tell_filled(&self, level: u32, table: usize) {
         self.tell_idle(Place { level, table, entry: 0, order: Self::RADIX }, 0);
+    }
+
+    /// A word that was filled was not empty before: pages in it were freed by mistake a moment ago.
+    #[inline(always)]
+    pub(super) fn tell_odd(&self, level: u32, table: usize) -> impl FnMut(u32, u64) {
+        // As if it had been emptied first.
+        move |entry, before| self.tell_word(Place { level, table, entry, order: 0 }, before, 0)
     }
 
     /// The word that a place lies in has changed.

@@ -77,11 +77,6 @@ impl Hints {
     }
 
     #[inline(always)]
-    fn slot(&self, level: u32, order: u32) -> Option<&AtomicU64> {
-        self.of(caller_slot(SLOTS), level, order)
-    }
-
-    #[inline(always)]
     fn of(&self, caller: usize, level: u32, order: u32) -> Option<&AtomicU64> {
         self.lines[caller & (SLOTS - 1)].0.get((level * IN_WORD + order) as usize).filter(|_| order < IN_WORD)
     }
@@ -126,12 +121,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     fn attempt_at(&self, tables: Tables<'_, WORDS>, caller: usize, level: u32, order: Order) -> Option<Run> {
         let wanted = order.get() - level * Self::RADIX;
-        let Some(slot) = self.hints.of(caller, level, wanted) else { return self.search(order) };
+        let Some(slot) = self.hints.of(caller, level, wanted) else { return self.search_as(caller, order) };
         let hint = Hints::last(slot);
-        let Some(table) = hint.table() else { return self.search(order) };
+        let Some(table) = hint.table() else { return self.search_as(caller, order) };
         // The table may now be listed too high; whoever leaves the hint puts that right.
         let Some(before) = tables.table(level, table).claim_within(hint.entry(), wanted) else {
-            return self.attempt_in(slot, level, hint, order);
+            return self.attempt_in(slot, level, hint, caller, order);
         };
         let place = Place { level, table, entry: hint.entry(), order: wanted };
         self.tell_taken(place, before);
@@ -144,10 +139,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Takes a run of `order` from the table of a hint that has failed, else from the lists.
     #[inline(never)]
-    fn attempt_in(&self, slot: &AtomicU64, level: u32, hint: Hint, order: Order) -> Option<Run> {
+    fn attempt_in(&self, slot: &AtomicU64, level: u32, hint: Hint, caller: usize, order: Order) -> Option<Run> {
         let (table, wanted) = (hint.table()?, order.get() - level * Self::RADIX);
         if hint.0 & Hint::MORE != 0 {
-            if let Ok(fit) = self.table(level, table).claim_tightest(wanted, hint.at_most()) {
+            if let Ok(fit) = self.table(level, table).claim_tightest(wanted, hint.at_most(), self.tell_odd(level, table)) {
                 let place = Place { level, table, entry: fit.entry, order: wanted };
                 self.tell_taken(place, fit.before);
                 let next = Hint::new(table, fit, hint.at_most(), true).after(wanted);
@@ -160,7 +155,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             Hints::remember(slot, Hint(hint.0 & !(Hint::MORE | Hint::USED)));
             self.settle(level, table);
         }
-        self.search(order)
+        self.search_as(caller, order)
     }
 
     /// Searches again until there is a run or a proof that there is none.
@@ -173,28 +168,33 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let level = order.get() / Self::RADIX;
         let attempt = || self.search(order).or_else(|| self.take_from_handles(order)).map_or(Try::Nothing, Try::Got);
         self.until_proved(level, attempt).map_err(|unproved| match unproved {
-            Unproved::Nothing => AllocError::NoSpace { cached: self.handles.press() },
+            Unproved::Nothing => self.explain_runs(order, 1),
             Unproved::Contended => AllocError::Contended,
         })
     }
 
     /// The lowest list that has a table for `order`, the tightest run in it; at last the table on top.
     pub(super) fn search(&self, order: Order) -> Option<Run> {
+        self.search_as(caller_slot(SLOTS), order)
+    }
+
+    /// [`GenPool::search`] for a caller who has found out already which slot is his.
+    fn search_as(&self, caller: usize, order: Order) -> Option<Run> {
         loop {
             let proposed = self.propose(order.get());
             // What came back a moment ago may fit more tightly.
-            if let Some(run) = self.search_fresh(order, proposed.map_or(Self::RADIX, |(_, class)| class)) {
+            if let Some(run) = self.search_fresh(caller, order, proposed.map_or(Self::RADIX, |(_, class)| class)) {
                 return Some(run);
             }
             let Some((table, class)) = proposed else { break };
-            if let Some(run) = self.take_from(class / Self::RADIX, table, class % Self::RADIX, order) {
+            if let Some(run) = self.take_from(caller, class / Self::RADIX, table, class % Self::RADIX, order) {
                 return Some(run);
             }
         }
         if order > self.largest_order() {
             return None;
         }
-        self.take_from(self.shape.top, 0, Self::RADIX, order)
+        self.take_from(caller, self.shape.top, 0, Self::RADIX, order)
     }
 
     /// The order of the largest idle run. O(levels), and one look at each stale listing that it meets and puts right.
@@ -221,9 +221,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Takes a run from a larger one that came back a moment ago, but not from one of order `below` or more.
-    fn search_fresh(&self, order: Order, below: u32) -> Option<Run> {
-        let (run, from) = self.cut_fresh(order, below)?;
-        if let Some(slot) = self.hints.slot(0, order.get()) {
+    fn search_fresh(&self, caller: usize, order: Order, below: u32) -> Option<Run> {
+        let (run, from) = self.cut_fresh(caller, order, below)?;
+        if let Some(slot) = self.hints.of(caller, 0, order.get()) {
             let (table, entry) = self.shape.entry(run.start(), 0);
             let hint = Hint::new(table, Fit { entry, from, last: true, before: 0 }, from, false);
             Hints::remember(slot, hint.after(order.get()));
@@ -233,7 +233,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Takes a run from a table that is listed at `listed`; if there is none, the listing has been put right.
     #[inline]
-    fn take_from(&self, level: u32, table: usize, listed: u32, order: Order) -> Option<Run> {
+    fn take_from(&self, caller: usize, level: u32, table: usize, listed: u32, order: Order) -> Option<Run> {
         let at = order.get() / Self::RADIX;
         let wanted = if at == level { order.get() % Self::RADIX } else { 0 };
         let here = self.table(level, table);
@@ -244,7 +244,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let _moving = (hides && hopeful).then(|| self.motion.begin());
         // A table that is wholly idle is listed one order lower than it could be.
         let at_most = if listed + 1 == Self::RADIX { Self::RADIX } else { listed };
-        let fit = if hopeful { here.claim_tightest(wanted, at_most) } else { Err(Miss::None) };
+        let fit = if hopeful { here.claim_tightest(wanted, at_most, self.tell_odd(level, table)) } else { Err(Miss::None) };
         let Ok(fit) = fit else {
             if self.relist(level, table, level * Self::RADIX + listed) == Some(Self::RADIX) {
                 // Our claim of several words may have hidden from the last release that the table is whole.
@@ -260,7 +260,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.relist(level, table, level * Self::RADIX + listed);
         }
         if at == level
-            && let Some(slot) = self.hints.slot(level, wanted)
+            && let Some(slot) = self.hints.of(caller, level, wanted)
         {
             Hints::remember(slot, Hint::new(table, fit, at_most, more).after(wanted));
         }
@@ -280,7 +280,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let (table, path) = self.shape.entry(run.start(), level);
             let order = if level == target.level { target.order } else { 0 };
             self.split_notes(level, table);
-            self.table(level, table).fill_except(path, order);
+            self.table(level, table).fill_except(path, order, self.tell_odd(level, table));
             self.tell_filled(level, table);
             self.tell_taken(Place { level, table, entry: path, order }, !0);
             // At least one half of the table is wholly idle.

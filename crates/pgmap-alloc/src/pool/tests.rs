@@ -41,6 +41,16 @@ impl Model {
         self.idle.chunks_exact(order.pages() as usize).any(|run| run.iter().all(|&idle| idle))
     }
 
+    /// Why nothing of an order that does not fit is to be had.
+    fn refusal<const WORDS: usize>(&self, pool: &GenPool<'_, WORDS>, order: Order) -> AllocError {
+        let idle = self.idle.iter().filter(|&&idle| idle).count() as u64;
+        match order {
+            _ if order > pool.largest_order() => AllocError::TooLarge,
+            _ if idle >= order.pages() => AllocError::Fragmented { cached: 0 },
+            _ => AllocError::NoSpace { cached: 0 },
+        }
+    }
+
     fn agrees<const WORDS: usize>(&self, pool: &GenPool<'_, WORDS>) {
         pool.audit().unwrap();
         for (page, &idle) in self.idle.iter().enumerate() {
@@ -89,9 +99,7 @@ fn compare<const WORDS: usize>(ranges: &[PhysRange], ops: &[Op]) {
                 }
                 Err(error) => {
                     assert!(!model.fits(order(o)), "refused order {o} though there is a run");
-                    let expected =
-                        if order(o) > pool.largest_order() { AllocError::TooLarge } else { AllocError::NoSpace { cached: 0 } };
-                    assert_eq!(error, expected);
+                    assert_eq!(error, model.refusal(&pool, order(o)));
                 }
             },
             Op::AllocAt(at, o) => {
@@ -263,8 +271,12 @@ fn handles<const WORDS: usize>(pages: u64, ops: &[(u8, u32, usize)]) {
                     model.pages(run.run()).fill(false);
                     taken.push(run);
                 }
-                Err(AllocError::NoSpace { cached: 0 }) => assert!(!model.fits(order(o)), "refused order {o}"),
-                Err(AllocError::NoSpace { cached }) => assert_eq!(cached, handles[0].cached() + handles[1].cached()),
+                Err(AllocError::NoSpace { cached: 0 } | AllocError::Fragmented { cached: 0 }) => {
+                    assert!(!model.fits(order(o)), "refused order {o}");
+                }
+                Err(AllocError::NoSpace { cached } | AllocError::Fragmented { cached }) => {
+                    assert_eq!(cached, handles[0].cached() + handles[1].cached());
+                }
                 Err(error) => assert_eq!(error, AllocError::TooLarge),
             },
             2 | 3 if !taken.is_empty() => {

@@ -91,7 +91,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let _ = self.free_words(taken);
         match refusal {
             Refusal::ListFull { room } => ScatterError::ListFull { room },
-            Refusal::Pool(AllocError::NoSpace { cached }) => ScatterError::NoSpace { idle: self.avail(), cached },
+            Refusal::Pool(AllocError::NoSpace { cached } | AllocError::Fragmented { cached }) => {
+                ScatterError::NoSpace { idle: self.avail(), cached }
+            }
             Refusal::Pool(_) => ScatterError::Contended,
         }
     }

@@ -32,7 +32,7 @@ impl<const WORDS: usize> Table<WORDS> {
     ///
     /// Lock-free: a retry means that somebody else changed this table.
     #[inline]
-    pub(crate) fn claim_tightest(&self, order: u32, at_most: u32) -> Result<Fit, Miss> {
+    pub(crate) fn claim_tightest(&self, order: u32, at_most: u32, mut odd: impl FnMut(u32, u64)) -> Result<Fit, Miss> {
         loop {
             let (fit, seen) = self.choose(order).ok_or(Miss::None)?;
             if fit.from > at_most {
@@ -42,10 +42,10 @@ impl<const WORDS: usize> Table<WORDS> {
             let claimed = if order <= 6 {
                 let after = seen & !(ones(order) << (fit.entry % 64));
                 // AcqRel: Acquire pairs with `release` of the last owner; Release keeps the chain for bits of the same word that
-                // stay idle.
+                // stay idle. Relaxed on failure: chosen anew.
                 self.word(index).compare_exchange(seen, after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             } else {
-                self.claim_words(index, 1 << (order - 6))
+                self.claim_words(index, 1 << (order - 6), &mut odd)
             };
             if claimed {
                 return Ok(Fit { before: seen, ..fit });
@@ -85,9 +85,9 @@ impl<const WORDS: usize> Table<WORDS> {
 
     /// Claims exactly the run of `order` at `entry`, or nothing; says what its first word was before.
     #[inline]
-    pub(crate) fn claim_at(&self, entry: u32, order: u32) -> Option<u64> {
+    pub(crate) fn claim_at(&self, entry: u32, order: u32, odd: impl FnMut(u32, u64)) -> Option<u64> {
         if order > 6 {
-            return self.claim_words((entry / 64) as usize, 1 << (order - 6)).then_some(!0);
+            return self.claim_words((entry / 64) as usize, 1 << (order - 6), odd).then_some(!0);
         }
         self.claim_within(entry, order)
     }
@@ -109,14 +109,19 @@ impl<const WORDS: usize> Table<WORDS> {
         None
     }
 
-    /// Claims `count` whole words from `first` on; the undo stands beside the do (rule 2).
-    fn claim_words(&self, first: usize, count: usize) -> bool {
+    /// Claims `count` whole words from `first` on; the undo stands beside the do (rule 2). `odd` as for [`Table::release`]: what was
+    /// released by mistake while it was ours is idle again with all the rest.
+    fn claim_words(&self, first: usize, count: usize, mut odd: impl FnMut(u32, u64)) -> bool {
         for index in first..first + count {
             // SeqCst (Acquire pairs with `release`): the write half of "claim and give back, then look again", see `claim_all`.
+            // Relaxed on failure: not ours, and what was claimed before it goes back.
             if self.word(index).compare_exchange(!0, 0, Ordering::SeqCst, Ordering::Relaxed).is_err() {
                 for undo in first..index {
                     // SeqCst: these words are wholly ours, so a swap is enough; ordered before the caller's second look.
-                    self.word(undo).swap(!0, Ordering::SeqCst);
+                    let before = self.word(undo).swap(!0, Ordering::SeqCst);
+                    if before != 0 {
+                        odd(undo as u32 * 64, before);
+                    }
                 }
                 return false;
             }
@@ -125,7 +130,7 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// Claims every entry, or nothing: the first half of a merge.
-    pub(crate) fn claim_all(&self) -> bool {
-        self.claim_words(0, WORDS)
+    pub(crate) fn claim_all(&self, odd: impl FnMut(u32, u64)) -> bool {
+        self.claim_words(0, WORDS, odd)
     }
 }

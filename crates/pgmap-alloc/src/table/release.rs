@@ -8,8 +8,9 @@ impl<const WORDS: usize> Table<WORDS> {
     /// Makes the owned run of `order` at `entry` idle; says the order of the idle run that it is now part of, and what its first word
     /// was before.
     ///
-    /// `Err` when an entry was idle already; nothing has changed then, unless the same run is being freed twice at once.
-    pub(crate) fn release(&self, entry: u32, order: u32) -> Result<(u32, u64), ()> {
+    /// `Err` when an entry was idle already; nothing has changed then. Where a run of several words loses a part to somebody's
+    /// mistaken release after it has begun, it becomes idle all the same, and `odd` is told each word that was not empty.
+    pub(crate) fn release(&self, entry: u32, order: u32, mut odd: impl FnMut(u32, u64)) -> Result<(u32, u64), ()> {
         let index = (entry / 64) as usize;
         if order > 6 {
             let words = index..index + (1 << (order - 6));
@@ -17,9 +18,15 @@ impl<const WORDS: usize> Table<WORDS> {
             if words.clone().any(|i| self.word(i).load(Ordering::Relaxed) != 0) {
                 return Err(());
             }
-            for i in words {
-                // SeqCst: Release hands the run on; as in `release_narrow`.
-                self.word(i).swap(!0, Ordering::SeqCst);
+            // SeqCst: Release hands the run on; as in `release_narrow`. Relaxed on failure: of two who free the same run at once only
+            // one gets past its first word.
+            self.word(index).compare_exchange(0, !0, Ordering::SeqCst, Ordering::Relaxed).map_err(|_| ())?;
+            for i in words.skip(1) {
+                // SeqCst: likewise, as in `release_narrow`.
+                let before = self.word(i).swap(!0, Ordering::SeqCst);
+                if before != 0 {
+                    odd(i as u32 * 64, before);
+                }
             }
             return Ok((self.grown(index, order), 0));
         }
@@ -28,17 +35,23 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// [`Table::release`] for runs within a word; says what the word is now.
+    ///
+    /// Lock-free: a retry means that somebody else changed this word.
     #[inline(always)]
     pub(crate) fn release_narrow(&self, entry: u32, order: u32) -> Result<u64, ()> {
         let bits = ones(order) << (entry % 64);
         let word = self.word((entry / 64) as usize);
-        // Relaxed: only to refuse a second free without writing.
-        if word.load(Ordering::Relaxed) & bits != 0 {
-            return Err(());
+        // Relaxed: the compare-exchange decides.
+        let mut seen = word.load(Ordering::Relaxed);
+        while seen & bits == 0 {
+            // SeqCst: Release pairs with the Acquire of a claim; the total order makes the last of several concurrent releases see
+            // all the others when it looks whether the whole table is idle. Relaxed on failure: looked at again.
+            match word.compare_exchange(seen, seen | bits, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return Ok(seen | bits),
+                Err(now) => seen = now,
+            }
         }
-        // SeqCst: Release pairs with the Acquire of a claim; the total order makes the last of several concurrent releases see all
-        // the others when it looks whether the whole table is idle.
-        Ok(word.fetch_or(bits, Ordering::SeqCst) | bits)
+        Err(())
     }
 
     /// Whether, in its word, all of the run of `order` that holds an entry is idle.
@@ -84,27 +97,40 @@ impl<const WORDS: usize> Table<WORDS> {
     /// has changed then.
     pub(crate) fn release_some(&self, index: usize, bits: u64) -> Result<(u32, u64), u64> {
         let word = self.word(index);
-        // Relaxed: only to refuse a second free without writing.
-        let idle = word.load(Ordering::Relaxed) & bits;
-        if idle != 0 {
-            return Err(idle);
+        // Relaxed: the compare-exchange decides.
+        let mut before = word.load(Ordering::Relaxed);
+        while before & bits == 0 {
+            let now = before | bits;
+            // SeqCst, and Relaxed on failure: as in `release_narrow`.
+            match word.compare_exchange(before, now, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return Ok((if now == !0 { self.grown(index, 6) } else { largest([now]).unwrap_or(0) }, before)),
+                Err(now) => before = now,
+            }
         }
-        // SeqCst: as in `release`.
-        let before = word.fetch_or(bits, Ordering::SeqCst);
-        let now = before | bits;
-        Ok((if now == !0 { self.grown(index, 6) } else { largest([now]).unwrap_or(0) }, before))
+        Err(before & bits)
     }
 
-    /// Fills a table that is wholly ours with idle entries.
-    pub(crate) fn fill(&self) {
-        // AcqRel: as in `fill_except`.
-        (0..WORDS).for_each(|index| {
-            self.word(index).swap(!0, Ordering::AcqRel);
-        });
+    /// Has a word come near that is about to be written.
+    #[inline]
+    pub(crate) fn expect_word(&self, index: usize) {
+        // Relaxed: nothing is made of it.
+        self.word(index).load(Ordering::Relaxed);
+    }
+
+    /// Fills a table that is wholly ours with idle entries; `odd` as for [`Table::release`].
+    pub(crate) fn fill(&self, mut odd: impl FnMut(u32, u64)) {
+        for index in 0..WORDS {
+            // AcqRel: as in `fill_except`.
+            let before = self.word(index).swap(!0, Ordering::AcqRel);
+            if before != 0 {
+                odd(index as u32 * 64, before);
+            }
+        }
     }
 
     /// Fills a table that is wholly ours with idle entries, all but the run of `order` at `entry`: the second half of a split.
-    pub(crate) fn fill_except(&self, entry: u32, order: u32) {
+    /// `odd` as for [`Table::release`].
+    pub(crate) fn fill_except(&self, entry: u32, order: u32, mut odd: impl FnMut(u32, u64)) {
         let first = (entry / 64) as usize;
         for index in 0..WORDS {
             let keep = match order {
@@ -114,7 +140,10 @@ impl<const WORDS: usize> Table<WORDS> {
             };
             // AcqRel: Release hands on what the claim of the entry above acquired; Acquire is rule 4. No claim succeeds on a word
             // of zeros, so nobody else changes it (rule 3).
-            self.word(index).swap(!keep, Ordering::AcqRel);
+            let before = self.word(index).swap(!keep, Ordering::AcqRel);
+            if before != 0 {
+                odd(index as u32 * 64, before);
+            }
         }
     }
 

@@ -83,7 +83,7 @@ impl<const WORDS: usize> Pair<WORDS> {
     /// Claims the tightest run of an order, with a bound, and puts it back.
     fn compare_tightest(&mut self, order: u32, at_most: u32) {
         let expected = self.tightest(order);
-        match self.table.claim_tightest(order, at_most) {
+        match self.table.claim_tightest(order, at_most, |_, _| ()) {
             Ok(fit) => {
                 assert_eq!(Some(fit.from), expected, "order {order}");
                 assert!(fit.from <= at_most && fit.entry % (1 << order) == 0 && self.is_idle(fit.entry, order));
@@ -91,7 +91,7 @@ impl<const WORDS: usize> Pair<WORDS> {
                 self.set(fit.entry, order, false);
                 self.agrees();
                 self.set(fit.entry, order, true);
-                assert_eq!(self.table.release(fit.entry, order).map(|(grown, _)| grown), Ok(fit.from));
+                assert_eq!(self.table.release(fit.entry, order, |_, _| ()).map(|(grown, _)| grown), Ok(fit.from));
             }
             Err(Miss::None) => assert_eq!(expected, None, "order {order}"),
             Err(Miss::Larger) => assert!(expected.is_some_and(|from| from > at_most), "order {order}"),
@@ -103,12 +103,12 @@ impl<const WORDS: usize> Pair<WORDS> {
     fn compare_at(&mut self, entry: u32, order: u32) {
         let idle = self.is_idle(entry, order);
         let taken = self.entries(entry, order).iter().all(|&idle| !idle);
-        assert_eq!(self.table.claim_at(entry, order).is_some(), idle, "{entry}+2^{order}");
+        assert_eq!(self.table.claim_at(entry, order, |_, _| ()).is_some(), idle, "{entry}+2^{order}");
         if idle {
             self.set(entry, order, false);
         }
         self.agrees();
-        let released = self.table.release(entry, order).map(|(grown, _)| grown);
+        let released = self.table.release(entry, order, |_, _| ()).map(|(grown, _)| grown);
         if idle || taken {
             self.set(entry, order, true);
             assert_eq!(released, Ok(self.grown(entry, order)), "{entry}+2^{order}");
@@ -184,13 +184,13 @@ fn all_splits<const WORDS: usize>() {
     for order in Pair::<WORDS>::orders() {
         for entry in Pair::<WORDS>::runs(order) {
             let mut pair = Pair::<WORDS>::new([0; WORDS]);
-            pair.table.fill_except(entry, order);
+            pair.table.fill_except(entry, order, |_, _| ());
             pair.set(0, Table::<WORDS>::RADIX, true);
             pair.set(entry, order, false);
             pair.agrees();
             // The run comes back, and all is whole: the first half of a merge takes it all, once.
-            assert_eq!(pair.table.release(entry, order).map(|(grown, _)| grown), Ok(Table::<WORDS>::RADIX));
-            assert!(pair.table.claim_all() && !pair.table.claim_all());
+            assert_eq!(pair.table.release(entry, order, |_, _| ()).map(|(grown, _)| grown), Ok(Table::<WORDS>::RADIX));
+            assert!(pair.table.claim_all(|_, _| ()) && !pair.table.claim_all(|_, _| ()));
             pair.set(0, Table::<WORDS>::RADIX, false);
             pair.agrees();
         }
@@ -210,7 +210,7 @@ fn a_claim_of_several_words_is_undone() {
     for missing in 0..8 {
         let words = core::array::from_fn(|index| if index == missing { !1 } else { !0 });
         let pair = Pair::<8>::new(words);
-        assert!(pair.table.claim_at(0, 9).is_none() && !pair.table.claim_all());
+        assert!(pair.table.claim_at(0, 9, |_, _| ()).is_none() && !pair.table.claim_all(|_, _| ()));
         pair.agrees();
     }
 }

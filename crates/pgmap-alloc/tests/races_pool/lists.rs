@@ -44,7 +44,7 @@ fn without_places(tables: u64) -> Pool {
 }
 
 fn is_refused<T>(result: &Result<T, AllocError>) -> bool {
-    matches!(result, Err(AllocError::NoSpace { .. }))
+    matches!(result, Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }))
 }
 
 /// At every moment one page is idle: first one that is listed, then one that only a place names.
