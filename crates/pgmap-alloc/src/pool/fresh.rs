@@ -20,10 +20,10 @@
 //! Places hold few pages: at most seven runs of each order below 2 MiB for each of the eight slots.
 
 use super::GenPool;
-use super::tables::Tables;
+use super::tables::{CALLERS, Tables};
 use crate::offset::Offset;
 use crate::order::Order;
-use crate::sync::{caller_slot, in_models};
+use crate::sync::in_models;
 use crate::table::Table;
 
 /// Lines among which concurrent callers are spread.
@@ -32,6 +32,13 @@ pub(super) const SLOTS: usize = in_models(1, 8);
 const LINE: usize = 8;
 /// Places of a line.
 pub(super) const PLACES: usize = in_models(1, LINE - 1);
+
+/// The slot of a caller.
+#[inline(always)]
+pub(super) const fn slot_of(caller: usize) -> usize {
+    // Neighbours share one: those of a few handles lie far apart.
+    (caller & (CALLERS - 1)) * SLOTS / CALLERS
+}
 
 /// Where the places stand in the array of tables.
 #[derive(Clone, Copy)]
@@ -97,15 +104,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         Line { tables, base: self.fresh.0 + line * LINE.div_ceil(WORDS) }
     }
 
-    #[inline(always)]
-    pub(super) fn my_line<'p>(&self, tables: Tables<'p, WORDS>, order: u32) -> Line<'p, WORDS> {
-        self.fresh_line(tables, caller_slot(SLOTS) & (SLOTS - 1), order)
-    }
-
     /// Fills a place with an idle run of an order of the lowest level; `false` if there is none for it.
     #[inline(always)]
-    pub(super) fn keep_fresh(&self, tables: Tables<'_, WORDS>, start: Offset, order: u32) -> bool {
-        let line = self.my_line(tables, order);
+    pub(super) fn keep_fresh(&self, tables: Tables<'_, WORDS>, caller: usize, start: Offset, order: u32) -> bool {
+        let line = self.fresh_line(tables, slot_of(caller), order);
         let place = line.filled() + 1;
         if place > PLACES {
             return false;
@@ -119,6 +121,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// The places of a caller for an order of the lowest level, if one is filled.
     #[inline(always)]
     pub(super) fn fresh_of<'p>(&self, tables: Tables<'p, WORDS>, caller: usize, order: Order) -> Option<Line<'p, WORDS>> {
-        Some(self.fresh_line(tables, caller & (SLOTS - 1), order.get())).filter(|line| line.filled() > 0)
+        Some(self.fresh_line(tables, slot_of(caller), order.get())).filter(|line| line.filled() > 0)
     }
 }

@@ -3,7 +3,7 @@
 use super::GenPool;
 use super::notes::Contents;
 use super::shape::{LEVELS, Place};
-use super::tables::Tables;
+use super::tables::{CALLERS, Tables};
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
 use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, order_after_write};
@@ -42,33 +42,42 @@ impl Spares {
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// An idle page of a run at the levels above and below its own, if there is one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn idle_page_around(&self, run: Run) -> Option<Offset> {
         let tables = self.tables();
         if run.order().get() < Self::RADIX {
             self.idle_page_above(tables, run, self.shape.place_at(0, run))
         } else {
-            let place = self.shape.place(run);
-            let above = self.idle_page_above(tables, run, place);
-            above.or_else(|| if self.may_be_split(place) { self.first_idle_below(place) } else { None })
+            self.idle_page_around_entries(tables, run)
         }
+    }
+
+    #[inline(never)]
+    fn idle_page_around_entries(&self, tables: Tables<'_, WORDS>, run: Run) -> Option<Offset> {
+        let place = self.shape.place(run);
+        let above = self.idle_page_above(tables, run, place);
+        above.or_else(|| if self.may_be_split(place) { self.first_idle_below(place) } else { None })
     }
 
     #[inline(always)]
     fn idle_page_above(&self, tables: Tables<'_, WORDS>, run: Run, place: Place) -> Option<Offset> {
         // What is below an idle entry is all zeros, and most often there is an idle neighbour.
-        if tables.table(place.level, place.table).has_near(place.entry) {
-            return None;
-        }
-        let mut index = place.table;
-        for level in place.level + 1..=self.shape.top {
+        let split = tables.table(place.level, place.table).has_near(place.entry);
+        if !split && self.is_idle_above(tables, place.level, place.table) { Some(run.start()) } else { None }
+    }
+
+    /// Whether one of the entries that hold a table is idle.
+    #[inline(never)]
+    fn is_idle_above(&self, tables: Tables<'_, WORDS>, mut level: u32, mut index: usize) -> bool {
+        while level < self.shape.top {
             let (table, entry) = self.shape.parent(index);
+            level += 1;
             if tables.table(level, table).contains(entry) {
-                return Some(run.start());
+                return true;
             }
             index = table;
         }
-        None
+        false
     }
 
     /// An idle page of a run, if there is one.
@@ -105,25 +114,31 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Lock-free; O(levels). Merging, if it comes to that, claims one table per level.
     #[inline(always)]
     pub(super) fn put_back(&self, run: Run) -> Result<(), FreeError> {
+        self.put_back_as(caller_slot(CALLERS), run)
+    }
+
+    /// [`GenPool::put_back`] for a caller who knows his slot.
+    #[inline(always)]
+    pub(super) fn put_back_as(&self, caller: usize, run: Run) -> Result<(), FreeError> {
         // By far most runs are pages or a few, and the tables of those are the easiest to find.
         if run.order().get() < Self::RADIX {
-            self.put_back_at(self.shape.place_at(0, run))
+            self.put_back_at(caller, self.shape.place_at(0, run))
         } else {
-            self.put_back_at(self.shape.place(run))
+            self.put_back_at(caller, self.shape.place(run))
         }
     }
 
     #[inline(always)]
-    fn put_back_at(&self, place: Place) -> Result<(), FreeError> {
+    fn put_back_at(&self, caller: usize, place: Place) -> Result<(), FreeError> {
         let tables = self.tables();
         let Place { level, table, entry, order } = place;
-        if order > 6 || level > 0 {
-            return self.put_back_large(tables, place);
+        if order > 6 {
+            return self.put_back_large(tables, caller, place);
         }
-        let Ok(now) = tables.table(0, table).release_narrow(entry, order) else { return Err(self.idle_already(place)) };
+        let Ok(now) = tables.table(level, table).release_narrow(entry, order) else { return Err(self.idle_already(place)) };
         self.tell_released(place, now);
-        if self.shape.top > 0 && self.ensure_found(tables, table, entry, order, now) {
-            self.keep(0, table);
+        if level < self.shape.top && self.ensure_found(tables, caller, place, now) {
+            self.keep(level, table);
         }
         self.motion.note();
         Ok(())
@@ -151,14 +166,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     #[inline(never)]
-    fn put_back_large(&self, tables: Tables<'_, WORDS>, place: Place) -> Result<(), FreeError> {
+    fn put_back_large(&self, tables: Tables<'_, WORDS>, caller: usize, place: Place) -> Result<(), FreeError> {
         let Place { level, table, entry, order } = place;
         let released = tables.table(level, table).release(entry, order, self.tell_odd(level, table));
         let Ok((grown, before)) = released else { return Err(self.idle_already(place)) };
         self.tell_idle(place, before);
         if level == 0 && grown < Self::RADIX && self.shape.top > 0 {
             order_after_write();
-            self.ensure_found_grown(tables, table, entry, grown);
+            self.ensure_found_grown(tables, caller, table, entry, grown);
         } else {
             self.released(level, table, grown);
         }

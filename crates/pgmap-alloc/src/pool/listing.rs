@@ -32,7 +32,7 @@
 
 use super::GenPool;
 use super::shape::Place;
-use super::tables::Tables;
+use super::tables::{CALLERS, Tables};
 use crate::offset::Offset;
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, order_after_write};
@@ -97,10 +97,10 @@ impl Summary {
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// A table with an idle run of `order` or more, and the order that it is listed at: the lowest that can be had.
     #[inline]
-    pub(super) fn propose(&self, order: u32) -> Option<(usize, u32)> {
+    pub(super) fn propose(&self, caller: usize, order: u32) -> Option<(usize, u32)> {
         loop {
             let class = self.summary.next(order)?;
-            if let Some(table) = self.listed(class) {
+            if let Some(table) = self.listed(caller, class) {
                 return Some((table, class));
             }
         }
@@ -119,18 +119,21 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// A table that is listed at `class`; `None` if there was only a stale name, which has been taken away.
     #[inline]
-    pub(super) fn listed(&self, class: u32) -> Option<usize> {
+    pub(super) fn listed(&self, caller: usize, class: u32) -> Option<usize> {
         let tables = self.tables();
         let (level, order) = (class / Self::RADIX, class % Self::RADIX);
-        let mut table = 0;
+        // Each caller goes out from another entry on top, and from there upwards, so that they meet as late as can be.
+        let caller = caller & (CALLERS - 1);
+        let (mut table, mut outset) = (0, self.shape.outset(caller, CALLERS));
         for above in (level + 2..=self.shape.top).rev() {
-            let Some(entry) = tables.list(above, table, class).first() else {
+            let Some(entry) = tables.list(above, table, class).first_from(outset) else {
                 return self.unlist_misleading(above, table, class);
             };
             table = self.shape.child(table, entry);
+            outset = (Table::<WORDS>::ENTRIES as usize * caller / CALLERS) as u32;
         }
         let (groups, word) = tables.groups(level + 1, table, order);
-        while let Some(group) = groups.first_in(word) {
+        while let Some(group) = groups.first_in_from(word, outset / GROUP) {
             if let Some(entry) = self.in_group(tables, level + 1, table, group, order) {
                 return Some(self.shape.child(table, entry));
             }
@@ -169,13 +172,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
 /// Listing.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Sees to it that what was released into a word of a table of the lowest level can be found, which is now `now` (rule 1). Says
+    /// Sees to it that what was released into a word of a table below the top can be found, which is now `now` (rule 1). Says
     /// whether the whole table is idle.
     #[inline(always)]
-    pub(super) fn ensure_found(&self, tables: Tables<'_, WORDS>, table: usize, entry: u32, order: u32, now: u64) -> bool {
+    pub(super) fn ensure_found(&self, tables: Tables<'_, WORDS>, caller: usize, place: Place, now: u64) -> bool {
+        let Place { level, table, entry, order } = place;
         // Release, then look at the class: against "lower the class, then look at the table" in `relist`.
         order_after_write();
-        let (classes, at) = tables.class(0, table);
+        let (classes, at) = tables.class(level, table);
         let class = classes.class(at);
         if now != !0 && class >= LISTED + order as u8 && class != OWNED {
             // It may have grown to a larger run than the table is listed for. Whoever raised the class marks the motion until all
@@ -185,19 +189,23 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return false;
             }
         }
-        let grown = tables.table(0, table).grown_to(entry, order, now);
-        self.ensure_found_grown(tables, table, entry, grown);
+        let grown = tables.table(level, table).grown_to(entry, order, now);
+        if level == 0 {
+            self.ensure_found_grown(tables, caller, table, entry, grown);
+        } else {
+            self.ensure_listed(tables, level, table, grown);
+        }
         grown == Self::RADIX
     }
 
     /// Sees to it that the idle run of `grown` that an entry of the lowest level is part of can be found (rule 1).
     #[inline(never)]
-    pub(super) fn ensure_found_grown(&self, tables: Tables<'_, WORDS>, table: usize, entry: u32, grown: u32) {
+    pub(super) fn ensure_found_grown(&self, tables: Tables<'_, WORDS>, caller: usize, table: usize, entry: u32, grown: u32) {
         let (classes, at) = tables.class(0, table);
         let class = classes.class(at);
         let start = Offset::new((table as u64) << Self::RADIX | u64::from(entry >> grown << grown));
         let fresh = grown < Self::RADIX && class >= SPLIT && class < LISTED + grown as u8;
-        if !(fresh && self.keep_fresh(tables, start, grown)) {
+        if !(fresh && self.keep_fresh(tables, caller, start, grown)) {
             self.ensure_listed(tables, 0, table, grown);
         }
     }

@@ -1,13 +1,15 @@
 //! The per-CPU handle: idle runs at hand, so that a pair of allocation and free needs no atomic instruction.
 //!
 //! A handle keeps, for each order, a short stack of runs that it has claimed and that nobody uses, and a table of its own to take
-//! single pages from, many at a time. A table that a handle works in is taken off the lists, so that two handles do not meet in
+//! single pages from, a word at a time. A table that a handle works in is taken off the lists, so that two handles do not meet in
 //! it; frees from elsewhere still land there. Who finds nothing in the lists may claim in handles' tables too. Larger runs come from
 //! the pool one by one, where what handles have given back is found first (`fresh`).
 //!
-//! What is given back to a stack that is half full is kept only where it fits tightly: a run whose other half is idle would
-//! grow if it went back to its table, and taken from there the next one of its order fits more tightly. So runs of handles pack nearly as
-//! well as those of the pool.
+//! A full stack gives back its oldest few runs, no more: the fuller the stacks stay, the rarer they run empty, and no call takes long.
+//! Neighbours within a word go back in one write, so what one CPU allocates in a row and another frees costs little.
+//!
+//! Runs at hand are not the ones that would fit most tightly, and while they are out their neighbours do not merge: the stacks of
+//! larger runs are short, so that handles pack nearly as well as the pool.
 //!
 //! What a handle has at hand looks taken to everyone else. So a search that fails *presses* every handle that has something: it
 //! looks at that flag with each free and gives all back. The refusal says how many pages handles had.
@@ -19,24 +21,29 @@ use super::GenPool;
 use super::handles::{ORDERS, Padded, Public};
 use super::notes::{Contents, Forgotten};
 use super::shape::Place;
+use super::tables::CALLERS;
 use crate::error::AllocError;
 use crate::offset::{Offset, PackedRun, Run};
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering};
 
+/// Bits of a caller's slot.
+const SLOT_BITS: u32 = CALLERS.trailing_zeros();
 /// Room in a stack.
 const ROOM: usize = 32;
 /// How many runs of each order are kept.
 const KEEP: [u32; ORDERS] = [32, 32, 32, 32, 16, 16, 16, 12, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
-/// How many pages are fetched at once: not all that fit, so that a free right after finds room.
+/// How many pages are fetched at once, at most.
 const FETCH: u32 = 64;
-/// How many of the oldest runs a full stack gives back at once, at most.
+/// How many words a full stack writes at most when it gives back its oldest runs.
 const SPILL: usize = 8;
 
 /// The inside of a handle, for [`LocalPool`] and for the handle over folios.
 pub(crate) struct Local<'p, const WORDS: usize> {
     pub(super) pool: &'p GenPool<'p, WORDS>,
     public: &'p Public,
+    /// Its slot among callers: those of a few handles differ, and lie far apart.
+    caller: usize,
     /// For each order the starts of idle runs; how many, stands in `public`.
     stacks: [[u64; ROOM]; ORDERS],
     /// The first page of the word of which `public` says which pages are at hand.
@@ -48,13 +55,14 @@ pub(crate) struct Local<'p, const WORDS: usize> {
 impl<'p, const WORDS: usize> Local<'p, WORDS> {
     /// A handle on `pool`; `None` when it has as many as it can.
     pub(crate) fn new(pool: &'p GenPool<'_, WORDS>) -> Option<Self> {
-        let free = |place: &&Padded<Public>| {
+        let free = |place: &Padded<Public>| {
             // Acquire: pairs with the Release in `drop`: the last owner's last counts come before ours. Relaxed on failure:
             // somebody else's place.
             place.0.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
-        let public = &pool.handles.places.iter().find(free)?.0;
-        Some(Local { pool, public, stacks: [[0; ROOM]; ORDERS], base: 0, since: pool.forgotten() })
+        let (place, public) = pool.handles.places.iter().enumerate().find(|(_, place)| free(place))?;
+        let caller = (place as u32).reverse_bits().rotate_left(SLOT_BITS) as usize;
+        Some(Local { pool, public: &public.0, caller, stacks: [[0; ROOM]; ORDERS], base: 0, since: pool.forgotten() })
     }
 
     /// Takes a run of `order`. From the stack it is wait-free, without an atomic read-modify-write.
@@ -182,10 +190,10 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         {
             return Ok(run);
         }
-        match self.pool.take(order) {
+        match self.pool.take_as(self.caller, order) {
             Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }) if self.cached() > 0 => {
                 self.drain();
-                self.pool.take(order)
+                self.pool.take_as(self.caller, order)
             }
             result => result,
         }
@@ -206,7 +214,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
 
     /// Makes a table with a run of `order` its own; says which.
     pub(super) fn own_new_table(&self, order: Order) -> Option<usize> {
-        if self.pool.own_table(order, &self.public.own) { self.own_table() } else { None }
+        if self.pool.own_table(self.caller, order, &self.public.own) { self.own_table() } else { None }
     }
 
     /// Takes a page, and some more onto the stack.
@@ -224,7 +232,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         self.pop_page().map(|page| Run::aligned(page, Order::ZERO))
     }
 
-    /// Gives a run back to the tables; where its stack is full, the older half of the stack instead.
+    /// Gives a run back to the tables; where its stack is full, the oldest runs of the stack instead.
     #[cold]
     fn spill(&mut self, run: Run) {
         let (order, index) = (run.order(), run.order().get() as usize);
@@ -234,7 +242,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         } else if let (Some(count), Some(stack)) = (self.public.counts.get(index), self.stacks.get_mut(index)) {
             let at = (count.load(Ordering::Relaxed) as usize).min(ROOM);
             let unused = self.pool.unused(self.since);
-            let gone = unused.put_back_first(&stack[..at], order, SPILL);
+            let gone = unused.put_back_first(self.caller, &stack[..at], order, (at / 2).clamp(1, SPILL));
             drop(unused);
             stack.copy_within(gone..at, 0);
             count.store((at - gone) as u32, Ordering::Relaxed);
@@ -254,28 +262,17 @@ impl<const WORDS: usize> Drop for Local<'_, WORDS> {
     }
 }
 
-/// What is worth keeping.
-impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Whether the other half of the run twice as large is not idle, so that nothing would grow if this one came back.
-    #[inline]
-    fn is_alone(&self, run: Run) -> bool {
-        let other = |Place { level, table, entry, order }| !self.table(level, table).is_idle(entry ^ 1 << order, order);
-        // By far most runs are within a word of a table of the lowest level.
-        if run.order().get() < 6.min(Self::RADIX) { other(self.shape.place_at(0, run)) } else { other(self.shape.place(run)) }
-    }
-}
-
 /// Tables that belong to handles.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a table with an idle run of `order` off the lists, or makes one from an idle entry above, and puts it where others
     /// can see it; the caller's until [`GenPool::disown_table`]. `false` if there is none.
-    fn own_table(&self, order: Order, place: &AtomicU64) -> bool {
+    fn own_table(&self, caller: usize, order: Order, place: &AtomicU64) -> bool {
         // Release: pairs with the Acquire in `tables`: the table is filled before others are pointed at it.
         let publish = |table| place.store(table as u64 + 1, Ordering::Release);
         if self.shape.top == 0 {
             return false;
         }
-        while let Some((table, class)) = self.propose(order.get()).filter(|&(_, class)| class < Self::RADIX) {
+        while let Some((table, class)) = self.propose(caller, order.get()).filter(|&(_, class)| class < Self::RADIX) {
             let _moving = self.motion.begin();
             // Whoever was faster has changed the class.
             if !self.own_listed(table, class) {
@@ -288,7 +285,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.disown(table);
         }
         let _moving = self.motion.begin();
-        let Some(whole) = self.search(self.shape.entry_order(1)) else { return false };
+        let Some(whole) = self.search_as(caller, self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.own_whole(table);
         self.split_notes(0, table);

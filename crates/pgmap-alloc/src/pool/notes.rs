@@ -138,7 +138,7 @@ impl<const WORDS: usize> Unused<'_, WORDS> {
 
     /// Puts the first few of some owned runs back, neighbours within a word together; says how many. No more than `writes` words
     /// are written.
-    pub(super) fn put_back_first(&self, starts: &[u64], order: Order, writes: usize) -> usize {
+    pub(super) fn put_back_first(&self, caller: usize, starts: &[u64], order: Order, writes: usize) -> usize {
         // A write waits for its line, and the next one for the write: looked at together, the lines come at the same time.
         starts.iter().take(writes).for_each(|start| self.pool.expect_word(Offset::new(*start)));
         let mut gone = 0;
@@ -155,7 +155,12 @@ impl<const WORDS: usize> Unused<'_, WORDS> {
                 }
             }
             // Owned, so they cannot be idle.
-            let _ = if count > 1 { self.pool.put_back_word(start & !63, word) } else { self.put_back(Run::aligned(start, order)) };
+            let run = Run::aligned(start, order);
+            let _ = match self.forgotten {
+                false if count > 1 => self.pool.put_back_word(start & !63, word),
+                false => self.pool.put_back_as(caller, run),
+                true => self.pool.give_back(run),
+            };
             gone += count;
         }
         gone

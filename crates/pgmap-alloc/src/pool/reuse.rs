@@ -1,7 +1,7 @@
 //! Taking runs that came back a moment ago (`fresh`), or listing their tables after all.
 
 use super::GenPool;
-use super::fresh::{Line, PLACES, SLOTS};
+use super::fresh::{Line, PLACES, SLOTS, slot_of};
 use super::shape::Place;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -28,7 +28,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn cut_fresh(&self, caller: usize, order: Order, below: u32) -> Option<(Run, u32)> {
         let tables = self.tables();
         for from in order.get() + 1..below.min(Self::RADIX) {
-            let line = self.fresh_line(tables, caller & (SLOTS - 1), from);
+            let line = self.fresh_line(tables, slot_of(caller), from);
             for place in (1..=line.filled()).rev() {
                 let Some(start) = line.get(place) else { continue };
                 let claimed = self.claim_fresh(start, order.get());

@@ -3,15 +3,12 @@
 use super::GenPool;
 use super::prove::{Try, Unproved};
 use super::shape::{LEVELS, Place};
-use super::tables::Tables;
+use super::tables::{CALLERS, Tables};
 use crate::error::AllocError;
 use crate::offset::Run;
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
+use crate::sync::{AtomicU64, Ordering, caller_slot};
 use crate::table::{Fit, Miss};
-
-/// Lines among which concurrent callers are spread.
-const SLOTS: usize = in_models(1, 32);
 
 /// Where each caller cut a run of each order last: looked at before the lists.
 ///
@@ -20,7 +17,7 @@ const SLOTS: usize = in_models(1, 32);
 /// order the table was listed: no larger run is cut than that, so that a caller who stays with a table does not break what the
 /// lists would have kept whole. A table that is cut through a hint may be listed too high; whoever leaves the hint puts that right.
 pub(super) struct Hints {
-    lines: [Line; SLOTS],
+    lines: [Line; CALLERS],
 }
 
 /// Orders of runs within one word.
@@ -78,7 +75,7 @@ impl Hints {
 
     #[inline(always)]
     fn of(&self, caller: usize, level: u32, order: u32) -> Option<&AtomicU64> {
-        self.lines[caller & (SLOTS - 1)].0.get((level * IN_WORD + order) as usize).filter(|_| order < IN_WORD)
+        self.lines[caller & (CALLERS - 1)].0.get((level * IN_WORD + order) as usize).filter(|_| order < IN_WORD)
     }
 
     #[inline(always)]
@@ -98,7 +95,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order`.
     #[inline]
     pub(crate) fn take(&self, order: Order) -> Result<Run, AllocError> {
-        match self.attempt(order) {
+        self.take_as(caller_slot(CALLERS), order)
+    }
+
+    /// [`GenPool::take`] for a caller who knows his slot.
+    #[inline]
+    pub(super) fn take_as(&self, caller: usize, order: Order) -> Result<Run, AllocError> {
+        match self.attempt_as(caller, order) {
             Some(run) => Ok(run),
             None => self.search_or_prove(order),
         }
@@ -107,8 +110,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order` if one is found at once.
     #[inline]
     pub(super) fn attempt(&self, order: Order) -> Option<Run> {
+        self.attempt_as(caller_slot(CALLERS), order)
+    }
+
+    #[inline]
+    fn attempt_as(&self, caller: usize, order: Order) -> Option<Run> {
         // By far most runs are pages or a few, and the tables of those are the easiest to find.
-        let (caller, tables) = (caller_slot(SLOTS), self.tables());
+        let tables = self.tables();
         if order.get() >= Self::RADIX {
             self.attempt_at(tables, caller, order.get() / Self::RADIX, order)
         } else if let Some(line) = self.fresh_of(tables, caller, order) {
@@ -175,13 +183,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The lowest list that has a table for `order`, the tightest run in it; at last the table on top.
     pub(super) fn search(&self, order: Order) -> Option<Run> {
-        self.search_as(caller_slot(SLOTS), order)
+        self.search_as(caller_slot(CALLERS), order)
     }
 
     /// [`GenPool::search`] for a caller who has found out already which slot is his.
-    fn search_as(&self, caller: usize, order: Order) -> Option<Run> {
+    pub(super) fn search_as(&self, caller: usize, order: Order) -> Option<Run> {
         loop {
-            let proposed = self.propose(order.get());
+            let proposed = self.propose(caller, order.get());
             // What came back a moment ago may fit more tightly.
             if let Some(run) = self.search_fresh(caller, order, proposed.map_or(Self::RADIX, |(_, class)| class)) {
                 return Some(run);
@@ -208,7 +216,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let mut class = self.highest_listed()?;
         // More than enough at a quiet moment; at any other the last listing is as good an answer.
         for _ in 0..1 << Self::RADIX {
-            if let Some(table) = self.listed(class) {
+            if let Some(table) = self.listed(0, class) {
                 let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
                 if self.table(level, table).has(listed) {
                     break;

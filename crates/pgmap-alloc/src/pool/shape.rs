@@ -134,6 +134,14 @@ impl<const WORDS: usize> Shape<WORDS> {
         Run::around(entry << (place.level * Self::RADIX), order)
     }
 
+    /// The entry of the table on top from which one of many callers goes out, so that they meet as late as can be.
+    #[inline(always)]
+    pub(crate) fn outset(&self, caller: usize, callers: usize) -> u32 {
+        // Less than all of its entries: a pool that fills a table exactly has one above it.
+        let used = (self.pages >> (self.top * Self::RADIX)) as usize;
+        (used * caller / callers) as u32
+    }
+
     /// The table below an entry.
     #[inline(always)]
     pub(crate) fn child(&self, table: usize, entry: u32) -> usize {

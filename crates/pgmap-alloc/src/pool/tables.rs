@@ -2,7 +2,11 @@
 
 use super::GenPool;
 use super::shape::Shape;
+use crate::sync::in_models;
 use crate::table::Table;
+
+/// Callers that the pool tells apart, by [`crate::sync::caller_slot`] or as the slots of handles.
+pub(super) const CALLERS: usize = in_models(1, 32);
 
 /// The array and its geometry, held in registers by the hot paths: an access costs one comparison.
 #[derive(Clone, Copy)]

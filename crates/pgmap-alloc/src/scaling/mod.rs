@@ -61,18 +61,18 @@ const MODELS: [Model; 6] = [
         path: "churn at 80 %, handle",
         handles: true,
         work: churn,
-        locked: 1.4,
+        locked: 0.4,
         handed_over: 0.0,
-        common: 2.5,
-        slot: 1.1,
-        hint: 0.0,
+        common: 0.3,
+        slot: 0.3,
+        hint: 0.8,
     },
     Model {
         path: "free elsewhere, handle",
         handles: true,
         work: elsewhere,
-        locked: 0.5,
-        handed_over: 0.1,
+        locked: 0.02,
+        handed_over: 0.03,
         common: 0.0,
         slot: 0.0,
         hint: 0.0,
@@ -91,11 +91,11 @@ const MODELS: [Model; 6] = [
         path: "churn at 80 %, shared",
         handles: false,
         work: churn,
-        locked: 4.8,
+        locked: 3.0,
         handed_over: 0.0,
-        common: 6.8,
-        slot: 4.0,
-        hint: 0.0,
+        common: 2.9,
+        slot: 2.2,
+        hint: 1.0,
     },
     Model {
         path: "free elsewhere, shared",
@@ -184,12 +184,12 @@ fn the_model_is_what_the_simulation_sees_and_what_is_written() {
                 continue;
             };
             let cost = model.cost(cpus);
-            cells += &format!(" {:.1} |", cost.transfers);
+            cells += &format!(" {:.2} |", cost.transfers);
             if !agree(seen.locked, cost.locked) || !agree(seen.transfers, cost.transfers) {
                 wrong += &format!("{}, {cpus} CPUs: {seen:.2?}, the model says {cost:.2?}\n", model.path);
             }
         }
-        table += &format!("| {} | {:.1} |{cells}\n", model.path, model.locked);
+        table += &format!("| {} | {:.2} |{cells}\n", model.path, model.locked);
     }
     assert!(wrong.is_empty(), "{wrong}");
     let written = include_str!("../../../../ARCHITECTURE.md");

@@ -78,29 +78,32 @@ pub(super) struct Churn {
 
 struct Holding {
     random: u64,
+    /// The order of its next allocation: it frees until that fits.
+    next: u32,
     live: Vec<Run>,
     room: u64,
 }
 
 impl Churn {
     pub(super) fn new(cpus: usize) -> Churn {
-        let holding = |cpu| Holding { random: cpu as u64 + 1, live: Vec::new(), room: PAGES / 5 * 4 / cpus as u64 };
+        let holding = |cpu| Holding { random: cpu as u64 + 1, next: 0, live: Vec::new(), room: PAGES / 5 * 4 / cpus as u64 };
         Churn { cpus: (0..cpus).map(holding).collect(), frees: 0 }
     }
 }
 
 impl Work for Churn {
     fn step(&mut self, cpu: usize, hand: &mut Hand<'_>) -> Option<u64> {
-        let Holding { random, live, room } = &mut self.cpus[cpu];
+        let Holding { random, next, live, room } = &mut self.cpus[cpu];
         // Knuth's linear congruential generator; its upper bits are the random ones.
         *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let dice = (*random >> 33) as usize;
-        let order = Order::clamped(dice as u32 % 10);
+        let order = Order::clamped(*next);
         if order.pages() <= *room {
             *room -= order.pages();
             live.push(hand.alloc(order));
+            *next = dice as u32 % 10;
         } else {
-            let run = live.swap_remove(dice / 10 % live.len());
+            let run = live.swap_remove(dice % live.len());
             *room += run.pages();
             hand.free(run);
             self.frees += 1;

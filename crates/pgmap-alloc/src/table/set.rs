@@ -18,6 +18,33 @@ impl<const WORDS: usize> Table<WORDS> {
         None
     }
 
+    /// The first member from an entry on, and of those before it if there is none.
+    #[inline]
+    pub(crate) fn first_from(&self, start: u32) -> Option<u32> {
+        let word = (start / 64) as usize;
+        // SeqCst: as in `first`.
+        let above = self.word(word).load(Ordering::SeqCst) & !0 << (start % 64);
+        if above != 0 {
+            return Some(start / 64 * 64 + above.trailing_zeros());
+        }
+        for index in word + 1..WORDS {
+            // SeqCst: as in `first`.
+            let seen = self.word(index).load(Ordering::SeqCst);
+            if seen != 0 {
+                return Some(index as u32 * 64 + seen.trailing_zeros());
+            }
+        }
+        self.first()
+    }
+
+    /// The first member of those in one word, counted from the word's first entry: the first from a bit on, if there is one.
+    #[inline]
+    pub(crate) fn first_in_from(&self, word: u32, bit: u32) -> Option<u32> {
+        // SeqCst: as in `first`.
+        let seen = self.word(word as usize).load(Ordering::SeqCst);
+        (seen != 0).then(|| (seen.rotate_right(bit).trailing_zeros() + bit) & 63)
+    }
+
     /// The first member of those in one word, counted from the word's first entry.
     #[inline]
     pub(crate) fn first_in(&self, word: u32) -> Option<u32> {
