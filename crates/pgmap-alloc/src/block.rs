@@ -9,6 +9,7 @@ use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::pool::ExtentParams;
+use crate::service::GoesTo;
 use crate::trace::Event;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
@@ -188,10 +189,10 @@ impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
     /// with the pages does not count.
     pub fn into_block(self) -> Result<Block<'p, O, WORDS>, Self> {
         let (pgmap, head) = (self.pgmap(), self.offset());
-        let Some(order) = pgmap.folios.word(head).end_alone() else { return Err(self) };
+        let Some(order) = pgmap.folios.word(head).end_alone(Pgmap::<O, WORDS>::ENDING) else { return Err(self) };
         self.into_raw();
         let run = Run::around(head.get(), order);
-        pgmap.end_folio(run);
+        pgmap.end_folio(run, GoesTo::Tables);
         pgmap.attend_kept(run);
         Ok(Block::adopt(pgmap, run))
     }

@@ -12,6 +12,7 @@ use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::report::RunState;
 use crate::trace::Event;
+use crate::wakee::Wakee;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// The right to drain a pgmap that has been killed before.
@@ -24,7 +25,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// Ends the pgmap's life: from the return on every request is refused as dying. Folios in service stay until their last put.
     ///
-    /// Wait-free. Legal at any moment, with live folios, and more than once. A request that races with it succeeds wholly or
+    /// Lock-free. Legal at any moment, with live folios, and more than once. A request that races with it succeeds wholly or
     /// fails wholly.
     pub fn kill(&self) -> Killed<'_, O, WORDS> {
         self.lifetime.kill();
@@ -36,6 +37,21 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 /// A pgmap that puts nothing into service any more.
 ///
 /// Holding one proves that the pgmap is dying; no count goes from 0 to 1 any more.
+///
+/// The order of the stages is one of types: what is not killed cannot be drained, and what is not drained cannot be torn down.
+///
+/// ```compile_fail,E0599
+/// # use pgmap_alloc::Pgmap;
+/// fn end(pgmap: &Pgmap<'_, ()>) {
+///     pgmap.drain(|_| ());
+/// }
+/// ```
+/// ```compile_fail,E0599
+/// # use pgmap_alloc::Pgmap;
+/// fn end(pgmap: &Pgmap<'_, ()>) {
+///     pgmap.kill().teardown();
+/// }
+/// ```
 pub struct Killed<'p, O: PgmapOps, const WORDS: usize = 8> {
     pgmap: &'p Pgmap<'p, O, WORDS>,
     /// Every word before this one has been seen idle, and stays so.
@@ -113,7 +129,8 @@ impl<'p, O: PgmapOps, const WORDS: usize> Killed<'p, O, WORDS> {
     /// [`Killed::drained`], with the thread parked while it waits.
     #[cfg(feature = "std")]
     pub fn drain_parked(self, evict: impl FnMut(Holdout) + Unpin) -> Drained<'p, O, WORDS> {
-        crate::idle::block_parked(self.drained(evict))
+        let mut drained = self.drained(evict);
+        crate::idle::block_parked(|wakee| drained.poll_as(wakee))
     }
 
     /// The folios that are still in service, in rising order of offset. O(pages not seen idle before).
@@ -138,28 +155,33 @@ pub struct UntilDrained<'p, F, O: PgmapOps, const WORDS: usize = 8> {
     evict: F,
 }
 
-impl<'p, F: FnMut(Holdout) + Unpin, O: PgmapOps, const WORDS: usize> Future for UntilDrained<'p, F, O, WORDS> {
-    type Output = Drained<'p, O, WORDS>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
+impl<'p, F: FnMut(Holdout) + Unpin, O: PgmapOps, const WORDS: usize> UntilDrained<'p, F, O, WORDS> {
+    fn poll_as(&mut self, wakee: &Wakee) -> Poll<Drained<'p, O, WORDS>> {
         loop {
-            if let Some(idle) = &mut this.holdout
-                && Pin::new(idle).poll(context).is_pending()
+            if let Some(idle) = &mut self.holdout
+                && idle.poll_as(wakee).is_pending()
             {
                 return Poll::Pending;
             }
             // Polled again after the end: nothing more comes.
-            let Some(killed) = this.killed.take() else { return Poll::Pending };
+            let Some(killed) = self.killed.take() else { return Poll::Pending };
             match killed.poll_drain() {
                 Drain::Done(drained) => return Poll::Ready(drained),
                 Drain::Waiting(again, holdout) => {
-                    this.holdout = again.pgmap.until_idle(holdout.offset).ok();
-                    this.killed = Some(again);
-                    (this.evict)(holdout);
+                    self.holdout = again.pgmap.until_idle(holdout.offset).ok();
+                    self.killed = Some(again);
+                    (self.evict)(holdout);
                 }
             }
         }
+    }
+}
+
+impl<'p, F: FnMut(Holdout) + Unpin, O: PgmapOps, const WORDS: usize> Future for UntilDrained<'p, F, O, WORDS> {
+    type Output = Drained<'p, O, WORDS>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_as(&Wakee::Task(context.waker().clone()))
     }
 }
 

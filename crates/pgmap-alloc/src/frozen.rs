@@ -7,6 +7,7 @@ use crate::offset::{Offset, Run};
 use crate::ops::{Freed, PgmapOps};
 use crate::order::Order;
 use crate::pgmap::Pgmap;
+use crate::service::GoesTo;
 use crate::state::{Expect, FreezeFault};
 use crate::trace::Event;
 
@@ -133,11 +134,11 @@ impl<O: PgmapOps, const WORDS: usize> Frozen<'_, O, WORDS> {
     /// Ends its service although it is mapped: the contents are elsewhere and every mapping is gone or is about to go. Calls
     /// `folio_free`. Comes back if somebody holds a reference that is no mapping.
     pub fn free(self) -> Result<(), Self> {
-        match self.pgmap.folios.word(self.head).end_frozen() {
+        match self.pgmap.folios.word(self.head).end_frozen(Pgmap::<O, WORDS>::ENDING) {
             Some(order) => {
                 let (pgmap, head) = (self.pgmap, self.head);
                 core::mem::forget(self);
-                if let Some(run) = pgmap.leave_service(head, order) {
+                if let Some(run) = pgmap.leave_service(head, order, GoesTo::Tables) {
                     pgmap.release(run);
                 }
                 Ok(())

@@ -26,9 +26,8 @@ use crate::pool::{PlacedRange, runs_of};
 use crate::queue::Place;
 use crate::report::{RunState, SnapshotRun};
 use crate::standing::Reason;
-use crate::state::{GoesTo, Snapshot, State};
 use crate::sync::{full_fence, relax};
-use crate::waiters::LOOKS;
+use crate::wakee::Wakee;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Adds a range, under load: its pages become idle. Room for it was asked for by [`Params::with_room`](crate::Params::with_room).
@@ -90,14 +89,6 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     fn is_nobodys(&self, page: Offset) -> bool {
         self.pool.meet(Run::around(page.get(), Order::ZERO));
         self.folios.touch_above(page, self.largest_order());
-        let into_handle = |word: Snapshot| word.state() == State::Freeing && word.goes_to() == GoesTo::Handle;
-        // `waiters`, rule 2.
-        for _ in 0..LOOKS {
-            if !self.covering(page).is_some_and(|found| into_handle(found.word)) {
-                break;
-            }
-            relax();
-        }
         self.covering(page).is_none() && self.pool.is_taken(page) != Some(true)
     }
 }
@@ -189,7 +180,8 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
     /// [`Closed::removed`], with the thread parked while it waits.
     #[cfg(feature = "std")]
     pub fn remove_parked(self, evict: impl FnMut(SnapshotRun) + Unpin) -> PlacedRange {
-        crate::idle::block_parked(self.removed(evict))
+        let mut removed = self.removed(evict);
+        crate::idle::block_parked(|wakee| removed.poll_as(wakee))
     }
 
     /// Makes what was taken idle again.
@@ -227,38 +219,43 @@ pub struct UntilRemoved<'p, F, O: PgmapOps, const WORDS: usize = 8> {
     evict: F,
 }
 
-impl<'p, F: FnMut(SnapshotRun) + Unpin, O: PgmapOps, const WORDS: usize> Future for UntilRemoved<'p, F, O, WORDS> {
-    type Output = PlacedRange;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<PlacedRange> {
-        let this = &mut *self;
+impl<F: FnMut(SnapshotRun) + Unpin, O: PgmapOps, const WORDS: usize> UntilRemoved<'_, F, O, WORDS> {
+    fn poll_as(&mut self, wakee: &Wakee) -> Poll<PlacedRange> {
         loop {
             // Polled again after the end: nothing more comes.
-            let Some(closed) = this.closed.take() else { return Poll::Pending };
+            let Some(closed) = self.closed.take() else { return Poll::Pending };
             let (pgmap, first) = (closed.pgmap, closed.range.first);
             let waiting = pgmap.leaving.waiting(first);
-            let noted = waiting.is_some_and(|waiting| waiting.join(&mut this.place, context.waker()));
+            let noted = waiting.is_some_and(|waiting| waiting.join(&mut self.place, wakee));
             let holdout = match closed.poll_removal() {
                 Removal::Done(range) => return Poll::Ready(range),
                 Removal::Waiting(again, holdout) => {
-                    this.closed = Some(again);
+                    self.closed = Some(again);
                     holdout
                 }
             };
-            if this.offered != Some(holdout) {
-                this.offered = Some(holdout);
-                (this.evict)(holdout);
+            if self.offered != Some(holdout) {
+                self.offered = Some(holdout);
+                (self.evict)(holdout);
                 // Met before the last look: whoever gives it back later sees that somebody waits.
                 pgmap.is_nobodys(holdout.start);
                 continue;
             }
-            let called = waiting.is_none_or(|waiting| waiting.was_called(&this.place));
+            let called = waiting.is_none_or(|waiting| waiting.was_called(&self.place));
             if !noted || called || is_gone(holdout.state) || pgmap.is_nobodys(holdout.start) {
                 relax();
-                context.waker().wake_by_ref();
+                wakee.wake();
             }
             return Poll::Pending;
         }
+    }
+}
+
+impl<F: FnMut(SnapshotRun) + Unpin, O: PgmapOps, const WORDS: usize> Future for UntilRemoved<'_, F, O, WORDS> {
+    type Output = PlacedRange;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<PlacedRange> {
+        self.poll_as(&Wakee::Task(context.waker().clone()))
     }
 }
 

@@ -13,21 +13,20 @@ use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::queue::Place;
-use crate::state::{GoesTo, Snapshot, State};
+use crate::state::{Snapshot, State};
 use crate::sync::relax;
-use crate::waiters::{LOOKS, Ticket};
+use crate::waiters::Ticket;
+use crate::wakee::Wakee;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// A future that is ready once the folio that covers `offset` has left service; at once if there is none.
     ///
     /// Woken by the last put, after `folio_free` has returned; so it must not be waited for inside that `folio_free`. It never wakes
-    /// itself to look again, but for the moment in which somebody else is at its waker. A poll is lock-free; one that finds a last put
-    /// through a per-CPU handle inside `folio_free` takes some tens of microseconds once (`waiters`, rule 2).
+    /// itself to look again, but for the moment in which somebody else is waking it. A poll is lock-free and allocates nothing.
     ///
-    /// Any number may wait, and none misses a moment at which the page is idle, however short. There is room for 64 at a time, and for
-    /// as many more as [`Pgmap::lend_wait_slots`] was given. With the feature `std` whoever comes when all of it is taken asks the
-    /// host for twice as much, which stays until the pgmap ends. Where there is none to be had the wait still ends, but he goes by
-    /// what he sees when he is woken, which is at every last put, and who neither polls nor drops his wait may hold up others like him.
+    /// Any number may wait. 64 at a time, and as many more as [`Pgmap::lend_wait_slots`] was given room for, miss no moment at which
+    /// the page is idle, however short. Whoever comes when all of that is taken is woken at every last put, goes by what he sees then,
+    /// and is as the others once one of them has left; who neither polls nor drops his wait meanwhile may hold up others like him.
     /// While anyone waits a last put looks at the room of all who wait. Dropping the future ends the wait without a trace.
     pub fn until_idle(&self, offset: Offset) -> Result<UntilIdle<'_, O, WORDS>, WaitError> {
         if !self.pool.has_offset(offset) {
@@ -56,46 +55,20 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         }
     }
 
-    /// How the wait for a page stands, for a waiter who is counted (`waiters`, rule 1).
-    fn stay(&self, page: Offset) -> Stay {
-        let look = || self.touch_folio(page).map_or(Stay::Gone, stay_of);
-        match look() {
-            Stay::Unsettled => {
+    /// Whether the wait for a page is over, for a waiter who is counted (`waiters`, rule 1).
+    fn is_over(&self, page: Offset) -> bool {
+        self.touch_folio(page).is_none_or(|folio| {
+            is_unsettled(folio) && {
                 self.pool.meet(Run::around(page.get(), Order::ZERO));
-                look()
+                self.touch_folio(page).is_none()
             }
-            // `waiters`, rule 2.
-            Stay::IntoHandle => (0..LOOKS)
-                .map(|_| {
-                    relax();
-                    look()
-                })
-                .find(|&stay| stay != Stay::IntoHandle)
-                .unwrap_or(Stay::IntoHandle),
-            settled => settled,
-        }
+        })
     }
 }
 
-/// How the wait for a page stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stay {
-    /// No folio is there.
-    Gone,
-    /// Its last put is still to come.
-    InService,
-    /// It is being set up, or the last put is inside `folio_free`, and the tables are still to be changed or met.
-    Unsettled,
-    /// The last put is inside `folio_free`, and changes no table.
-    IntoHandle,
-}
-
-fn stay_of(folio: Snapshot) -> Stay {
-    match folio.state() {
-        State::Freeing if folio.goes_to() == GoesTo::Handle => Stay::IntoHandle,
-        State::Freeing | State::Building => Stay::Unsettled,
-        _ => Stay::InService,
-    }
+/// Whether a folio is being set up or freed: what its end sees are the tables.
+fn is_unsettled(folio: Snapshot) -> bool {
+    matches!(folio.state(), State::Freeing | State::Building)
 }
 
 /// Waits until a page is idle; see [`Pgmap::until_idle`].
@@ -123,12 +96,20 @@ impl<O: PgmapOps, const WORDS: usize> UntilIdle<'_, O, WORDS> {
     }
 
     /// Notes whom to wake; `false` if that was not possible just now.
-    fn note(&mut self, context: &Context<'_>) -> bool {
+    fn note(&mut self, wakee: &Wakee) -> bool {
         let waiters = &self.pgmap.waiters;
-        match &mut self.stand {
-            Stand::Outside => false,
-            Stand::Slot(ticket) => waiters.set_waker(ticket, context.waker()),
-            Stand::Queue(place) => waiters.queue.join(place, context.waker()),
+        let mut joined = false;
+        if let Stand::Queue(place) = &mut self.stand {
+            joined = waiters.queue.join(place, wakee);
+            // In the queue first, then a look: who frees a slot does that, and then calls.
+            if let Some(ticket) = waiters.enter(self.page) {
+                waiters.queue.leave(place);
+                self.stand = Stand::Slot(ticket);
+            }
+        }
+        match &self.stand {
+            Stand::Slot(ticket) => waiters.set_wakee(ticket, wakee),
+            Stand::Queue(_) | Stand::Outside => joined,
         }
     }
 
@@ -156,26 +137,32 @@ impl<O: PgmapOps, const WORDS: usize> UntilIdle<'_, O, WORDS> {
     }
 }
 
+impl<O: PgmapOps, const WORDS: usize> UntilIdle<'_, O, WORDS> {
+    /// One look; whoever is not ready is woken when there is reason for another.
+    pub(crate) fn poll_as(&mut self, wakee: &Wakee) -> Poll<()> {
+        if matches!(self.stand, Stand::Outside) && !self.pgmap.is_occupied(self.page) {
+            return Poll::Ready(());
+        }
+        self.enter();
+        let noted = self.note(wakee);
+        let over = self.pgmap.is_over(self.page);
+        if over || self.has_fired() {
+            self.leave();
+            return Poll::Ready(());
+        }
+        if !noted || self.was_called() {
+            relax();
+            wakee.wake();
+        }
+        Poll::Pending
+    }
+}
+
 impl<O: PgmapOps, const WORDS: usize> Future for UntilIdle<'_, O, WORDS> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        if matches!(this.stand, Stand::Outside) && !this.pgmap.is_occupied(this.page) {
-            return Poll::Ready(());
-        }
-        this.enter();
-        let noted = this.note(context);
-        let stay = this.pgmap.stay(this.page);
-        if stay == Stay::Gone || this.has_fired() {
-            this.leave();
-            return Poll::Ready(());
-        }
-        if !noted || this.was_called() {
-            relax();
-            context.waker().wake_by_ref();
-        }
-        Poll::Pending
+        self.poll_as(&Wakee::Task(context.waker().clone()))
     }
 }
 
@@ -193,12 +180,8 @@ pub(crate) use parked::block_parked;
 mod parked {
     extern crate std;
 
-    use core::future::Future;
-    use core::pin::pin;
-    use core::task::{Context, Poll, Waker};
-    use std::sync::Arc;
-    use std::task::Wake;
-    use std::thread::{self, Thread};
+    use core::task::Poll;
+    use std::thread;
     use std::time::{Duration, Instant};
 
     use crate::error::WaitError;
@@ -206,6 +189,7 @@ mod parked {
     use crate::offset::Offset;
     use crate::ops::PgmapOps;
     use crate::pgmap::Pgmap;
+    use crate::wakee::Wakee;
 
     impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         /// Parks the thread until the folio that covers `offset` has left service; returns at once if there is none.
@@ -216,23 +200,31 @@ mod parked {
         /// [`Pgmap::wait_idle`], until `interrupted` says so: it is asked before each time the thread is parked. Who interrupts
         /// makes it true and then unparks the thread. An interrupted wait leaves no trace.
         pub fn wait_idle_unless(&self, offset: Offset, mut interrupted: impl FnMut() -> bool) -> Result<(), WaitError> {
-            block_on(self.until_idle(offset)?, || {
-                if interrupted() {
-                    return Err(WaitError::Interrupted);
-                }
-                thread::park();
-                Ok(())
-            })
+            let mut idle = self.until_idle(offset)?;
+            parked(
+                |wakee| idle.poll_as(wakee),
+                || {
+                    if interrupted() {
+                        return Err(WaitError::Interrupted);
+                    }
+                    thread::park();
+                    Ok(())
+                },
+            )
         }
 
         /// [`Pgmap::wait_idle`], for so long at most.
         pub fn wait_idle_timeout(&self, offset: Offset, timeout: Duration) -> Result<(), WaitError> {
             let start = Instant::now();
-            block_on(self.until_idle(offset)?, || {
-                let left = timeout.checked_sub(start.elapsed()).ok_or(WaitError::TimedOut)?;
-                thread::park_timeout(left);
-                Ok(())
-            })
+            let mut idle = self.until_idle(offset)?;
+            parked(
+                |wakee| idle.poll_as(wakee),
+                || {
+                    let left = timeout.checked_sub(start.elapsed()).ok_or(WaitError::TimedOut)?;
+                    thread::park_timeout(left);
+                    Ok(())
+                },
+            )
         }
 
         /// Puts a reference, and waits until all others are put too. A foreign folio comes back.
@@ -245,32 +237,23 @@ mod parked {
         }
     }
 
-    struct Unpark(Thread);
-
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-
-    /// Runs a future on this thread, parked while it waits.
-    pub(crate) fn block_parked<T>(future: impl Future<Output = T>) -> T {
+    /// Polls on this thread, which is parked in between, until it is ready.
+    pub(crate) fn block_parked<T>(poll: impl FnMut(&Wakee) -> Poll<T>) -> T {
         let park = || {
             thread::park();
             Ok::<(), core::convert::Infallible>(())
         };
-        match block_on(future, park) {
+        match parked(poll, park) {
             Ok(value) => value,
             Err(never) => match never {},
         }
     }
 
-    /// Runs a future on this thread; `park` waits, or gives up.
-    fn block_on<T, E>(future: impl Future<Output = T>, mut park: impl FnMut() -> Result<(), E>) -> Result<T, E> {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut future = pin!(future);
+    /// [`block_parked`]; `park` waits, or gives up.
+    fn parked<T, E>(mut poll: impl FnMut(&Wakee) -> Poll<T>, mut park: impl FnMut() -> Result<(), E>) -> Result<T, E> {
+        let this = Wakee::Thread(thread::current());
         loop {
-            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            match poll(&this) {
                 Poll::Ready(value) => return Ok(value),
                 Poll::Pending => park()?,
             }

@@ -67,6 +67,7 @@ mod ops;
 mod folios;
 mod lifetime;
 mod marks;
+mod wakee;
 mod queue;
 mod leaving;
 mod waiters;

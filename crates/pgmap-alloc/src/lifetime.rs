@@ -27,7 +27,7 @@
 //!    ends one, claims or releases pages looks here afterwards. So whoever comes later sees the mark; whoever came earlier has
 //!    made the page idle for the marker to see, or has it and comes later at its end.
 //!
-//!    The chain of a folio word is broken where `Building` and `Freeing` end in a plain store. What counts holds all the same: no
+//!    The chain of a folio word is broken where `Building` ends in a plain store, and `Freeing` where the pages go to the tables. What counts holds all the same: no
 //!    folio is begun with a marked page. A marker writes the mark and then touches the word, a request begins the word and then
 //!    looks here, all four `SeqCst`: a request whose beginning the touch did not see sees the mark. What is lost is promptness, and
 //!    only where pages go into a handle meanwhile: the page stays marked until the handle's next request or `is_retiring`.

@@ -9,7 +9,7 @@ use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::pool;
 use crate::references::Put;
-use crate::service::Refusal;
+use crate::service::{GoesTo, Refusal};
 use crate::state::AfterPut;
 use crate::trace::Event;
 
@@ -78,11 +78,11 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
         }
         let head = folio.into_raw();
         // The folio held a reference, so there is one to put.
-        let after = self.pgmap.folios.word(head).put_into_handle();
+        let after = self.pgmap.folios.word(head).put(1, Pgmap::<O, WORDS>::ENDING);
         self.pgmap.ops().trace(Event::Put { offset: head, count: 1 });
         let Ok(AfterPut::LastPut(order)) = after else { return Ok(Put::InService) };
-        if let Some(run) = self.pgmap.leave_service(head, order) {
-            if self.pgmap.is_calm_in_handle() {
+        if let Some(run) = self.pgmap.leave_service(head, order, GoesTo::Handle) {
+            if self.pgmap.is_calm_after() {
                 self.runs.give_back(run);
             } else {
                 self.pgmap.release(run);

@@ -12,6 +12,10 @@ pub trait PgmapOps {
     /// What the driver keeps with each folio; `()` for nothing.
     type Data: DriverData;
 
+    /// Whether [`PgmapOps::folio_free`] is called. A driver that has nothing to do there says `false`; if it keeps nothing with its
+    /// folios either, a last put is one atomic step, and its pages are treated as [`AfterFree::ByType`] says.
+    const HEARS_FREES: bool = true;
+
     /// The last reference of a folio is gone.
     ///
     /// Called exactly once per period of service, by whoever put that reference and in that context, which may be an interrupt:
@@ -59,6 +63,8 @@ pub trait PgmapOps {
 /// Nothing to keep, nothing to say.
 impl PgmapOps for () {
     type Data = ();
+
+    const HEARS_FREES: bool = false;
 }
 
 /// A folio as the driver hears of it: one that has just left service, or is about to be split.

@@ -112,8 +112,8 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         }
     }
 
-    /// Room for more who wait for folios to be idle at a time than the 64 for which it is built in ([`Pgmap::until_idle`]); with the
-    /// feature `std` there is room for any number without.
+    /// Room for more who wait for folios to be idle at a time, and miss no moment, than the 64 for whom it is built in
+    /// ([`Pgmap::until_idle`]).
     #[must_use]
     pub fn lend_wait_slots(mut self, slots: &'s mut [WaitSlot]) -> Self {
         self.waiters.lend(slots);

@@ -1,40 +1,40 @@
 //! A queue of any number of waiters that needs no memory for them.
 //!
-//! The queue holds one waker, that of the last who came. Whoever comes takes the place of the one before, keeps that one's waker
-//! in his own hands, and passes the call on when he is called. So the queue lies in the waiters, as in a kernel it lies on their
+//! The queue knows one waiter, the last who came (`wakee`). Whoever comes takes the place of the one before, keeps in his own
+//! hands who that was, and passes the call on when he is called. So the queue lies in the waiters, as in a kernel it lies on their
 //! stacks, and there is no pointer to anybody.
 //!
 //! # Rules
 //!
 //! 1. A waiter joins, and then looks whether what he waits for has come. Who calls makes it come, and then calls. The order
 //!    between the two pairs is the caller's business (`lifetime`, rules 2 and 3).
-//! 2. The waker lies behind a lock that is only ever tried. Who calls counts his call, tries the lock, and counts again while he
-//!    has it; a waiter notes the count while he has it. So a waker that is taken out was put in at another count, and a waiter
+//! 2. The last lies behind a lock that is only ever tried. Who calls counts his call, tries the lock, and counts again while he
+//!    has it; a waiter notes the count while he has it. So who is taken out was put in at another count, and a waiter
 //!    whose count still holds is still in the queue: being polled once more costs him nothing and moves nobody.
 //! 3. A waiter who finds the count changed after he has joined looks again; one who finds the lock taken looks again before long:
-//!    who has it is at his waker, and gone in a moment.
-//! 4. Whoever leaves counts too and wakes the one before him, who then joins anew.
+//!    who has it is gone in a moment.
+//! 4. Whoever leaves counts too and wakes the one before him, who then joins anew. If he was the last who came he may be woken once
+//!    more, for nothing.
 //!
 //! A waiter who is called and neither looks nor leaves holds up those who came before him.
-
-use core::task::Waker;
 
 use try_lock::TryLock;
 
 use crate::sync::{AtomicU64, Ordering, fence_for_lock};
+use crate::wakee::Wakee;
 
 /// The queue's end.
 pub(crate) struct WaitQueue {
     calls: AtomicU64,
-    last: TryLock<Option<Waker>>,
+    last: TryLock<Option<Wakee>>,
 }
 
 /// A waiter's place in the queue. To be given back with [`WaitQueue::leave`].
 #[derive(Debug)]
 pub(crate) struct Place {
     /// Who came before and has to be called next.
-    before: Option<Waker>,
-    mine: Waker,
+    before: Option<Wakee>,
+    mine: Wakee,
     /// The count when this place was taken.
     calls: u64,
 }
@@ -55,19 +55,19 @@ impl WaitQueue {
     }
 
     /// Stands in the queue from now on, whether for the first time or after a call; `false` if somebody is at it just now.
-    pub(crate) fn join(&self, place: &mut Option<Place>, waker: &Waker) -> bool {
-        if place.as_ref().is_some_and(|place| place.calls == self.calls() && place.mine.will_wake(waker)) {
+    pub(crate) fn join(&self, place: &mut Option<Place>, wakee: &Wakee) -> bool {
+        if place.as_ref().is_some_and(|place| place.calls == self.calls() && place.mine.is(wakee)) {
             return true;
         }
         if let Some(before) = place.take().and_then(|place| place.before) {
             before.wake();
         }
-        let (mine, in_queue) = (waker.clone(), waker.clone());
+        let (mine, in_queue) = (wakee.clone(), wakee.clone());
         let Some(mut last) = self.last.try_lock() else { return false };
         let (before, calls) = (last.replace(in_queue), self.calls());
         drop(last);
         fence_for_lock();
-        *place = Some(Place { before: before.filter(|before| !before.will_wake(&mine)), mine, calls });
+        *place = Some(Place { before: before.filter(|before| !before.is(&mine)), mine, calls });
         true
     }
 
@@ -106,7 +106,7 @@ mod tests {
 
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-    use std::task::Wake;
+    use std::task::{Wake, Waker};
     use std::vec::Vec;
 
     use super::*;
@@ -125,7 +125,7 @@ mod tests {
 
     impl Waiter {
         fn join(&mut self, queue: &WaitQueue) {
-            assert!(queue.join(&mut self.0, &Waker::from(self.1.clone())));
+            assert!(queue.join(&mut self.0, &Wakee::Task(Waker::from(self.1.clone()))));
         }
 
         fn woken(&self) -> u32 {

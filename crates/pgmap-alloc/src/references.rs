@@ -7,6 +7,7 @@ use crate::memory_type::Capability;
 use crate::offset::Offset;
 use crate::ops::PgmapOps;
 use crate::pgmap::Pgmap;
+use crate::service::GoesTo;
 use crate::state::{AfterPut, PutFault, State};
 use crate::trace::Event;
 
@@ -102,7 +103,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if !self.pool.has_offset(head) {
             return Err(PutError::OutOfRange);
         }
-        let after = self.folios.word(head).unmap()?;
+        let after = self.folios.word(head).unmap(Self::ENDING)?;
         Ok(self.after_put(head, after))
     }
 
@@ -120,7 +121,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     #[inline]
     pub(crate) fn put_refs(&self, head: Offset, n: u32) -> Result<Put, PutFault> {
-        let after = self.folios.word(head).put(n)?;
+        let after = self.folios.word(head).put(n, Self::ENDING)?;
         self.ops().trace(Event::Put { offset: head, count: n });
         Ok(self.after_put(head, after))
     }
@@ -130,7 +131,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         match after {
             AfterPut::InService => Put::InService,
             AfterPut::LastPut(order) => {
-                if let Some(run) = self.leave_service(head, order) {
+                if let Some(run) = self.leave_service(head, order, GoesTo::Tables) {
                     self.release(run);
                 }
                 Put::Freed

@@ -10,7 +10,8 @@
 //! 5. [`Pgmap::get_raw`] and [`Pgmap::put_raw`] count on that word alone (`references`). [`Folio`](crate::Folio) is this walk as a
 //!    type.
 //! 6. The put that takes the last reference turns the word to `Freeing` and calls [`PgmapOps::folio_free`].
-//! 7. The word goes to `Idle`, and the run back to the pool: the pages can be claimed again, at any order.
+//! 7. The word goes to `Idle`, and the run back to the pool: the pages can be claimed again, at any order. Where the driver hears
+//!    nothing of it the put itself turns the word to `Idle`, and step 6 is empty.
 //! 8. Does anyone wait for these pages, or is one of them bad? Only then is there more to do.
 
 use crate::data::DriverData;
@@ -20,8 +21,7 @@ use crate::offset::{Offset, Run};
 use crate::ops::{AfterFree, Freed, PgmapOps};
 use crate::order::Order;
 use crate::pgmap::Pgmap;
-use crate::state::State;
-use crate::sync::order_after_write;
+use crate::state::{Ending, State};
 use crate::trace::Event;
 
 /// Into service.
@@ -157,14 +157,26 @@ impl From<Refusal> for RequestError {
     }
 }
 
+/// Where the pages of a folio go after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoesTo {
+    /// To the tables, or they stay with the driver: the tables are changed or met before step 8.
+    Tables,
+    /// Into a per-CPU handle, which changes no table.
+    Handle,
+}
+
 /// Out of service.
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
-    /// Steps 6 and 7 of the walk; the word is `Freeing` and ours. Says which run is to go back to the pool; whoever gives it back
+    /// What stands between the last reference and the idle word.
+    pub(crate) const ENDING: Ending = if O::HEARS_FREES || O::Data::STORED { Ending::Heard } else { Ending::Silent };
+
+    /// Steps 6 and 7 of the walk; the last reference was ours. Says which run is to go back to the pool; whoever gives it back
     /// does step 8.
     #[inline]
-    pub(crate) fn leave_service(&self, head: Offset, order: Order) -> Option<Run> {
+    pub(crate) fn leave_service(&self, head: Offset, order: Order, goes_to: GoesTo) -> Option<Run> {
         let run = Run::around(head.get(), order);
-        match self.end_folio(run) {
+        match self.end_folio(run, goes_to) {
             AfterFree::Release => return Some(run),
             AfterFree::ReleaseCleared => self.release_cleared(run),
             AfterFree::Keep | AfterFree::ByType => self.attend_kept(run),
@@ -172,15 +184,22 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         None
     }
 
-    /// Step 6 of the walk; afterwards the word is idle and the run the caller's. Says what the driver wants, never `ByType`.
+    /// Step 6 of the walk, and half of 7: afterwards the word is idle and the run the caller's. Says what the driver wants, never `ByType`.
     #[inline]
-    pub(crate) fn end_folio(&self, run: Run) -> AfterFree {
+    pub(crate) fn end_folio(&self, run: Run, goes_to: GoesTo) -> AfterFree {
         let (head, order) = (run.start(), run.order());
-        let data = self.folios.data(head);
         self.ops().trace(Event::FolioFree { offset: head, order });
-        let after = self.ops().folio_free(Freed { offset: head, order, data });
-        self.folios.set_data(head, O::Data::from_bits(0));
-        self.folios.word(head).finish_free();
+        let mut after = AfterFree::ByType;
+        if O::HEARS_FREES {
+            after = self.ops().folio_free(Freed { offset: head, order, data: self.folios.data(head) });
+        }
+        if Self::ENDING == Ending::Heard {
+            self.folios.set_data(head, O::Data::from_bits(0));
+            match goes_to {
+                GoesTo::Tables => self.folios.word(head).finish_free(),
+                GoesTo::Handle => self.folios.word(head).finish_free_chained(),
+            }
+        }
         match after {
             AfterFree::ByType if self.ops().memory_type().rules().free == FreeRule::Keep => AfterFree::Keep,
             AfterFree::ByType => AfterFree::Release,
@@ -213,16 +232,6 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     #[inline]
     pub(crate) fn is_calm_after(&self) -> bool {
         self.lifetime.afterwards().is_calm()
-    }
-
-    /// [`Pgmap::is_calm_after`] where the run goes into a handle, which changes no table.
-    ///
-    /// On the machine this look may be taken while the store that made the word idle is still in the processor's buffer; a waiter
-    /// makes up for that (`waiters`, rule 2).
-    #[inline]
-    pub(crate) fn is_calm_in_handle(&self) -> bool {
-        order_after_write();
-        self.is_calm_after()
     }
 
     /// Step 8 of the walk: retires the bad pages of a run that has just become idle, takes those whose range is leaving, and wakes
@@ -298,5 +307,34 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             self.attend(run);
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "alloc", not(loom)))]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use crate::offset::{Phys, PhysRange};
+    use crate::pool::Params;
+    use crate::sync::recorded::record;
+
+    /// How often a folio's whole life touches shared memory, once what it needs is at hand.
+    #[test]
+    fn req_10_a_folio_costs_the_same_at_every_order() {
+        let ranges = [PhysRange { start: Phys(0), pages: 1 << 19 }];
+        let pgmap: Pgmap<'_, ()> = Pgmap::new(&Params::new(&ranges), ()).unwrap();
+        let accesses = |order| {
+            let order = Order::clamped(order);
+            let life = || {
+                pgmap.request_folio_raw(Offset::new(0), order, ()).unwrap();
+                pgmap.get_raw(Offset::new(0)).unwrap();
+                pgmap.put_raw(Offset::new(0), 2).unwrap();
+            };
+            life();
+            record(0, life).1.len()
+        };
+        let all: std::vec::Vec<_> = (0..=18).map(accesses).collect();
+        assert!(all.iter().all(|&count| (16..64).contains(&count)), "{all:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! Who waits for which page to be idle.
 //!
-//! Slots, each with the page that is waited for and the waker to call. The first few are built in. More may be lent when the pgmap
-//! is built, and with the feature `std` whoever finds none free makes more, which stay. Only where neither helps stands a waiter in
-//! a queue (`queue`). A last put takes no lock, allocates nothing, and may wake from any context.
+//! Slots, each with the page that is waited for and whom to wake. The first few are built in; more may be lent when the pgmap is
+//! built. A waiter who finds none free stands in a queue (`queue`) until there is one. A last put takes no lock, allocates nothing,
+//! and may wake from any context; nor does a waiter allocate.
 //!
 //! That a wait has come true must be written down somewhere for each waiter until he looks; so exactness for any number needs
 //! memory for any number, and the queue, which has none, is not exact (rule 6).
@@ -15,25 +15,22 @@
 //!
 //! # Rules
 //!
-//! 1. A waiter takes a slot, sets its waker, is counted in `lifetime`, and then touches the folio word (`lifetime`, rule 2). If
+//! 1. A waiter takes a slot, says whom to wake, is counted in `lifetime`, and then touches the folio word (`lifetime`, rule 2). If
 //!    that says in service, the last put is still to come and sees the slot. If it says that a folio is being freed or set up, the
 //!    waiter meets the tables (`pool::meeting`) and touches the word again: if it still says so, the pages are still to be given
 //!    back, or the folio to come into service; whoever gives them back, keeps them, or undoes himself changes or meets the tables
 //!    after he has changed the word, and sees the slot.
-//! 2. A put into a handle changes no table and has no locked instruction after `folio_free`: it stores that the word is idle, and
-//!    looks for waiters. Between the two a processor keeps the store in its buffer for a moment. A waiter who finds such a put under
-//!    way looks again `LOOKS` times, which takes longer than any store waits, and then parks: by then he sees the store, or the look
-//!    is still to come and sees him. Models, which have no clock, have a fence there (`service`, `is_calm_in_handle`).
+//! 2. A put into a handle changes no table. It ends in a read-modify-write of the word in place of a plain store, so it sees the
+//!    touch of whoever came while `folio_free` ran; it is this, or a waiter who cannot park at once. Where the driver hears of no
+//!    frees the put is that one read-modify-write (`state`, rule 9), and costs nothing more.
 //! 3. Waiter and waker use the same key, the page: a last put wakes everyone whose page lies in the folio, whatever its order was
 //!    when the wait began.
 //! 4. Firing is by compare-exchange on the exact value of the slot, and only the waiter frees its slot.
-//! 5. The waker lies behind a lock that is only ever tried. A waiter sets it and then joins the chain of the key's changes; who
-//!    fires changes the key and then tries the lock. So whoever fires later finds the waker, and whoever fired earlier is seen.
+//! 5. Whom to wake lies behind a lock that is only ever tried. A waiter sets it and then joins the chain of the key's changes; who
+//!    fires changes the key and then tries the lock. So whoever fires later finds it, and whoever fired earlier is seen.
 //!    A waiter who finds the lock taken looks again before long: who has it is waking him.
-//! 6. A waiter in the queue is called at every last put that sees that anybody waits. He sees his page when he looks, so he may
-//!    miss a moment between two periods of service, which a waiter with a slot does not.
-
-use core::task::Waker;
+//! 6. A waiter in the queue is called at every last put that sees that anybody waits, and whenever a slot becomes free, which he then
+//!    takes. Until he has one he sees his page when he looks, so he may miss a moment between two periods of service.
 
 use try_lock::TryLock;
 
@@ -41,12 +38,10 @@ use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::queue::WaitQueue;
 use crate::sync::{AtomicU64, Ordering, fence_for_lock, in_models};
+use crate::wakee::Wakee;
 
 /// How many may wait at a time with a slot that is built in.
 pub(crate) const WAITERS: usize = in_models(1, 64);
-
-/// How often a waiter looks again whether a put into a handle has ended (rule 2): some tens of microseconds.
-pub(crate) const LOOKS: u32 = in_models(1, 1000) as u32;
 
 const PAGE: u64 = FIRED - 1;
 const FIRED: u64 = 1 << 45;
@@ -57,13 +52,13 @@ const _: () = assert!(Order::MAX.pages() < FIRED);
 /// Room for one who waits, to be lent to a pgmap ([`Pgmap::lend_wait_slots`](crate::Pgmap::lend_wait_slots)).
 pub struct WaitSlot {
     key: AtomicU64,
-    waker: TryLock<Option<Waker>>,
+    wakee: TryLock<Option<Wakee>>,
 }
 
 impl WaitSlot {
     /// A free one.
     pub fn new() -> WaitSlot {
-        WaitSlot { key: AtomicU64::new(0), waker: TryLock::new(None) }
+        WaitSlot { key: AtomicU64::new(0), wakee: TryLock::new(None) }
     }
 
     /// Takes it for a page, if it is free.
@@ -81,7 +76,7 @@ impl WaitSlot {
     }
 
     fn free(&self) {
-        drop(self.waker.try_lock().and_then(|mut lock| lock.take()));
+        drop(self.wakee.try_lock().and_then(|mut lock| lock.take()));
         // Release: pairs with the next `take`. And-ing keeps the generation, whether it has been fired or not (rule 4).
         self.key.fetch_and(!(GENERATION - 1), Ordering::Release);
     }
@@ -94,9 +89,9 @@ impl WaitSlot {
         // AcqRel: Release pairs with `has_fired`. Relaxed on failure: the waiter has left.
         if awaited && self.key.compare_exchange(key, key | FIRED, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             fence_for_lock();
-            let waker = self.waker.try_lock().and_then(|mut lock| lock.take());
-            if let Some(waker) = waker {
-                waker.wake();
+            let wakee = self.wakee.try_lock().and_then(|mut lock| lock.take());
+            if let Some(wakee) = wakee {
+                wakee.wake();
             }
         }
     }
@@ -112,8 +107,6 @@ impl Default for WaitSlot {
 pub(crate) struct Waiters<'s> {
     built_in: [WaitSlot; WAITERS],
     lent: &'s [WaitSlot],
-    #[cfg(feature = "std")]
-    made: made::Made,
     /// Those without a slot.
     pub(crate) queue: WaitQueue,
 }
@@ -123,19 +116,11 @@ pub(crate) struct Waiters<'s> {
 pub(crate) enum Ticket {
     BuiltIn(usize),
     Lent(usize),
-    #[cfg(feature = "std")]
-    Made(made::Place),
 }
 
 impl<'s> Waiters<'s> {
     pub(crate) fn new() -> Self {
-        Waiters {
-            built_in: core::array::from_fn(|_| WaitSlot::new()),
-            lent: &[],
-            #[cfg(feature = "std")]
-            made: made::Made::new(),
-            queue: WaitQueue::new(),
-        }
+        Waiters { built_in: core::array::from_fn(|_| WaitSlot::new()), lent: &[], queue: WaitQueue::new() }
     }
 
     /// More slots, of somebody's who lends them to nobody else.
@@ -143,30 +128,25 @@ impl<'s> Waiters<'s> {
         self.lent = slots;
     }
 
-    /// Takes a slot for a page; `None` when there is none and none can be made.
+    /// Takes a slot for a page; `None` when there is none.
     pub(crate) fn enter(&self, page: Offset) -> Option<Ticket> {
         let taken = |slots: &[WaitSlot]| slots.iter().position(|slot| slot.take(page));
-        let ticket = taken(&self.built_in).map(Ticket::BuiltIn).or_else(|| taken(self.lent).map(Ticket::Lent));
-        #[cfg(feature = "std")]
-        let ticket = ticket.or_else(|| self.made.take(page).map(Ticket::Made));
-        ticket
+        taken(&self.built_in).map(Ticket::BuiltIn).or_else(|| taken(self.lent).map(Ticket::Lent))
     }
 
     fn slot(&self, ticket: &Ticket) -> Option<&WaitSlot> {
         match ticket {
             Ticket::BuiltIn(index) => self.built_in.get(*index),
             Ticket::Lent(index) => self.lent.get(*index),
-            #[cfg(feature = "std")]
-            Ticket::Made(place) => self.made.slot(place),
         }
     }
 
     /// Whom to wake; to be called before each look at the folio word. `false` if that could not be noted just now.
-    pub(crate) fn set_waker(&self, ticket: &Ticket, waker: &Waker) -> bool {
-        let waker = waker.clone();
-        let lock = self.slot(ticket).and_then(|slot| slot.waker.try_lock());
+    pub(crate) fn set_wakee(&self, ticket: &Ticket, wakee: &Wakee) -> bool {
+        let wakee = wakee.clone();
+        let lock = self.slot(ticket).and_then(|slot| slot.wakee.try_lock());
         // Dropping the old one runs code of the caller's: after the lock.
-        let set = lock.map(|mut lock| lock.replace(waker)).is_some();
+        let set = lock.map(|mut lock| lock.replace(wakee)).is_some();
         fence_for_lock();
         set
     }
@@ -176,14 +156,11 @@ impl<'s> Waiters<'s> {
         self.slot(ticket).is_none_or(WaitSlot::has_fired)
     }
 
-    /// Frees the slot.
+    /// Frees the slot, and tells those in the queue of it (rule 6).
     pub(crate) fn leave(&self, ticket: Ticket) {
         if let Some(slot) = self.slot(&ticket) {
             slot.free();
-        }
-        #[cfg(feature = "std")]
-        if let Ticket::Made(place) = ticket {
-            self.made.left(&place);
+            self.queue.call();
         }
     }
 
@@ -191,86 +168,7 @@ impl<'s> Waiters<'s> {
     #[cold]
     pub(crate) fn fire(&self, run: Run) {
         self.built_in.iter().chain(self.lent).for_each(|slot| slot.fire(run));
-        #[cfg(feature = "std")]
-        self.made.taken_chunks().flatten().for_each(|slot| slot.fire(run));
         self.queue.call();
-    }
-}
-
-/// Slots that waiters make for themselves: chunks, each twice as long as the one before, that are never given back.
-#[cfg(feature = "std")]
-mod made {
-    extern crate std;
-
-    use std::boxed::Box;
-    use std::sync::OnceLock;
-    use std::vec::Vec;
-
-    use super::{WAITERS, WaitSlot};
-    use crate::offset::Offset;
-    use crate::sync::{AtomicU64, Ordering, in_models};
-
-    /// As many chunks as there may be; together more slots than any host has memory for.
-    const CHUNKS: usize = in_models(0, 24);
-
-    struct Chunk {
-        /// How many of its slots are taken, or are about to be: so that a last put need not look at those of a throng long gone.
-        taken: AtomicU64,
-        slots: OnceLock<Box<[WaitSlot]>>,
-    }
-
-    pub(crate) struct Made([Chunk; CHUNKS]);
-
-    /// Which chunk, and which slot of it.
-    #[derive(Debug)]
-    pub(crate) struct Place(usize, usize);
-
-    impl Made {
-        pub(super) fn new() -> Made {
-            Made(core::array::from_fn(|_| Chunk { taken: AtomicU64::new(0), slots: OnceLock::new() }))
-        }
-
-        /// Takes a slot for a page; `None` when the host has no memory.
-        pub(super) fn take(&self, page: Offset) -> Option<Place> {
-            self.0.iter().enumerate().find_map(|(index, chunk)| {
-                if chunk.slots.get().is_none() {
-                    // Somebody else may have been first.
-                    let _ = chunk.slots.set(slots(WAITERS << index)?);
-                }
-                // Relaxed: the count in `lifetime` comes after it, and who fires has seen that.
-                chunk.taken.fetch_add(1, Ordering::Relaxed);
-                let slot = chunk.slots.get()?.iter().position(|slot| slot.take(page));
-                if slot.is_none() {
-                    self.left(&Place(index, 0));
-                }
-                Some(Place(index, slot?))
-            })
-        }
-
-        /// A place is free again, or was not to be had.
-        pub(super) fn left(&self, place: &Place) {
-            if let Some(chunk) = self.0.get(place.0) {
-                // Relaxed: seen too long, it costs a look.
-                chunk.taken.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-
-        pub(super) fn slot(&self, place: &Place) -> Option<&WaitSlot> {
-            self.0.get(place.0)?.slots.get()?.get(place.1)
-        }
-
-        /// The slots of the chunks in which somebody waits.
-        pub(super) fn taken_chunks(&self) -> impl Iterator<Item = &Box<[WaitSlot]>> {
-            // Relaxed: as in `take`.
-            self.0.iter().filter(|chunk| chunk.taken.load(Ordering::Relaxed) != 0).filter_map(|chunk| chunk.slots.get())
-        }
-    }
-
-    fn slots(count: usize) -> Option<Box<[WaitSlot]>> {
-        let mut slots = Vec::new();
-        slots.try_reserve_exact(count).ok()?;
-        slots.resize_with(count, WaitSlot::new);
-        Some(slots.into_boxed_slice())
     }
 }
 
@@ -284,10 +182,10 @@ mod tests {
         let mut waiters = Waiters::new();
         waiters.lend(&mut lent);
         let page = Offset::new(7);
-        const MANY: usize = 300;
+        const MANY: usize = 100;
         let all: [_; MANY] = core::array::from_fn(|index| {
             let ticket = waiters.enter(page);
-            assert_eq!(ticket.is_some(), index < WAITERS + 3 || cfg!(feature = "std"));
+            assert_eq!(ticket.is_some(), index < WAITERS + 3);
             ticket
         });
         waiters.fire(Run::around(0, Order::PMD));
@@ -296,8 +194,6 @@ mod tests {
             assert!(waiters.has_fired(&ticket));
             waiters.leave(ticket);
         }
-        #[cfg(feature = "std")]
-        assert_eq!(waiters.made.taken_chunks().count(), 0);
         let again = waiters.enter(page).unwrap();
         assert!(matches!(again, Ticket::BuiltIn(0)) && !waiters.has_fired(&again));
         assert_ne!(waiters.built_in[0].key.load(Ordering::Relaxed), before & !FIRED);

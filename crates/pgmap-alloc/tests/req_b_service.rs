@@ -112,6 +112,28 @@ fn req_09_disjoint_halves_do_not_write_each_others_words() {
     assert_eq!(partition(&pgmap).idle, 512);
 }
 
+/// Of all words and cells the life of a folio in one half changes none in the other, whatever was there before.
+#[test]
+fn req_09_a_half_leaves_no_mark_in_the_other() {
+    let after = |half: Option<u64>| {
+        let mut lent = Lent::<8>::new(&[range(0, 512)]);
+        {
+            let pgmap = lent.pgmap(support::Driver::default());
+            drop(pgmap.request_folio_with(at(0), order(9), 7).unwrap());
+            // The other half is somebody's already.
+            if let Some(half) = half {
+                pgmap.request_folio_raw(at((1 - half) * 256), order(8), 8).unwrap();
+                pgmap.request_folio_raw(at(half * 256), order(8), 9).unwrap();
+                pgmap.get_raw(at(half * 256)).unwrap();
+                assert_eq!(pgmap.put_raw(at((1 - half) * 256), 1), Ok(Put::Freed));
+            }
+        }
+        (lent.words_in_use(), lent.cells_in_use())
+    };
+    assert_eq!(after(None), (vec![], vec![]));
+    assert_eq!((after(Some(0)), after(Some(1))), ((vec![0], vec![0]), (vec![256], vec![256])));
+}
+
 /// Which words a folio's whole life writes: its head's, at every order.
 #[test]
 fn req_10_a_request_touches_as_much_at_every_order() {

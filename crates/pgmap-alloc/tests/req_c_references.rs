@@ -9,8 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use pgmap_alloc::{AfterFree, AllocError, Drain, Folio, FreeError, Freed, GetError, Lookup, Put, PutError, RequestError};
+use pgmap_alloc::{
+    AfterFree, AllocError, Drain, Expect, Folio, FreeError, Freed, GetError, Lookup, MemoryType, Params, Pgmap, PgmapOps, Put,
+    PutError, Reason, RequestError, RunState, SpecialSize,
+};
 use support::{Driver, Lent, at, leaked, order, partition, pgmap, range};
+
+/// A driver whose memory may be pinned and mapped.
+struct Generic;
+
+impl PgmapOps for Generic {
+    type Data = ();
+
+    fn memory_type(&self) -> MemoryType {
+        MemoryType::Generic
+    }
+}
 
 #[test]
 fn req_15_an_idle_page_has_count_zero_and_nothing_treats_one_as_free() {
@@ -74,6 +88,40 @@ fn req_17_try_get_takes_a_reference_only_where_one_is() {
     assert_eq!(pgmap.put_raw(at(257), 1), Err(PutError::NotInService));
     drop((folio, block));
     assert!((0..1024).all(|page| pgmap.try_get(at(page)).is_none()));
+}
+
+/// Every verb that gives a reference refuses where there is none to share, and where a freeze hides it; and all of them count through
+/// the one loop of the word.
+#[test]
+fn req_17_every_way_to_take_a_reference_is_the_same_way() {
+    let pgmap = Pgmap::new(&Params::new(&[range(0, 2048)]), Generic).unwrap();
+    let folio = pgmap.request_folio(at(16), order(4)).unwrap();
+    let _block = pgmap.request_block(at(64), order(0)).unwrap();
+    pgmap.declare_special(at(65), SpecialSize::Page, Reason::Zero).unwrap();
+    pgmap.retire(at(66)).unwrap();
+    let hidden = pgmap.request_folio(at(128), order(4)).unwrap();
+    let frozen = hidden.freeze(Expect::Refs(1)).unwrap();
+    let all = |page| {
+        let found = [pgmap.try_get(page).is_some(), pgmap.try_get_raw(page).is_some(), pgmap.pin(page).is_ok()];
+        (found, [pgmap.get_raw(page).is_ok(), pgmap.map_raw(page).is_ok()])
+    };
+    for page in [0, 64, 65, 66, 128, 130, 1000, 2047, 2048, u64::MAX] {
+        assert_eq!(all(at(page)), ([false; 3], [false; 2]), "page {page}");
+    }
+    // A tail leads to the folio, but is not its name.
+    assert_eq!((all(at(17)), folio.refs()), (([true; 3], [false; 2]), 2), "one of them was kept as a number");
+    assert_eq!((all(at(16)), folio.refs()), (([true; 3], [true; 2]), 5));
+    assert_eq!(folio.counts().mappings, 1);
+    drop((frozen, hidden));
+    let (mut words, mut loops) = (0, 0);
+    support::sources(&mut |name, text| {
+        if name == "state/word.rs" {
+            words += 1;
+            assert!(!text.contains("fetch_add") && !text.contains("fetch_sub"), "a count changes past the loop");
+            loops += text.matches("compare_exchange_weak").count();
+        }
+    });
+    assert_eq!((words, loops), (1, 1));
 }
 
 /// Whoever got a reference holds the folio of that moment in service, however fast others put and request.
@@ -194,7 +242,12 @@ fn req_20_pages_are_allocatable_only_after_folio_free() {
             }
             let (head, o) = (freed.offset, freed.order);
             assert!(pgmap.is_idle(head), "the count is 0");
-            assert_eq!(pgmap.lookup(head), Ok(Lookup::Folio { head, order: o }));
+            // Every way to ask says the same (requirement 32).
+            for page in [head, at(head.get() + o.pages() / 2)] {
+                assert_eq!((pgmap.lookup(page), pgmap.is_idle(page)), (Ok(Lookup::Folio { head, order: o }), true));
+            }
+            let run = pgmap.snapshot().find(|run| run.start == head).unwrap();
+            assert_eq!((run.pages, run.state), (o.pages(), RunState::Folio { order: o, refs: 0 }));
             for page in [head, at(head.get() + o.pages() - 1)] {
                 assert_eq!(pgmap.request_folio(page, order(0)).map(drop), Err(RequestError::Busy));
                 assert_eq!(pgmap.request_block(page, order(0)).map(drop), Err(RequestError::Busy));

@@ -6,9 +6,20 @@
 
 mod support;
 
+use std::pin::pin;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::Duration;
+
 use allocation_counter::measure;
-use pgmap_alloc::{AllocError, DirtyRun, Drain, Extent, ExtentParams, GenPool, Mode, Params, Pgmap, Run, ScatterParams, Wish, fit};
-use support::{at, order, range};
+use pgmap_alloc::{
+    AfterFree, AllocError, DirtyRun, Drain, Extent, ExtentParams, Freed, GenPool, Mode, Params, Pgmap, PgmapOps, Put, PutError,
+    Run, ScatterParams, WaitError, Wish, fit,
+};
+use support::{Task, at, order, range};
 
 #[test]
 fn req_50_nothing_is_allocated_after_construction() {
@@ -79,4 +90,88 @@ fn req_50_no_verb_of_the_pool_asks_the_host_for_memory() {
         assert_eq!(pool.gaps_in(Extent::ALL).map(Extent::pages).sum::<u64>(), pool.size());
     });
     assert_eq!(life.count_total, 0, "{life:?}");
+}
+
+/// A last put asks for nothing, whoever is woken by it, whatever `folio_free` calls, and however deep the context is in which it
+/// comes: here inside another's.
+#[test]
+fn req_19_a_last_put_allocates_nothing_in_any_context() {
+    const DEPTH: u64 = 50;
+    let pgmap = Pgmap::new(&Params::new(&[range(0, 1 << 10)]), Deep(OnceLock::new())).unwrap();
+    let pgmap: &_ = Box::leak(Box::new(pgmap));
+    assert!(pgmap.ops().0.set(pgmap).is_ok());
+    (0..DEPTH).for_each(|page| pgmap.request_folio_raw(at(page), order(0), page).unwrap());
+    let _ = pgmap.retire(at(7)).unwrap();
+    let mut waits: Vec<_> = (0..100).map(|n| (Box::pin(pgmap.until_idle(at(n % DEPTH)).unwrap()), Task::default())).collect();
+    assert!(waits.iter_mut().all(|(wait, task)| task.poll(wait).is_pending()));
+    let ends = measure(|| assert_eq!(pgmap.put_raw(at(0), 1), Ok(Put::Freed)));
+    assert_eq!(ends.count_total, 0, "{ends:?}");
+    assert!(waits[..64].iter().all(|(_, task)| task.woken() > 0));
+    assert_eq!(pgmap.validate().map(|census| (census.idle, census.retired)), Ok((1023, 1)));
+}
+
+/// A driver whose `folio_free` puts the next folio.
+struct Deep(OnceLock<&'static Pgmap<'static, Deep>>);
+
+impl PgmapOps for Deep {
+    type Data = u64;
+
+    fn folio_free(&self, folio: Freed<u64>) -> AfterFree {
+        let pgmap = self.0.get().unwrap();
+        assert!(pgmap.is_idle(folio.offset) && pgmap.try_get(folio.offset).is_none());
+        let next = at(folio.data + 1);
+        assert!(matches!(pgmap.put_raw(next, 1), Ok(Put::Freed) | Err(PutError::NotInService)));
+        AfterFree::Release
+    }
+}
+
+/// Whoever waits takes nothing from the host either, parked or polled, however many they are.
+#[test]
+fn req_50_nobody_who_waits_asks_the_host_for_memory() {
+    let ranges = [range(0, 1 << 10), range(1 << 20, 512)];
+    let pgmap = Pgmap::new(&Params::new(&ranges), ()).unwrap();
+    let held = pgmap.request_folio(at(0), order(9)).unwrap();
+    let waiting = AtomicUsize::new(0);
+    // The first few have slots, the others stand in the queue.
+    let come = || waiting.fetch_add(1, SeqCst);
+    thread::scope(|scope| {
+        let parked = || {
+            let mut asked = 0;
+            let life = measure(|| {
+                pgmap
+                    .wait_idle_unless(at(5), || {
+                        (asked == 0).then(come);
+                        asked += 1;
+                        false
+                    })
+                    .unwrap();
+            });
+            assert_eq!(life.count_total, 0, "{life:?}");
+        };
+        let waiters: Vec<_> = (0..100).map(|_| scope.spawn(parked)).collect();
+        let range = scope.spawn(|| {
+            let life = measure(|| {
+                let second = pgmap.ranges().last().unwrap();
+                let held = pgmap.request_folio(second.first, order(0)).unwrap();
+                let mut held = Some(held);
+                pgmap.close_range(second.first).unwrap().remove_parked(|_| held = None);
+            });
+            assert_eq!(life.count_total, 0, "{life:?}");
+        });
+        let timed = measure(|| {
+            assert_eq!(pgmap.wait_idle_timeout(at(5), Duration::from_millis(1)), Err(WaitError::TimedOut));
+            let mut idle = pin!(pgmap.until_idle(at(5)).unwrap());
+            assert!(idle.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        });
+        assert_eq!(timed.count_total, 0, "{timed:?}");
+        while waiting.load(SeqCst) < 100 {
+            thread::yield_now();
+        }
+        drop(held);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        range.join().unwrap();
+    });
+    let mut last = Some(pgmap.alloc_folio(order(3)).unwrap());
+    let end = measure(|| pgmap.kill().drain_parked(|_| last = None).teardown());
+    assert_eq!(end.count_total, 0, "{end:?}");
 }

@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use pgmap_alloc::{
@@ -313,6 +313,40 @@ fn req_35_split_needs_the_exact_references_and_calls_back_per_part() {
     assert_eq!(stray.order(), order(7));
     drop((parts, stray));
     assert_eq!((pgmap.ops().1.lock().unwrap().len(), pgmap.validate().unwrap().idle), (4, 2048));
+}
+
+/// A driver that looks at every page of the whole while it is told of the parts.
+struct Watcher(OnceLock<&'static Pgmap<'static, Watcher>>, Mutex<u32>);
+
+impl PgmapOps for Watcher {
+    type Data = u64;
+
+    fn folio_split(&self, whole: Freed<u64>, part: Option<Offset>) -> u64 {
+        let pgmap = self.0.get().unwrap();
+        for page in (whole.offset.get()..whole.offset.get() + whole.order.pages()).map(at) {
+            assert!(!pgmap.is_idle(page), "{page} has no reference while it is split");
+            assert!(pgmap.try_get(page).is_none(), "{page} is found while it is split");
+            assert!(matches!(pgmap.lookup(page), Ok(Lookup::Folio { head, order }) if page.align_down(order) == head));
+            assert_eq!(pgmap.request_folio_with(page, Order::ZERO, 0).err(), Some(RequestError::Busy));
+        }
+        *self.1.lock().unwrap() += 1;
+        part.map_or(0, Offset::get)
+    }
+}
+
+#[test]
+fn req_35_nobody_sees_a_count_of_zero_during_a_split() {
+    let pgmap: &_ =
+        Box::leak(Box::new(Pgmap::new(&Params::new(&[range(0, 64)]), Watcher(OnceLock::new(), Mutex::default())).unwrap()));
+    assert!(pgmap.ops().0.set(pgmap).is_ok());
+    for (from, to) in [(1, 0), (4, 0), (4, 3), (6, 2)] {
+        *pgmap.ops().1.lock().unwrap() = 0;
+        let folio = pgmap.request_folio_with(at(0), order(from), 0).unwrap();
+        let parts: Vec<_> = folio.split(order(to), 1).map_err(|(error, _)| error).unwrap().collect();
+        assert_eq!((*pgmap.ops().1.lock().unwrap(), parts.len()), (1 << (from - to), 1 << (from - to)));
+        assert!(parts.iter().all(|part| part.data() == part.offset().get() && part.refs() == 1));
+    }
+    assert_eq!(pgmap.validate().unwrap().idle, 64);
 }
 
 #[test]

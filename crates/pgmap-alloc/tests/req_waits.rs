@@ -66,7 +66,7 @@ fn req_25_the_same_where_a_folio_becomes_a_block_or_is_evicted() {
     assert_eq!((task.woken(), task.poll(&mut wait)), (1, Poll::Ready(())));
 }
 
-/// A handle changes no table: it looks for whoever has come that late after it has made the word idle.
+/// A handle changes no table: it ends in a change of the word that sees whoever has come that late.
 #[test]
 fn req_25_a_wait_that_begins_inside_folio_free_of_a_handle_is_parked_too() {
     let (pgmap, begun) = waited_for_in_folio_free(0, AfterFree::Release);
@@ -84,10 +84,16 @@ fn req_25_a_wait_that_begins_inside_folio_free_of_a_handle_is_parked_too() {
     assert_eq!((task.woken(), task.poll(&mut wait)), (1, Poll::Ready(())));
 }
 
-/// Every one of any number learns of a moment at which his page was idle, though it is in service again when he looks.
+/// A pgmap with room for so many more who wait.
+fn with_room(more: usize) -> &'static Map {
+    let lent = Box::leak((0..more).map(|_| WaitSlot::new()).collect::<Box<[_]>>());
+    Box::leak(Box::new(pgmap(&[range(0, 1024)]).lend_wait_slots(lent)))
+}
+
+/// Every one for whom there is room learns of a moment at which his page was idle, though it is in service again when he looks.
 #[test]
-fn req_25_nobody_misses_a_short_idle_moment_however_many_wait() {
-    let pgmap = leaked(&[range(0, 1024)]);
+fn req_25_nobody_misses_a_short_idle_moment_however_many_have_room() {
+    let pgmap = with_room(3000 - 64);
     (0..1024).for_each(|page| pgmap.request_folio_raw(at(page), Order::ZERO, 7).unwrap());
     let mut waits: Vec<_> = (0..3000).map(|n| (n % 1000, wait(pgmap, n % 1000), Task::default())).collect();
     for (_, wait, task) in &mut waits {
@@ -106,14 +112,47 @@ fn req_25_nobody_misses_a_short_idle_moment_however_many_wait() {
 /// Without room for him a waiter is still woken; with some that was lent nobody else wakes him.
 #[test]
 fn req_25_room_for_more_may_be_lent() {
-    let lent = Box::leak((0..100).map(|_| WaitSlot::new()).collect::<Box<[_]>>());
-    let pgmap: &_ = Box::leak(Box::new(pgmap(&[range(0, 1024)]).lend_wait_slots(lent)));
+    let pgmap = with_room(100);
     (0..150).for_each(|page| pgmap.request_folio_raw(at(page), Order::ZERO, 7).unwrap());
     let mut waits: Vec<_> = (0..150).map(|page| (wait(pgmap, page), Task::default())).collect();
     assert!(waits.iter_mut().all(|(wait, task)| task.poll(wait).is_pending()));
     for (page, (wait, task)) in (0..).zip(&mut waits) {
         assert_eq!((pgmap.put_raw(at(page), 1), task.woken(), task.poll(wait)), (Ok(Put::Freed), 1, Poll::Ready(())));
     }
+}
+
+/// Whoever found no room has some as soon as another leaves, and from then on misses nothing.
+#[test]
+fn req_25_who_found_no_room_takes_that_of_the_next_who_leaves() {
+    let pgmap = leaked(&[range(0, 1024)]);
+    (0..70).for_each(|page| pgmap.request_folio_raw(at(page), Order::ZERO, 7).unwrap());
+    let mut waits: Vec<_> = (0..66).map(|page| (wait(pgmap, page), Task::default())).collect();
+    for (wait, task) in &mut waits {
+        assert_eq!((task.poll(wait), task.woken()), (Poll::Pending, 0), "parked");
+    }
+    let mut late = waits.split_off(64);
+    // One loses interest. The last in the queue is told, and passes it on.
+    drop(waits.remove(10));
+    for (wait, task) in late.iter_mut().rev() {
+        assert_eq!((task.woken(), task.poll(wait)), (1, Poll::Pending));
+    }
+    let short = |page| {
+        assert_eq!(pgmap.put_raw(at(page), 1), Ok(Put::Freed));
+        pgmap.request_folio_raw(at(page), Order::ZERO, 8).unwrap();
+    };
+    let (wait, task) = &mut late[1];
+    short(65);
+    assert_eq!((task.woken() > 0, task.poll(wait)), (true, Poll::Ready(())), "he had a slot");
+    // It goes to the other.
+    let (wait, task) = &mut late[0];
+    assert_eq!((task.woken() > 0, task.poll(wait)), (true, Poll::Pending));
+    // What he left in the queue may wake him once more; then nobody wakes him for another's page.
+    short(69);
+    assert!(task.woken() <= 1);
+    short(69);
+    assert_eq!((task.woken(), task.poll(wait)), (0, Poll::Pending));
+    short(64);
+    assert_eq!((task.woken(), task.poll(wait)), (1, Poll::Ready(())));
 }
 
 /// Polls whoever is woken until nobody is; the waits that are over are dropped.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! bits  0..32  references
-//! bits 32..52  mappings: how many of the references are mappings (Special: the reason; Freeing: 1 = into a handle)
+//! bits 32..52  mappings: how many of the references are mappings (Special: the reason)
 //! bits 52..58  order
 //! bits 58..61  state
 //! bit   61     the page is bad, to be retired as soon as it is idle (rule 8)
@@ -27,8 +27,8 @@
 //! 1. Only the word of the folio's first page is ever written; the words of its other pages are 0, but for bad pages. So a request
 //!    and a last put cost the same at every order.
 //! 2. A word leaves `Idle` only by [`Word::begin`], [`Word::begin_part`], [`Word::retire`] or [`Word::declare`], whose caller owns
-//!    the run in the tables, and comes back only by [`Word::abandon`], [`Word::finish_free`] or [`Word::undeclare`], after which
-//!    the caller gives the run back to the tables. The tables' claim (Acquire) and release (Release) hand the word from one owner
+//!    the run in the tables, and comes back only by [`Word::abandon`], [`Word::finish_free`], [`Word::finish_free_chained`],
+//!    [`Word::undeclare`] or a last put that nobody hears (rule 9), after which the caller gives the run back to the tables. The tables' claim (Acquire) and release (Release) hand the word from one owner
 //!    to the next.
 //! 3. A reference is taken only where one exists: the count goes 0 -> 1 in [`Word::publish`] and nowhere else. (A part that is
 //!    split off begins with one too, but its pages were in service already.)
@@ -43,6 +43,8 @@
 //!    ([`Word::condemn`]), but not while the word is `Building` or `Freeing`, which end in a plain store. It is unsaid where the
 //!    page is retired: one says it, one unsays it, so bad pages can be counted (`marks`). No folio begins with a bad page: `begin`
 //!    finds the first page's, and who looks into `lifetime` afterwards the others'.
+//! 9. Where the driver hears nothing of the end of a folio and keeps nothing with it ([`PgmapOps::HEARS_FREES`](crate::PgmapOps)),
+//!    there is nothing between the last reference and the idle word: both are one read-modify-write, and there is no `Freeing`.
 
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -50,5 +52,5 @@ mod snapshot;
 mod word;
 
 pub use snapshot::Expect;
-pub(crate) use snapshot::{AfterPut, Condemned, FreezeFault, GoesTo, PutFault, Snapshot, State};
+pub(crate) use snapshot::{AfterPut, Condemned, Ending, FreezeFault, PutFault, Snapshot, State};
 pub use word::Word;

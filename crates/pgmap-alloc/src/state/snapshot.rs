@@ -41,13 +41,13 @@ pub(crate) enum State {
     Special,
 }
 
-/// Where the pages of a folio go after its last put.
+/// What stands between the last reference and the idle word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GoesTo {
-    /// To the tables, or to the driver: whoever puts looks whether anybody waits when nobody can come too late any more.
-    Tables,
-    /// Onto the stack of a per-CPU handle: who comes while `folio_free` runs may not be seen.
-    Handle,
+pub(crate) enum Ending {
+    /// `folio_free`: the word is `Freeing` until it has returned.
+    Heard,
+    /// Nothing: the driver neither hears of it nor keeps anything with its folios (rule 9).
+    Silent,
 }
 
 /// What a put leaves its caller to do.
@@ -56,8 +56,8 @@ pub(crate) enum GoesTo {
 pub(crate) enum AfterPut {
     /// Nothing: others hold references.
     InService,
-    /// Call `folio_free`, then [`Word::finish_free`](super::Word::finish_free), then give the run back: the word is `Freeing` and
-    /// the caller's alone.
+    /// Give the run back. If the end is heard, first call `folio_free`, and then [`Word::finish_free`](super::Word::finish_free) or
+    /// [`Word::finish_free_chained`](super::Word::finish_free_chained): until then the word is `Freeing` and the caller's alone.
     LastPut(Order),
 }
 
@@ -129,7 +129,7 @@ impl Snapshot {
         Snapshot((state as u64) << STATE_AT | (order.get() as u64) << ORDER_AT | refs as u64)
     }
 
-    /// The same with the field that holds mappings, a special range's reason, or where a freed folio goes.
+    /// The same with the field that holds mappings, or a special range's reason.
     pub(super) const fn with_field(self, field: u32) -> Snapshot {
         Snapshot(self.0 & !((MAX_MAPPINGS as u64) << MAPS_AT) | ((field & MAX_MAPPINGS) as u64) << MAPS_AT)
     }
@@ -175,14 +175,6 @@ impl Snapshot {
         (self.0 >> MAPS_AT) as u32 & MAX_MAPPINGS
     }
 
-    /// Where a folio that is being freed goes.
-    pub(crate) const fn goes_to(self) -> GoesTo {
-        match self.mappings() {
-            0 => GoesTo::Tables,
-            _ => GoesTo::Handle,
-        }
-    }
-
     /// Whether the page is to be retired as soon as it is idle.
     #[inline]
     pub(crate) const fn is_bad(self) -> bool {
@@ -217,16 +209,19 @@ impl Snapshot {
     }
 
     #[inline]
-    const fn freeing(self, goes_to: GoesTo) -> Snapshot {
-        Snapshot::new(State::Freeing, self.order(), 0).with_field(goes_to as u32).bad_as(self)
+    const fn unreferenced(self, ending: Ending) -> Snapshot {
+        match ending {
+            Ending::Heard => Snapshot::new(State::Freeing, self.order(), 0).bad_as(self),
+            Ending::Silent => self.ended_up(),
+        }
     }
 
     /// The word after the last reference is gone, or why it cannot go.
     #[inline]
-    const fn ended(self, goes_to: GoesTo) -> Result<(Snapshot, AfterPut), PutFault> {
+    const fn ended(self, ending: Ending) -> Result<(Snapshot, AfterPut), PutFault> {
         match self.state() {
             State::Frozen => Err(PutFault::Frozen),
-            _ => Ok((self.freeing(goes_to), AfterPut::LastPut(self.order()))),
+            _ => Ok((self.unreferenced(ending), AfterPut::LastPut(self.order()))),
         }
     }
 }
@@ -255,7 +250,7 @@ impl Snapshot {
 
     /// `n` references fewer.
     #[inline]
-    pub(super) const fn put(self, n: u32, goes_to: GoesTo) -> Result<(Snapshot, AfterPut), PutFault> {
+    pub(super) const fn put(self, n: u32, ending: Ending) -> Result<(Snapshot, AfterPut), PutFault> {
         if !self.is_counted() {
             return Err(PutFault::NotInService);
         }
@@ -265,13 +260,13 @@ impl Snapshot {
         if n > self.pins() {
             return Err(PutFault::TooMany { held: self.pins() });
         }
-        if n == self.refs() { self.ended(goes_to) } else { Ok((Snapshot(self.0 - n as u64), AfterPut::InService)) }
+        if n == self.refs() { self.ended(ending) } else { Ok((Snapshot(self.0 - n as u64), AfterPut::InService)) }
     }
 
     /// The only reference gone; nothing if there are others.
-    pub(super) const fn put_alone(self) -> Result<(Snapshot, Order), ()> {
+    pub(super) const fn put_alone(self, ending: Ending) -> Result<(Snapshot, Order), ()> {
         match (self.state(), self.refs(), self.mappings()) {
-            (State::InService, 1, 0) => Ok((self.freeing(GoesTo::Tables), self.order())),
+            (State::InService, 1, 0) => Ok((self.unreferenced(ending), self.order())),
             _ => Err(()),
         }
     }
@@ -287,7 +282,7 @@ impl Snapshot {
     }
 
     /// One mapping fewer.
-    pub(super) const fn unmapped(self) -> Result<(Snapshot, AfterPut), PutFault> {
+    pub(super) const fn unmapped(self, ending: Ending) -> Result<(Snapshot, AfterPut), PutFault> {
         if !self.is_counted() {
             return Err(PutFault::NotInService);
         }
@@ -296,7 +291,7 @@ impl Snapshot {
         }
         match self.refs() {
             SATURATED => Ok((Snapshot(self.0 - ONE_MAP), AfterPut::InService)),
-            1 => self.ended(GoesTo::Tables),
+            1 => self.ended(ending),
             _ => Ok((Snapshot(self.0 - ONE_MAP - 1), AfterPut::InService)),
         }
     }
@@ -322,10 +317,10 @@ impl Snapshot {
         }
     }
 
-    /// Being freed, if all references are mappings.
-    pub(super) const fn evicted(self) -> Result<(Snapshot, Order), ()> {
+    /// Without references, if all of them are mappings.
+    pub(super) const fn evicted(self, ending: Ending) -> Result<(Snapshot, Order), ()> {
         match self.state() {
-            State::Frozen if self.pins() == 0 => Ok((self.freeing(GoesTo::Tables), self.order())),
+            State::Frozen if self.pins() == 0 => Ok((self.unreferenced(ending), self.order())),
             _ => Err(()),
         }
     }

@@ -1,7 +1,7 @@
 //! The folio word, one thread at a time, at the limits of its fields.
 
 use super::snapshot::{MAX_MAPPINGS, SATURATED};
-use super::{AfterPut, Condemned, Expect, FreezeFault, GoesTo, PutFault, Snapshot, State, Word};
+use super::{AfterPut, Condemned, Ending, Expect, FreezeFault, PutFault, Snapshot, State, Word};
 use crate::order::Order;
 use crate::sync::Ordering;
 
@@ -43,7 +43,7 @@ fn req_15_an_idle_word_is_zero_and_no_reference_comes_from_it() {
     let word = Word::new();
     assert_eq!((word.snapshot().state(), word.snapshot().refs()), (State::Idle, 0));
     assert_eq!(word.try_get(), Err(State::Idle));
-    assert_eq!(word.put(1), Err(PutFault::NotInService));
+    assert_eq!(word.put(1, Ending::Heard), Err(PutFault::NotInService));
     assert!(word.begin(Order::ZERO));
     assert_eq!(word.try_get(), Err(State::Building), "a folio that is being set up must not be found");
     assert!(!word.begin(Order::ZERO));
@@ -53,10 +53,10 @@ fn req_15_an_idle_word_is_zero_and_no_reference_comes_from_it() {
 fn req_18_counts_are_checked_and_saturate() {
     let word = in_service(Order::PMD);
     assert!(word.try_get().is_ok());
-    assert_eq!(word.put(3), Err(PutFault::TooMany { held: 2 }));
+    assert_eq!(word.put(3, Ending::Heard), Err(PutFault::TooMany { held: 2 }));
     assert_eq!(word.snapshot().refs(), 2);
-    assert_eq!(word.put(0), Ok(AfterPut::InService));
-    assert_eq!(word.put(2), Ok(AfterPut::LastPut(Order::PMD)));
+    assert_eq!(word.put(0, Ending::Heard), Ok(AfterPut::InService));
+    assert_eq!(word.put(2, Ending::Heard), Ok(AfterPut::LastPut(Order::PMD)));
     assert_eq!((word.snapshot().state(), word.try_get()), (State::Freeing, Err(State::Freeing)));
     word.finish_free();
     assert_eq!(word.snapshot(), Snapshot(0));
@@ -65,10 +65,10 @@ fn req_18_counts_are_checked_and_saturate() {
     word.bits.store(Snapshot::new(State::InService, Order::ZERO, SATURATED - 1).0, Ordering::Relaxed);
     assert_eq!(word.try_get().map(Snapshot::refs), Ok(SATURATED));
     assert_eq!(word.try_get().map(Snapshot::refs), Ok(SATURATED));
-    assert_eq!(word.put(SATURATED), Ok(AfterPut::InService), "a saturated folio stays in service");
+    assert_eq!(word.put(SATURATED, Ending::Heard), Ok(AfterPut::InService), "a saturated folio stays in service");
     assert_eq!(word.snapshot().refs(), SATURATED);
-    assert_eq!((word.map(), word.unmap()), (Ok(()), Ok(AfterPut::InService)), "its mappings are still counted");
-    assert_eq!(word.unmap(), Err(PutFault::NotMapped));
+    assert_eq!((word.map(), word.unmap(Ending::Heard)), (Ok(()), Ok(AfterPut::InService)), "its mappings are still counted");
+    assert_eq!(word.unmap(Ending::Heard), Err(PutFault::NotMapped));
     assert_eq!(word.freeze(Expect::Refs(SATURATED)), Err(FreezeFault::Stray { held: SATURATED }));
 }
 
@@ -77,11 +77,11 @@ fn req_23_mappings_are_references_that_no_put_takes() {
     let word = in_service(Order::ZERO);
     assert_eq!(word.map(), Ok(()));
     assert_eq!((word.snapshot().refs(), word.snapshot().mappings(), word.snapshot().pins()), (2, 1, 1));
-    assert_eq!(word.put(2), Err(PutFault::TooMany { held: 1 }));
-    assert_eq!(word.put(1), Ok(AfterPut::InService));
-    assert_eq!(word.put(1), Err(PutFault::TooMany { held: 0 }));
-    assert_eq!(word.unmap(), Ok(AfterPut::LastPut(Order::ZERO)));
-    assert_eq!(word.unmap(), Err(PutFault::NotInService));
+    assert_eq!(word.put(2, Ending::Heard), Err(PutFault::TooMany { held: 1 }));
+    assert_eq!(word.put(1, Ending::Heard), Ok(AfterPut::InService));
+    assert_eq!(word.put(1, Ending::Heard), Err(PutFault::TooMany { held: 0 }));
+    assert_eq!(word.unmap(Ending::Heard), Ok(AfterPut::LastPut(Order::ZERO)));
+    assert_eq!(word.unmap(Ending::Heard), Err(PutFault::NotInService));
 
     let word = in_service(Order::ZERO);
     word.bits.fetch_add(u64::from(MAX_MAPPINGS) * ONE_MAP + u64::from(MAX_MAPPINGS), Ordering::Relaxed);
@@ -97,13 +97,13 @@ fn a_frozen_word_counts_but_is_not_found_and_does_not_end() {
     assert!(word.freeze(Expect::Refs(1)).is_ok());
     assert_eq!(word.freeze(Expect::Refs(1)), Err(FreezeFault::Frozen));
     assert_eq!((word.try_get(), word.map()), (Err(State::Frozen), Err(Some(State::Frozen))));
-    assert_eq!(word.put(1), Err(PutFault::Frozen));
+    assert_eq!(word.put(1, Ending::Heard), Err(PutFault::Frozen));
     assert!(word.get());
     assert_eq!(word.shrink(Order::ZERO, 1), Err(FreezeFault::Stray { held: 2 }));
-    assert_eq!(word.put(1), Ok(AfterPut::InService));
+    assert_eq!(word.put(1, Ending::Heard), Ok(AfterPut::InService));
     assert_eq!(word.shrink(Order::ZERO, 1), Ok(()));
     word.thaw();
-    assert_eq!(word.put(1), Ok(AfterPut::LastPut(Order::ZERO)));
+    assert_eq!(word.put(1, Ending::Heard), Ok(AfterPut::LastPut(Order::ZERO)));
 }
 
 #[test]
@@ -114,19 +114,35 @@ fn retired_and_special_words_give_nothing() {
     assert_eq!((word.snapshot().reason(), word.snapshot().refs(), word.try_get()), (7, 0, Err(State::Special)));
     assert!(!word.undeclare(Order::ZERO) && word.undeclare(Order::PMD) && word.retire() == Some(false));
     assert!(word.retire().is_none() && !word.begin(Order::ZERO) && !word.undeclare(Order::ZERO) && !word.get());
-    assert_eq!((word.put(0), word.snapshot().refs()), (Err(PutFault::NotInService), 0));
+    assert_eq!((word.put(0, Ending::Heard), word.snapshot().refs()), (Err(PutFault::NotInService), 0));
 }
+/// Rule 9, and what its page was is kept.
 #[test]
-fn a_word_that_is_freed_says_where_its_pages_go() {
+fn a_last_put_that_nobody_hears_is_one_step() {
     let word = in_service(Order::PMD);
     assert!(word.get());
-    assert_eq!(word.put_into_handle(), Ok(AfterPut::InService));
-    assert_eq!(word.put_into_handle(), Ok(AfterPut::LastPut(Order::PMD)));
-    let freeing = word.snapshot();
-    assert_eq!((freeing.state(), freeing.goes_to(), freeing.refs()), (State::Freeing, GoesTo::Handle, 0));
+    assert_eq!(word.put(1, Ending::Silent), Ok(AfterPut::InService));
+    assert_eq!(word.put(1, Ending::Silent), Ok(AfterPut::LastPut(Order::PMD)));
+    assert_eq!(word.snapshot(), Snapshot(0));
     let word = in_service(Order::PMD);
-    assert_eq!(word.put(1), Ok(AfterPut::LastPut(Order::PMD)));
-    assert_eq!(word.snapshot().goes_to(), GoesTo::Tables);
+    assert_eq!((word.condemn(), word.end_alone(Ending::Silent)), (Condemned::Now, Some(Order::PMD)));
+    assert_eq!((word.snapshot().state(), word.snapshot().is_bad()), (State::Idle, true));
+}
+
+/// Both ends of a folio that is heard of leave the same word.
+#[test]
+fn a_put_into_a_handle_ends_as_others_do() {
+    for bad in [false, true] {
+        let [one, other] = [Word::finish_free, Word::finish_free_chained].map(|finish| {
+            let word = in_service(Order::PMD);
+            assert!(!bad || word.condemn() == Condemned::Now);
+            assert_eq!(word.put(1, Ending::Heard), Ok(AfterPut::LastPut(Order::PMD)));
+            assert_eq!((word.snapshot().state(), word.snapshot().refs()), (State::Freeing, 0));
+            finish(&word);
+            word.snapshot()
+        });
+        assert_eq!((one, one.state(), one.is_bad()), (other, State::Idle, bad));
+    }
 }
 
 /// Rule 8: what is said of a page stays through every change of what starts there, and is unsaid once.
@@ -135,11 +151,11 @@ fn req_38_that_a_page_is_bad_stays_in_its_word_until_it_is_retired() {
     let word = in_service(Order::PMD);
     assert_eq!((word.condemn(), word.condemn()), (Condemned::Now, Condemned::Already));
     let is_bad = || word.snapshot().is_bad();
-    assert!(word.try_get().is_ok() && word.map().is_ok() && word.unmap().is_ok() && is_bad());
+    assert!(word.try_get().is_ok() && word.map().is_ok() && word.unmap(Ending::Heard).is_ok() && is_bad());
     assert!(word.freeze(Expect::Refs(2)).is_ok() && word.shrink(Order::ZERO, 2).is_ok() && is_bad());
     word.thaw();
     assert_eq!((word.snapshot().state(), word.snapshot().order(), word.snapshot().refs()), (State::InService, Order::ZERO, 2));
-    assert_eq!((word.put(2), word.condemn()), (Ok(AfterPut::LastPut(Order::ZERO)), Condemned::Unsettled));
+    assert_eq!((word.put(2, Ending::Heard), word.condemn()), (Ok(AfterPut::LastPut(Order::ZERO)), Condemned::Unsettled));
     word.finish_free();
     assert_eq!((word.snapshot().state(), is_bad()), (State::Idle, true));
     assert!(!word.begin(Order::ZERO), "no folio begins with a bad page");

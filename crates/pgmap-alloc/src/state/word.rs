@@ -1,6 +1,6 @@
 //! The folio word, atomically: each transition with its orderings.
 
-use super::snapshot::{AfterPut, BAD, Condemned, Expect, FreezeFault, GoesTo, PutFault, Snapshot, State};
+use super::snapshot::{AfterPut, BAD, Condemned, Ending, Expect, FreezeFault, PutFault, Snapshot, State};
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, order_after_write, overwrite};
 
@@ -86,6 +86,14 @@ impl Word {
         overwrite(&self.bits, ended.0, Ordering::Release);
     }
 
+    /// [`Word::finish_free`] where the pages go into a handle, which changes no table: the chain of the word's changes is not broken.
+    #[inline]
+    pub(crate) fn finish_free_chained(&self) {
+        // AcqRel: Release as above; Acquire pairs with `touch`: who has found the word `Freeing` is seen by what follows (`lifetime`,
+        // rule 2).
+        self.bits.fetch_and(BAD, Ordering::AcqRel);
+    }
+
     /// `Idle` -> `Retired`: whether the page was known to be bad; `None` if the word was not idle. The caller owns the page.
     pub(crate) fn retire(&self) -> Option<bool> {
         // SeqCst: the write half of "retire, then take the marks away" (`marks`).
@@ -143,21 +151,10 @@ impl Word {
         self.update(Ordering::Acquire, Snapshot::cloned).is_ok()
     }
 
-    /// Gives `n` references back; the pages of the last one go to the tables.
+    /// Gives `n` references back.
     #[inline]
-    pub(crate) fn put(&self, n: u32) -> Result<AfterPut, PutFault> {
-        self.put_to(n, GoesTo::Tables)
-    }
-
-    /// Gives one reference back; the pages of the last one go into a handle.
-    #[inline]
-    pub(crate) fn put_into_handle(&self) -> Result<AfterPut, PutFault> {
-        self.put_to(1, GoesTo::Handle)
-    }
-
-    #[inline]
-    fn put_to(&self, n: u32, goes_to: GoesTo) -> Result<AfterPut, PutFault> {
-        self.give_back(|seen| seen.put(n, goes_to))
+    pub(crate) fn put(&self, n: u32, ending: Ending) -> Result<AfterPut, PutFault> {
+        self.give_back(|seen| seen.put(n, ending))
     }
 
     /// A change that may take the last reference.
@@ -170,8 +167,8 @@ impl Word {
     }
 
     /// Gives the only reference back, and nothing if there are others.
-    pub(crate) fn end_alone(&self) -> Option<Order> {
-        self.give_back(Snapshot::put_alone).ok()
+    pub(crate) fn end_alone(&self, ending: Ending) -> Option<Order> {
+        self.give_back(|seen| seen.put_alone(ending)).ok()
     }
 
     /// Takes a reference that is a mapping; `Err(None)` when there are as many as can be counted.
@@ -181,8 +178,8 @@ impl Word {
     }
 
     /// Gives back a reference that is a mapping.
-    pub(crate) fn unmap(&self) -> Result<AfterPut, PutFault> {
-        self.give_back(Snapshot::unmapped)
+    pub(crate) fn unmap(&self, ending: Ending) -> Result<AfterPut, PutFault> {
+        self.give_back(|seen| seen.unmapped(ending))
     }
 }
 
@@ -201,9 +198,9 @@ impl Word {
         debug_assert!(thawed.is_ok(), "thawed what was not frozen");
     }
 
-    /// `Frozen` -> `Freeing`, if all references are mappings. The caller froze it.
-    pub(crate) fn end_frozen(&self) -> Option<Order> {
-        self.give_back(Snapshot::evicted).ok()
+    /// The end of a frozen folio, if all its references are mappings. The caller froze it.
+    pub(crate) fn end_frozen(&self, ending: Ending) -> Option<Order> {
+        self.give_back(|seen| seen.evicted(ending)).ok()
     }
 
     /// `Idle` -> `Frozen` with one reference: a part of the frozen folio that covers this page (rule 7).

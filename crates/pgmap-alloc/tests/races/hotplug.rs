@@ -2,7 +2,7 @@
 
 use pgmap_alloc::{AllocError, Block, Offset, Params, PhysRange, Removal, RetireError, Retirement};
 
-use crate::{Driver, Map, ONE, at, pgmap, race, race_up_to, ranges};
+use crate::{Driver, Map, ONE, at, in_service, pgmap, race, race_up_to, ranges};
 
 /// A request in a range that is being taken away is served before, or not at all: once the range is gone nobody uses it.
 #[test]
@@ -39,11 +39,7 @@ fn request_against_removal() {
 fn last_put_against_parked_removal() {
     race_up_to(
         2,
-        || {
-            let pgmap = pgmap(1);
-            assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(0)));
-            pgmap
-        },
+        in_service,
         |pgmap| {
             pgmap.ops().write(0);
             pgmap.put_raw(at(0), 1)

@@ -3,13 +3,7 @@
 use loom::thread;
 use pgmap_alloc::{AllocError, Drain, Put};
 
-use crate::{Map, ONE, Relaxed, at, pgmap, race};
-
-fn in_service() -> Map {
-    let pgmap = pgmap(1);
-    assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(0)));
-    pgmap
-}
+use crate::{Map, ONE, Relaxed, at, deaf_in_service, in_service, pgmap, race};
 
 #[test]
 fn request_against_kill() {
@@ -44,6 +38,24 @@ fn drain_against_last_put() {
             assert_eq!(pgmap.ops().done(), 1, "drained while folio_free was running");
             // The memory is the driver's again.
             pgmap.ops().write(0);
+            drained.teardown();
+        },
+        |_, put, ()| assert_eq!(put, Ok(Put::Freed)),
+    );
+}
+
+/// What a driver that hears nothing wrote comes before the end all the same.
+#[test]
+fn drain_against_silent_last_put() {
+    race(
+        deaf_in_service,
+        |pgmap| {
+            pgmap.ops().0.write(0);
+            pgmap.put_raw(at(0), 1)
+        },
+        |pgmap| {
+            let drained = pgmap.kill().drain(|_| thread::yield_now());
+            pgmap.ops().0.write(0);
             drained.teardown();
         },
         |_, put, ()| assert_eq!(put, Ok(Put::Freed)),

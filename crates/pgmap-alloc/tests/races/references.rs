@@ -2,13 +2,7 @@
 
 use pgmap_alloc::{Expect, Folio};
 
-use crate::{Map, ONE, at, pgmap, race, two};
-
-fn in_service() -> Map {
-    let pgmap = pgmap(1);
-    assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(0)));
-    pgmap
-}
+use crate::{Map, ONE, at, in_service, pgmap, race, two};
 
 #[test]
 fn put_against_try_get() {

@@ -2,13 +2,7 @@
 
 use pgmap_alloc::{Lookup, Put, RequestError};
 
-use crate::{Map, ONE, at, pgmap, race, two};
-
-fn large_in_service() -> Map {
-    let pgmap = pgmap(2);
-    pgmap.request_folio_raw(at(0), two(), 7).unwrap();
-    pgmap
-}
+use crate::{ONE, at, large_in_service, pgmap, race, two};
 
 #[test]
 fn last_put_against_request_at_another_order() {

@@ -2,13 +2,7 @@
 
 use pgmap_alloc::{Folio, Lookup, Put, Retirement, SplitError};
 
-use crate::{Map, ONE, at, pgmap, race, two};
-
-fn large_in_service() -> Map {
-    let pgmap = pgmap(2);
-    pgmap.request_folio_raw(at(0), two(), 7).unwrap();
-    pgmap
-}
+use crate::{ONE, at, large_in_service, race, two};
 
 #[test]
 fn split_against_get() {

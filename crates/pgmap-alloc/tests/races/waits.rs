@@ -7,19 +7,7 @@ use std::task::{Context, Waker};
 use loom::future::block_on;
 use pgmap_alloc::{Folio, Put};
 
-use crate::{Map, ONE, at, pgmap, race, race_up_to, two};
-
-fn in_service() -> Map {
-    let pgmap = pgmap(1);
-    assert_eq!(pgmap.alloc_folio_raw(ONE, 7), Ok(at(0)));
-    pgmap
-}
-
-fn large_in_service() -> Map {
-    let pgmap = pgmap(2);
-    pgmap.request_folio_raw(at(0), two(), 7).unwrap();
-    pgmap
-}
+use crate::{Map, ONE, at, deaf_in_service, in_service, large_in_service, pgmap, race, race_up_to};
 
 /// Waits for a page; says how many `folio_free` had returned by then.
 fn wait<const PAGE: u64>(pgmap: &Map) -> usize {
@@ -58,6 +46,26 @@ fn wait_idle_against_last_put_into_a_handle() {
         },
         wait::<0>,
         |_, put, done| assert_eq!((put, done), (Ok(Put::Freed), 1)),
+    );
+}
+
+/// The same where the driver hears nothing, so that a put is one step.
+#[test]
+fn wait_idle_against_silent_last_put_into_a_handle() {
+    race(
+        deaf_in_service,
+        |pgmap| {
+            pgmap.ops().0.write(0);
+            let mut local = pgmap.local().unwrap();
+            let put = local.put(Folio::from_raw(pgmap, at(0)).unwrap()).map_err(|(error, _)| error);
+            core::mem::forget(local);
+            put
+        },
+        |pgmap| {
+            block_on(pgmap.until_idle(at(0)).unwrap());
+            pgmap.ops().0.read(0);
+        },
+        |_, put, ()| assert_eq!(put, Ok(Put::Freed)),
     );
 }
 

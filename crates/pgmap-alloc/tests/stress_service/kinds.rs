@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pgmap_alloc::{
-    AccountedError, AfterFree, AllocError, Charging, DriverData, Failure, Folio, Freed, Limits, MemoryType, Offset, Order, Owner,
-    Owners, Paid, Pgmap, PgmapOps, Run, ShareError, Shared, Urgency,
+    AccountedError, AfterFree, AllocError, Charging, DriverData, Event, Failure, Folio, Freed, Limits, MemoryType, Offset, Order,
+    Owner, Owners, Paid, Pgmap, PgmapOps, Run, ShareError, Shared, Urgency,
 };
 
 use crate::support::Random;
@@ -112,6 +112,46 @@ macro_rules! driver {
 driver!(Plain, u64, DevicePrivate, |data| data, |head: Offset| head.get() + 1);
 driver!(Sharing, Shared, FsDax, |data: Shared| u64::from(data.key), |head: Offset| Shared::new(head.get() as u32 + 1));
 driver!(Payee, u32, DeviceCoherent, |data: u32| u64::from(data), |head: Offset| head.get() as u32 + 1);
+
+/// Keeps nothing and hears of no frees, so that a last put is one step; what it counts it has from the trace.
+#[derive(Default)]
+pub struct Silent(Books);
+
+impl PgmapOps for Silent {
+    type Data = ();
+
+    const HEARS_FREES: bool = false;
+
+    fn trace(&self, event: Event) {
+        if let Event::FolioFree { order, .. } = event {
+            self.0.freed.fetch_add(order.pages(), Relaxed);
+        }
+    }
+
+    fn memory_failure(&self, _: Failure<()>) {
+        self.0.failures.fetch_add(1, Relaxed);
+    }
+
+    fn teardown(&self) {
+        self.0.torn_down.fetch_add(1, Relaxed);
+    }
+}
+
+impl Kind for Silent {
+    fn new() -> Self {
+        Silent::default()
+    }
+
+    fn books(&self) -> &Books {
+        &self.0
+    }
+
+    fn data(_: Offset) {}
+
+    fn named((): ()) -> u64 {
+        0
+    }
+}
 
 impl Kind for Plain {
     fn new() -> Self {

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 mod kinds;
+mod parked;
 #[path = "../support/mod.rs"]
 mod support;
 mod worker;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use pgmap_alloc::{AllocError, DriverData, Holdout, Order, Params, Pgmap, Removal};
 
-use kinds::{Kind, Paying, Plain, Sharing};
+use kinds::{Kind, Paying, Plain, Sharing, Silent};
 use support::{EndOnPanic, Random, range, stress_time};
 use worker::{Common, Worker};
 
@@ -154,12 +155,22 @@ fn everything_at_once_and_a_kill() {
     let time = stress_time();
     let mut lives = 0;
     while !time.is_over() {
-        match lives % 3 {
+        match lives % 4 {
             0 => live_and_die::<Plain>(lives),
             1 => live_and_die::<Sharing>(lives),
+            2 => live_and_die::<Silent>(lives),
             _ => live_and_die::<Paying>(lives),
         }
         lives += 1;
     }
     println!("{lives} pgmaps lived and died");
+}
+
+#[test]
+fn no_wake_up_of_a_put_into_a_handle_is_lost() {
+    let time = stress_time();
+    while !time.is_over() {
+        parked::put_and_wait::<Plain>(500);
+        parked::put_and_wait::<Silent>(500);
+    }
 }
