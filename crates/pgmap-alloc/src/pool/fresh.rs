@@ -10,8 +10,10 @@
 //! 1. A place names a run that was idle when it was filled; it is a hint like a list, and a claim decides.
 //! 2. What a place names can be found: by those who share the slot, at once; by everyone who is about to refuse, and by whoever
 //!    walks the idle pages, after [`GenPool::list_fresh`]. So a filled place counts as listed (rule 1 of `listing`).
-//! 3. A place is emptied by who has claimed just the run that it names, or after its table has been listed by what it has. So no run is
-//!    hidden at any moment: every one that is idle and not listed has a place of its own.
+//! 3. A place is emptied by who has claimed just the run that it names, or by who then lists its table by what it has and is in motion
+//!    until that is done. So no run is hidden: every one that is idle and not listed has a place of its own, or somebody in motion is
+//!    about to list it. (Emptied first: a run whose table is listed can be claimed, come back and fill the same place, and what is then
+//!    emptied is its only name.)
 //! 4. The first number of each line says how many of its places are filled, more or less. It is only a hint, written by plain
 //!    stores: a place above it is found by rule 2, and an empty one below it costs a look.
 //!

@@ -38,7 +38,7 @@ const FETCH: u32 = 64;
 /// The order of the pages that a word names.
 const WORD: u32 = 6;
 /// How many words a full stack writes at most when it gives back its oldest runs.
-const SPILL: usize = 8;
+const SPILL: usize = 4;
 
 /// The inside of a handle, for [`LocalPool`] and for the handle over folios.
 pub(crate) struct Local<'p, const WORDS: usize> {

@@ -12,9 +12,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn take_from_line(&self, line: Line<'_, WORDS>, order: Order) -> Option<Run> {
         for place in (1..=line.filled()).rev() {
             if let Some(start) = line.get(place) {
-                let claimed = self.claim_fresh(start, order.get());
-                line.empty(place, start);
-                if claimed {
+                if self.claim_fresh(line, place, start, order.get()) {
+                    line.empty(place, start);
                     line.set_filled(place - 1);
                     return Some(Run::aligned(start.get(), order));
                 }
@@ -31,15 +30,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let line = self.fresh_line(tables, slot_of(caller), from);
             for place in (1..=line.filled()).rev() {
                 let Some(start) = line.get(place) else { continue };
-                let claimed = self.claim_fresh(start, order.get());
+                let claimed = self.claim_fresh(line, place, start, order.get());
+                line.set_filled(place - 1);
                 if claimed {
                     // What is left over.
                     let (table, _) = self.shape.entry(start, 0);
                     self.ensure_listed(tables, 0, table, from - 1);
-                }
-                line.empty(place, start);
-                line.set_filled(place - 1);
-                if claimed {
+                    line.empty(place, start);
                     return Some((Run::aligned(start.get(), order), from));
                 }
             }
@@ -47,24 +44,29 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         None
     }
 
-    /// Claims a run that a place names, or else lists its table (rule 3).
+    /// Claims a run that a place names, or else empties the place and lists its table (rule 3).
     #[inline(always)]
-    fn claim_fresh(&self, start: Offset, order: u32) -> bool {
+    fn claim_fresh(&self, line: Line<'_, WORDS>, place: usize, start: Offset, order: u32) -> bool {
         let (table, entry) = self.shape.entry(start, 0);
         // What a claim of several words gives back is hidden for a moment.
         let _moving = (order > 6).then(|| self.motion.begin());
         let Some(before) = self.table(0, table).claim_at(entry, order, self.tell_odd(0, table)) else {
-            return self.list_misleading(table);
+            self.list_misleading(line, place, start);
+            return false;
         };
         self.tell_taken(Place { level: 0, table, entry, order }, before);
         true
     }
 
+    /// Empties a place, and lists the table of the run that it named (rule 3).
     #[cold]
-    fn list_misleading(&self, table: usize) -> bool {
+    fn list_misleading(&self, line: Line<'_, WORDS>, place: usize, start: Offset) {
+        // Until the table is listed the run may be hidden. Not the other way round: the run could be claimed and come back in between, to
+        // this very place.
         let _moving = self.motion.begin();
+        line.empty(place, start);
+        let (table, _) = self.shape.entry(start, 0);
         self.after_undo(0, table);
-        false
     }
 
     /// Lists the tables of all runs in all places, and empties them. O(slots).
@@ -75,9 +77,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let line = self.fresh_line(tables, slot, order);
             for place in 1..=PLACES {
                 if let Some(start) = line.get(place) {
-                    let (table, _) = self.shape.entry(start, 0);
-                    self.list_misleading(table);
-                    line.empty(place, start);
+                    self.list_misleading(line, place, start);
                 }
             }
         }

@@ -21,9 +21,10 @@ impl<const WORDS: usize> Table<WORDS> {
     /// Empties a place, unless it names something else by now.
     #[inline(always)]
     pub(crate) fn empty_place(&self, word: usize, name: u64) {
-        // SeqCst: pairs with `place`: whoever finds it empty sees that the table has been listed. Relaxed on failure: it is somebody
-        // else's by now.
+        // SeqCst: the write half of "empty the place, then look at the table", against "release, then find the place filled". Relaxed on
+        // failure: it is somebody else's by now.
         let _ = self.word(word).compare_exchange(name, 0, Ordering::SeqCst, Ordering::Relaxed);
+        crate::sync::order_after_write();
     }
 
     /// A number that is only a hint.

@@ -7,6 +7,7 @@
 //! | weakened | red |
 //! |---|---|
 //! | a refusal without `list_fresh` | fresh_run_against_a_refusal |
+//! | a place emptied only after its table has been listed | late_taker_of_a_fresh_run |
 //! | a fresh run in a table of class 0 | late_listing_against_a_merge |
 //! | `raise` without its motion | release_that_relies_on_a_class_against_its_raise |
 //! | `relist` without its second look | relist_against_a_release_of_a_page, undone_claim_against_a_relist |
@@ -17,7 +18,7 @@
 //! | `after_undo` without listing | undone_claim_against_a_relist, and four more |
 //!
 //! These stayed green: `fill_place` Relaxed and the fences of `raise`, `ensure_named` and `ensure_found` (the motion and the note have
-//! fences of their own); a place emptied before its table is listed, and `list_misleading` and `leave_group` without their motions
+//! fences of their own); `list_misleading` and `leave_group` without their motions
 //! (each stands in for the other: what they hide is named again by somebody who is in motion); a merge that lists nothing after an
 //! undone claim; `set_whole` without the tables below, which takes three levels. Without `mark_split_above` the models stay green, with
 //! two levels each, and `req_43_every_bad_free_is_refused_and_changes_nothing` goes red.
@@ -74,6 +75,26 @@ fn fresh_run_against_a_refusal() {
         },
         |pool| pool.alloc(ONE),
         |_, (), got| assert!(!is_refused(&got), "refused though a page was idle at every moment"),
+    );
+}
+
+/// A page that came back a moment ago is taken and comes back again, while somebody is late for it.
+#[test]
+fn late_taker_of_a_fresh_run() {
+    race(
+        || {
+            let pool = exhausted(2);
+            // Not where a hint would find it.
+            pool.free(at(3), ONE).unwrap();
+            pool
+        },
+        |pool| {
+            if let Ok(page) = pool.alloc(ONE) {
+                pool.free(page, ONE).unwrap();
+            }
+        },
+        |pool| pool.alloc(ONE).is_ok(),
+        |pool, (), late| assert!(late || pool.alloc(ONE) == Ok(at(3)), "an idle page cannot be found"),
     );
 }
 
