@@ -11,12 +11,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(never)]
     pub(super) fn take_from_line(&self, line: Line<'_, WORDS>, order: Order) -> Option<Run> {
         for place in (1..=line.filled()).rev() {
-            if let Some(start) = line.get(place) {
-                if self.claim_fresh(line, place, start, order.get()) {
-                    line.empty(place, start);
-                    line.set_filled(place - 1);
-                    return Some(Run::aligned(start.get(), order));
-                }
+            if let Some(start) = line.get(place)
+                && self.claim_fresh(line, place, start, order.get())
+            {
+                line.empty(place, start);
+                line.set_filled(place - 1);
+                return Some(Run::aligned(start.get(), order));
             }
         }
         line.set_filled(0);
