@@ -1,6 +1,6 @@
 //! `pgmap-alloc` itself: the pool alone and whole folios with their counts, each through a handle and shared.
 
-use pgmap_alloc::{Folio, GenPool, Local, LocalPool, Offset, Order, Params, Pgmap, Phys, PhysRange, Taken, Wish};
+use pgmap_alloc::{Folio, GenPool, Local, LocalPool, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange, Taken, Wish};
 
 use crate::peer::{Hand, Peer, SyncPeer};
 
@@ -102,6 +102,13 @@ impl Hand for &Pool {
     }
 }
 
+/// A driver that keeps nothing with its folios, and is told when one is free.
+pub struct Told;
+
+impl PgmapOps for Told {
+    type Data = ();
+}
+
 /// A peer whose runs are folios: counted, and told to their driver when the last reference goes. No other peer does that.
 pub trait Counted: Peer {
     /// A folio's whole life: into service, one more reference, both put. Says whether it came about.
@@ -109,46 +116,46 @@ pub trait Counted: Peer {
 }
 
 /// Folios through a handle of its own for each thread.
-pub struct FolioHandle(Pgmap<'static, ()>);
+pub struct FolioHandle(Pgmap<'static, Told>);
 
 impl Peer for FolioHandle {
     const NAME: &'static str = "folio handle";
-    type Hand<'a> = Local<'a, ()>;
+    type Hand<'a> = Local<'a, Told>;
 
     fn build(pages: u64) -> Option<Self> {
-        Pgmap::new(&Params::new(&[one_range(pages)]), ()).ok().map(FolioHandle)
+        Pgmap::new(&Params::new(&[one_range(pages)]), Told).ok().map(FolioHandle)
     }
 
-    fn hand(&mut self) -> Local<'_, ()> {
+    fn hand(&mut self) -> Local<'_, Told> {
         self.share()
     }
 }
 
 impl SyncPeer for FolioHandle {
-    fn share(&self) -> Local<'_, ()> {
+    fn share(&self) -> Local<'_, Told> {
         handle(self.0.local())
     }
 }
 
-impl<'p> Hand for Local<'p, ()> {
-    type Block = Folio<'p, ()>;
+impl<'p> Hand for Local<'p, Told> {
+    type Block = Folio<'p, Told>;
 
-    fn alloc(&mut self, order: u32) -> Option<Folio<'p, ()>> {
+    fn alloc(&mut self, order: u32) -> Option<Folio<'p, Told>> {
         self.alloc_folio(Order::new(order).ok()?).ok()
     }
 
-    fn free(&mut self, block: Folio<'p, ()>, _order: u32) {
+    fn free(&mut self, block: Folio<'p, Told>, _order: u32) {
         let put = self.put(block);
         debug_assert!(put.is_ok());
     }
 
-    fn page(block: &Folio<'p, ()>) -> u64 {
+    fn page(block: &Folio<'p, Told>) -> u64 {
         block.offset().get()
     }
 }
 
 impl Counted for FolioHandle {
-    fn cycle(hand: &mut Local<'_, ()>, order: Order) -> bool {
+    fn cycle(hand: &mut Local<'_, Told>, order: Order) -> bool {
         let Ok(folio) = hand.alloc_folio(order) else { return false };
         let second = folio.clone();
         let put = (hand.put(folio), hand.put(std::hint::black_box(second)));
@@ -157,14 +164,14 @@ impl Counted for FolioHandle {
 }
 
 /// Folios without a handle.
-pub struct Folios(Pgmap<'static, ()>);
+pub struct Folios(Pgmap<'static, Told>);
 
 impl Peer for Folios {
     const NAME: &'static str = "folio shared";
     type Hand<'a> = &'a Folios;
 
     fn build(pages: u64) -> Option<Self> {
-        Pgmap::new(&Params::new(&[one_range(pages)]), ()).ok().map(Folios)
+        Pgmap::new(&Params::new(&[one_range(pages)]), Told).ok().map(Folios)
     }
 
     fn hand(&mut self) -> &Folios {
@@ -179,17 +186,17 @@ impl SyncPeer for Folios {
 }
 
 impl<'p> Hand for &'p Folios {
-    type Block = Folio<'p, ()>;
+    type Block = Folio<'p, Told>;
 
-    fn alloc(&mut self, order: u32) -> Option<Folio<'p, ()>> {
+    fn alloc(&mut self, order: u32) -> Option<Folio<'p, Told>> {
         self.0.alloc_folio(Order::new(order).ok()?).ok()
     }
 
-    fn free(&mut self, block: Folio<'p, ()>, _order: u32) {
+    fn free(&mut self, block: Folio<'p, Told>, _order: u32) {
         drop(block);
     }
 
-    fn page(block: &Folio<'p, ()>) -> u64 {
+    fn page(block: &Folio<'p, Told>) -> u64 {
         block.offset().get()
     }
 }
