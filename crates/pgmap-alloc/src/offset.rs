@@ -1,7 +1,6 @@
 //! Where a page stands: in the pgmap (an offset) and, at the edge only, in physical memory.
 
 use core::fmt;
-use core::num::NonZeroU64;
 
 use crate::order::Order;
 
@@ -80,28 +79,6 @@ impl core::error::Error for RunError {}
 pub struct Run {
     start: Offset,
     order: Order,
-}
-
-/// A run of a pool in one word: its first page doubled, and a one below that for its order. So values that hold one stay small.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PackedRun(NonZeroU64);
-
-impl PackedRun {
-    /// Pools end far below `2^63` pages, so nothing is shifted out.
-    #[inline]
-    pub(crate) const fn new(run: Run) -> PackedRun {
-        // Its start is a multiple of the length.
-        PackedRun(match NonZeroU64::new(run.start.0 << 1 | run.order.pages()) {
-            Some(packed) => packed,
-            None => NonZeroU64::MIN,
-        })
-    }
-
-    #[inline]
-    pub(crate) const fn get(self) -> Run {
-        let packed = self.0.get();
-        Run { start: Offset((packed & (packed - 1)) >> 1), order: Order::clamped(packed.trailing_zeros()) }
-    }
 }
 
 impl Run {

@@ -17,16 +17,20 @@
 //! There are no thread-locals here: a handle belongs to whoever has it, moves with him, and is not shared. In a kernel it is
 //! per-CPU data, used with preemption off.
 
+use core::num::NonZeroUsize;
+
 use super::GenPool;
 use super::handles::{ORDERS, Padded, Public};
 use super::notes::{Contents, Forgotten};
 use super::shape::Place;
 use super::tables::CALLERS;
 use crate::error::AllocError;
-use crate::offset::{Offset, PackedRun, Run};
+use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering};
 
+/// The bits of an address of a pool in which an order can stand.
+const ORDER: usize = 63;
 /// Bits of a caller's slot.
 const SLOT_BITS: u32 = CALLERS.trailing_zeros();
 /// Room in a stack.
@@ -351,26 +355,27 @@ pub struct LocalPool<'p, const WORDS: usize = 8>(pub(super) Local<'p, WORDS>);
 #[derive(Debug)]
 #[must_use = "a run that is not freed stays taken"]
 pub struct Taken<'p> {
-    /// The pool's address tells pools apart; it is never followed.
-    pool: usize,
-    run: PackedRun,
+    /// The pool's address, which tells pools apart and is never followed; where its alignment leaves bits, the order of the run. So values
+    /// that hold one stay small.
+    mark: NonZeroUsize,
+    start: Offset,
     _pool: core::marker::PhantomData<&'p ()>,
 }
 
 impl Taken<'_> {
     /// Its first page.
     pub fn offset(&self) -> Offset {
-        self.run().start()
+        self.start
     }
 
     /// Its order.
     pub fn order(&self) -> Order {
-        self.run().order()
+        Order::clamped((self.mark.get() & ORDER) as u32)
     }
 
     /// Its pages.
     pub fn run(&self) -> Run {
-        self.run.get()
+        Run::aligned(self.start.get(), self.order())
     }
 
     /// Gives up the type and keeps the pages: give them back with [`GenPool::free`].
@@ -388,6 +393,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn identity(&self) -> usize {
         core::ptr::from_ref(self).addr()
     }
+
+    #[inline]
+    fn mark_of(&self, order: Order) -> NonZeroUsize {
+        const { assert!(align_of::<Self>() > ORDER && Order::MAX.get() as usize <= ORDER) };
+        NonZeroUsize::new(self.identity() | order.get() as usize).unwrap_or(NonZeroUsize::MIN)
+    }
 }
 
 impl<'p, const WORDS: usize> LocalPool<'p, WORDS> {
@@ -395,13 +406,13 @@ impl<'p, const WORDS: usize> LocalPool<'p, WORDS> {
     #[inline]
     pub fn alloc(&mut self, order: Order) -> Result<Taken<'p>, AllocError> {
         let run = self.0.take(order)?;
-        Ok(Taken { pool: self.0.pool.identity(), run: PackedRun::new(run), _pool: core::marker::PhantomData })
+        Ok(Taken { mark: self.0.pool.mark_of(order), start: run.start(), _pool: core::marker::PhantomData })
     }
 
     /// Gives a run back; one of another pool comes back as the error.
     #[inline]
     pub fn free(&mut self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
-        if taken.pool != self.0.pool.identity() {
+        if taken.mark.get() & !ORDER != self.0.pool.identity() {
             return Err(taken);
         }
         self.0.give_back(taken.run());
