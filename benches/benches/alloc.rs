@@ -9,6 +9,7 @@ use benches::peers::buddy_system::BuddySystem;
 use benches::peers::gpu_alloc::GpuAlloc;
 use benches::peers::offset_allocator::OffsetAllocator;
 use benches::peers::ours::{Counted, FolioHandle, Folios, Pool, PoolHandle};
+use benches::peers::per_cpu::{FoliosPerCpu, PoolPerCpu};
 use benches::trace::shuffled;
 use benches::works::GIB;
 use criterion::measurement::WallTime;
@@ -24,8 +25,10 @@ type Blocks<'a, P> = Vec<Option<<<P as Peer>::Hand<'a> as Hand>::Block>>;
 macro_rules! for_every_peer {
     ($function:ident($($argument:expr),*)) => {
         $function::<PoolHandle>($($argument),*);
+        $function::<PoolPerCpu>($($argument),*);
         $function::<Pool>($($argument),*);
         $function::<FolioHandle>($($argument),*);
+        $function::<FoliosPerCpu>($($argument),*);
         $function::<Folios>($($argument),*);
         $function::<OffsetAllocator>($($argument),*);
         $function::<GpuAlloc>($($argument),*);
@@ -49,6 +52,7 @@ fn alloc(criterion: &mut Criterion) {
     drop(group);
     let mut group = criterion.benchmark_group("alloc/folio cycle");
     folio_cycle::<FolioHandle>(&mut group);
+    folio_cycle::<FoliosPerCpu>(&mut group);
     folio_cycle::<Folios>(&mut group);
     drop(group);
     build(&mut criterion.benchmark_group("alloc/build"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use benches::peer::{Hand, Peer};
 use benches::peers::nothing::Nothing;
 use benches::peers::ours::{Pool, PoolHandle};
+use benches::peers::per_cpu::PoolPerCpu;
 use benches::trace::{Slots, Trace};
 use benches::works::{GIB, size};
 use criterion::measurement::WallTime;
@@ -18,6 +19,7 @@ fn scale(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scale/hot pair, order 0");
     for pages in POOLS {
         hot_pair::<PoolHandle>(&mut group, pages);
+        hot_pair::<PoolPerCpu>(&mut group, pages);
         hot_pair::<Pool>(&mut group, pages);
     }
     drop(group);
@@ -26,6 +28,7 @@ fn scale(criterion: &mut Criterion) {
     for pages in POOLS {
         let trace = Trace::churn(pages * 80 / 100, STEPS, 1);
         churn::<PoolHandle>(&mut group, pages, &trace);
+        churn::<PoolPerCpu>(&mut group, pages, &trace);
         churn::<Pool>(&mut group, pages, &trace);
         // What of the growth is the harness's own: its slots grow with the pool, too.
         churn::<Nothing>(&mut group, pages, &trace);

@@ -10,6 +10,7 @@ use crate::peers::in_bulk::InBulk;
 use crate::peers::nothing::Nothing;
 use crate::peers::offset_allocator::OffsetAllocator;
 use crate::peers::ours::{Counted, FolioHandle, Folios, Pool, PoolHandle};
+use crate::peers::per_cpu::{FoliosPerCpu, PoolPerCpu};
 use crate::sample::{Budget, Outcome, Skip};
 use crate::trace::Trace;
 use crate::works::metadata::State;
@@ -45,8 +46,10 @@ struct Own {
 pub fn all() -> Vec<Entry> {
     vec![
         Entry::in_bulk::<PoolHandle>(),
+        Entry::of::<PoolPerCpu, PoolPerCpu>(),
         Entry::in_bulk::<Pool>(),
         Entry::counted::<FolioHandle>(),
+        Entry::counted::<FoliosPerCpu>(),
         Entry::counted::<Folios>(),
         Entry::single::<OffsetAllocator>(),
         Entry::single::<GpuAlloc>(),

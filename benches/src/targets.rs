@@ -6,6 +6,7 @@ use crate::peer::Peer;
 use crate::peers::floor::Floor;
 use crate::peers::nothing::Nothing;
 use crate::peers::ours::{FolioHandle, Folios, Pool, PoolHandle};
+use crate::peers::per_cpu::{FoliosPerCpu, PoolPerCpu};
 use crate::report::Row;
 use crate::works::packing::PERCENTS;
 use crate::works::{BUILT, CYCLE_ORDERS, HOT_ORDERS, MUTEXED, Scale, TAIL_PERCENTS, churn_row, size};
@@ -60,9 +61,12 @@ pub struct Verdict {
 
 const HANDLE: &str = PoolHandle::NAME;
 const SHARED: &str = Pool::NAME;
+const PER_CPU: &str = PoolPerCpu::NAME;
+/// What any thread can do at any time.
+const ANY_THREAD: [&str; 2] = [PER_CPU, SHARED];
 const FOLIO: &str = FolioHandle::NAME;
 /// Who is no rival.
-const OURS: [&str; 6] = [HANDLE, SHARED, FOLIO, Folios::NAME, Floor::NAME, Nothing::NAME];
+const OURS: [&str; 8] = [HANDLE, PER_CPU, SHARED, FOLIO, FoliosPerCpu::NAME, Folios::NAME, Floor::NAME, Nothing::NAME];
 
 /// Every target, for a run of this scale.
 pub fn all(scale: &Scale) -> Vec<Target> {
@@ -74,18 +78,24 @@ pub fn all(scale: &Scale) -> Vec<Target> {
         ask("P1", &hot(order), HANDLE, Limit::Itself(2.0));
         ask("P1", &hot(order), HANDLE, Limit::Peer(5.0, "offset-allocator"));
     }
-    for order in HOT_ORDERS {
-        ask("P2", &hot(order), SHARED, Limit::Itself(20.0));
-        ask("P2", &hot(order), SHARED, Limit::ThreadSafe(1.0));
+    for by in ANY_THREAD {
+        for order in HOT_ORDERS {
+            ask("P2", &hot(order), by, Limit::Itself(20.0));
+            ask("P2", &hot(order), by, Limit::ThreadSafe(1.0));
+        }
     }
     let churn = |pages| churn_row(80, pages);
     ask("P3", &churn(scale.pages), HANDLE, Limit::Itself(15.0));
     ask("P3", &churn(scale.pages), HANDLE, Limit::Best(1.0));
-    ask("P3", &churn(scale.pages), SHARED, Limit::Itself(40.0));
-    ask("P3", &churn(scale.pages), SHARED, Limit::ThreadSafe(1.0));
+    for by in ANY_THREAD {
+        ask("P3", &churn(scale.pages), by, Limit::Itself(40.0));
+        ask("P3", &churn(scale.pages), by, Limit::ThreadSafe(1.0));
+    }
     for (work, limit) in [(format!("fill {here} with order 0"), 2.0), (format!("free {here} in random order"), 8.0)] {
         ask("P4", &work, HANDLE, Limit::Itself(limit));
-        ask("P4", &work, SHARED, Limit::ThreadSafe(2.0));
+        for by in ANY_THREAD {
+            ask("P4", &work, by, Limit::ThreadSafe(2.0));
+        }
     }
     for (work, limit) in [("churn on 2 threads", 150.0), ("free on another thread", 100.0)] {
         ask("P5", work, HANDLE, Limit::Itself(limit));
@@ -96,7 +106,9 @@ pub fn all(scale: &Scale) -> Vec<Target> {
         let work = format!("2 MiB left at {percent} %, churned there");
         ask("P6", &work, SHARED, Limit::Itself(shared));
         ask("P6", &work, SHARED, Limit::Best(1.0));
-        ask("P6", &work, HANDLE, Limit::Itself(handle));
+        for by in [HANDLE, PER_CPU] {
+            ask("P6", &work, by, Limit::Itself(handle));
+        }
     }
     for way in ["alloc", "free"] {
         for form in ["", " by the word"] {
@@ -107,7 +119,7 @@ pub fn all(scale: &Scale) -> Vec<Target> {
     }
     for &pages in &scale.large {
         ask("P8", &format!("hot pair, order 0, {}", size(pages)), HANDLE, Limit::Within(1.2, hot(0)));
-        for by in [HANDLE, SHARED] {
+        for by in [HANDLE, PER_CPU, SHARED] {
             for floor in [Nothing::NAME, Floor::NAME] {
                 ask("P8", &churn(pages), by, Limit::GrownAs(floor, churn(scale.pages)));
             }
@@ -230,7 +242,8 @@ mod tests {
             .collect::<Vec<_>>()
             .into_iter()
             .flat_map(|(work, unit)| {
-                [HANDLE, SHARED, FOLIO, Floor::NAME, Nothing::NAME, "offset-allocator"].map(|peer| row(&work, unit, peer, 1.0))
+                [HANDLE, PER_CPU, SHARED, FOLIO, Floor::NAME, Nothing::NAME, "offset-allocator"]
+                    .map(|peer| row(&work, unit, peer, 1.0))
             })
             .collect();
         let targets = all(&scale);

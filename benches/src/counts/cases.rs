@@ -8,6 +8,7 @@ use crate::peer::{Hand, Peer, SyncPeer};
 use crate::peers::in_bulk::InBulk;
 use crate::peers::nothing::Nothing;
 use crate::peers::ours::{Counted, FolioHandle, Folios, Pool, PoolHandle};
+use crate::peers::per_cpu::{FoliosPerCpu, PoolPerCpu};
 use crate::trace::{Slots, Trace, shuffled};
 use crate::works::GIB;
 
@@ -59,14 +60,14 @@ impl Ready {
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for order in [0, 4, 9, 18] {
-        cases.extend([hot_pair::<PoolHandle>(order), hot_pair::<Pool>(order)]);
+        cases.extend([hot_pair::<PoolHandle>(order), hot_pair::<PoolPerCpu>(order), hot_pair::<Pool>(order)]);
     }
     for order in [0, 9, 18] {
-        cases.extend([cycle::<FolioHandle>(order), cycle::<Folios>(order)]);
+        cases.extend([cycle::<FolioHandle>(order), cycle::<FoliosPerCpu>(order), cycle::<Folios>(order)]);
     }
-    cases.extend([churn::<PoolHandle>(), churn::<Pool>(), churn::<Nothing>()]);
-    cases.extend([fill::<PoolHandle>(), fill::<Pool>(), fill::<Nothing>()]);
-    cases.extend([free::<PoolHandle>(), free::<Pool>(), free::<Nothing>()]);
+    cases.extend([churn::<PoolHandle>(), churn::<PoolPerCpu>(), churn::<Pool>(), churn::<Nothing>()]);
+    cases.extend([fill::<PoolHandle>(), fill::<PoolPerCpu>(), fill::<Pool>(), fill::<Nothing>()]);
+    cases.extend([free::<PoolHandle>(), free::<PoolPerCpu>(), free::<Pool>(), free::<Nothing>()]);
     cases.extend([bulk_list::<PoolHandle>(), bulk_list::<Pool>(), bulk_words::<PoolHandle>(), bulk_words::<Pool>()]);
     cases.extend([cross_free::<PoolHandle>(), cross_free::<Pool>(), cross_free::<Nothing>()]);
     cases

@@ -8,5 +8,6 @@ pub mod in_bulk;
 pub mod nothing;
 pub mod offset_allocator;
 pub mod ours;
+pub mod per_cpu;
 #[cfg(feature = "vma")]
 pub mod vma;

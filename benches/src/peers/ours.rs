@@ -212,7 +212,7 @@ impl Counted for Folios {
 }
 
 /// The simplest device: one range from physical address zero.
-fn one_range(pages: u64) -> PhysRange {
+pub(super) fn one_range(pages: u64) -> PhysRange {
     PhysRange { start: Phys(0), pages }
 }
 

@@ -91,6 +91,8 @@ mod idle;
 mod hotplug;
 mod ending;
 mod local;
+mod handles;
+mod per_cpu;
 #[cfg(feature = "std")]
 mod per_thread;
 mod accounted;
@@ -113,6 +115,7 @@ pub use error::{
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
 pub use frozen::{Frozen, Parts};
+pub use handles::Handles;
 pub use hotplug::{Closed, Removal, UntilRemoved};
 #[cfg(all(feature = "huge-pages", not(any(loom, test))))]
 pub use huge_pages::HugePages;
@@ -125,8 +128,9 @@ pub use ops::{AfterFree, Failure, Freed, PgmapOps};
 pub use order::{Order, OrderError};
 pub use owners::Owners;
 pub use page_word::{PageWord, PageWordError, Pages};
+pub use per_cpu::{OnCpu, PerCpu};
 #[cfg(feature = "std")]
-pub use per_thread::{Handles, PerThread};
+pub use per_thread::PerThread;
 pub use pgmap::{Pgmap, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{

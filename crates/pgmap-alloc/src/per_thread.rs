@@ -9,37 +9,11 @@ use core::cell::RefCell;
 
 use crate::error::{AllocError, PutError};
 use crate::folio::Folio;
-use crate::local::Local;
+use crate::handles::Handles;
 use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
-use crate::pool::{GenPool, LocalPool};
 use crate::references::Put;
-
-/// What a thread can have a handle on.
-pub trait Handles: 'static {
-    /// The handle, for one thread.
-    type Handle: 'static;
-
-    /// A new handle; `None` when there are none left.
-    fn handle(&'static self) -> Option<Self::Handle>;
-}
-
-impl<O: PgmapOps + 'static, const WORDS: usize> Handles for Pgmap<'static, O, WORDS> {
-    type Handle = Local<'static, O, WORDS>;
-
-    fn handle(&'static self) -> Option<Self::Handle> {
-        self.local()
-    }
-}
-
-impl<const WORDS: usize> Handles for GenPool<'static, WORDS> {
-    type Handle = LocalPool<'static, WORDS>;
-
-    fn handle(&'static self) -> Option<Self::Handle> {
-        self.local()
-    }
-}
 
 /// A [`Pgmap`] or a [`GenPool`] that each thread uses through a handle of its own, and through the shared path where it has none.
 ///
@@ -62,9 +36,9 @@ impl<const WORDS: usize> Handles for GenPool<'static, WORDS> {
 /// vram.put(folio).expect("from this pgmap");
 /// # Ok::<(), pgmap_alloc::AllocError>(())
 /// ```
-pub struct PerThread<P: Handles>(&'static P);
+pub struct PerThread<P: Handles<'static> + 'static>(&'static P);
 
-impl<P: Handles> PerThread<P> {
+impl<P: Handles<'static> + 'static> PerThread<P> {
     /// Costs nothing: handles are made by the threads that need them.
     pub const fn new(owner: &'static P) -> Self {
         PerThread(owner)
@@ -130,13 +104,13 @@ impl<O: PgmapOps + 'static, const WORDS: usize> PerThread<Pgmap<'static, O, WORD
     }
 }
 
-impl<P: Handles> Clone for PerThread<P> {
+impl<P: Handles<'static> + 'static> Clone for PerThread<P> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<P: Handles> Copy for PerThread<P> {}
+impl<P: Handles<'static> + 'static> Copy for PerThread<P> {}
 
 /// Where a thread keeps a handle.
 struct Place {
@@ -148,7 +122,7 @@ struct Place {
 /// Where the owner lies, which is for ever, and of which type it is: a pgmap may lie where its own pool lies.
 type Key = (usize, TypeId);
 
-fn key<P: Handles>(owner: &'static P) -> Key {
+fn key<P: Handles<'static> + 'static>(owner: &'static P) -> Key {
     (core::ptr::from_ref(owner).addr(), TypeId::of::<P>())
 }
 
@@ -160,7 +134,7 @@ std::thread_local! {
 /// This thread's handle on `owner`, made if it is the first time; [`keep`] puts it back.
 ///
 /// Taken out so that nothing is borrowed while a driver's `folio_free` runs.
-fn take<P: Handles>(owner: &'static P) -> Option<Box<P::Handle>> {
+fn take<P: Handles<'static> + 'static>(owner: &'static P) -> Option<Box<P::Handle>> {
     let key = key(owner);
     let taken = HANDLES.try_with(|places| {
         let mut places = places.try_borrow_mut().ok()?;
@@ -176,7 +150,7 @@ fn take<P: Handles>(owner: &'static P) -> Option<Box<P::Handle>> {
     taken.ok().flatten()
 }
 
-fn keep<P: Handles>(owner: &'static P, handle: Box<P::Handle>) {
+fn keep<P: Handles<'static> + 'static>(owner: &'static P, handle: Box<P::Handle>) {
     let key = key(owner);
     // Without a place for it the handle is dropped here, which drains it.
     let _ = HANDLES.try_with(|places| {

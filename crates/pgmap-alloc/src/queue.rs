@@ -18,7 +18,7 @@
 //!
 //! A waiter who is called and neither looks nor leaves holds up those who came before him.
 
-use try_lock::TryLock;
+use spin::mutex::SpinMutex;
 
 use crate::sync::{AtomicU64, Ordering, fence_for_lock};
 use crate::wakee::Wakee;
@@ -26,7 +26,7 @@ use crate::wakee::Wakee;
 /// The queue's end.
 pub(crate) struct WaitQueue {
     calls: AtomicU64,
-    last: TryLock<Option<Wakee>>,
+    last: SpinMutex<Option<Wakee>>,
 }
 
 /// A waiter's place in the queue. To be given back with [`WaitQueue::leave`].
@@ -41,7 +41,7 @@ pub(crate) struct Place {
 
 impl WaitQueue {
     pub(crate) fn new() -> WaitQueue {
-        WaitQueue { calls: AtomicU64::new(0), last: TryLock::new(None) }
+        WaitQueue { calls: AtomicU64::new(0), last: SpinMutex::new(None) }
     }
 
     fn calls(&self) -> u64 {

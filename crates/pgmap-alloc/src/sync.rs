@@ -74,6 +74,45 @@ pub(crate) fn fence_for_lock() {
     core::sync::atomic::fence(Ordering::SeqCst);
 }
 
+/// A lock that is only tried, for data that CPUs hand on; models see it. 128 bytes because neighbouring lines are fetched in pairs.
+#[repr(align(128))]
+pub(crate) struct Tried<T>(#[cfg(not(loom))] spin::mutex::SpinMutex<T>, #[cfg(loom)] loom::sync::Mutex<T>);
+
+#[cfg(loom)]
+pub(crate) use loom::sync::MutexGuard as Held;
+/// What a [`Tried`] gives.
+#[cfg(not(loom))]
+pub(crate) use spin::mutex::SpinMutexGuard as Held;
+
+impl<T> Tried<T> {
+    /// The data, for whoever comes while nobody else has it. Acquire; Release when it is given up.
+    #[inline(always)]
+    pub(crate) fn try_lock(&self) -> Option<Held<'_, T>> {
+        #[cfg(not(loom))]
+        {
+            self.0.try_lock()
+        }
+        #[cfg(loom)]
+        {
+            self.0.try_lock().ok()
+        }
+    }
+}
+
+impl<T> Tried<Option<T>> {
+    /// So many, with nothing in them.
+    pub(crate) fn none<const COUNT: usize>() -> [Self; COUNT] {
+        #[cfg(not(loom))]
+        {
+            [const { Tried(spin::mutex::SpinMutex::new(None)) }; COUNT]
+        }
+        #[cfg(loom)]
+        {
+            core::array::from_fn(|_| Tried(loom::sync::Mutex::new(None)))
+        }
+    }
+}
+
 /// Gives way for a moment to whoever is being waited for.
 #[inline]
 pub(crate) fn relax() {
@@ -103,6 +142,48 @@ pub(crate) fn caller_slot(slots: usize) -> usize {
         let address = recorded::stack().unwrap_or(address);
         // Stacks are many pages apart; Fibonacci hashing spreads what is left.
         ((address >> 16) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) as usize >> (usize::BITS - 16) & (slots - 1)
+    }
+}
+
+/// A number for whoever calls, as good as that of the CPU that he runs on: threads have one each, one after another; without std it
+/// is taken from where the stack lies.
+#[inline]
+pub(crate) fn this_caller() -> usize {
+    #[cfg(all(feature = "std", not(loom)))]
+    {
+        per_thread::ordinal()
+    }
+    #[cfg(not(all(feature = "std", not(loom))))]
+    {
+        caller_slot(1 << 16)
+    }
+}
+
+#[cfg(all(feature = "std", not(loom)))]
+mod per_thread {
+    extern crate std;
+
+    use core::cell::Cell;
+    use core::sync::atomic::{AtomicUsize, Ordering};
+
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+    std::thread_local! {
+        /// The number plus one; 0 = none yet. It needs no destructor, so it can be read while a thread ends too.
+        static ORDINAL: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[inline]
+    pub(super) fn ordinal() -> usize {
+        ORDINAL.with(|mine| if mine.get() == 0 { number(mine) } else { mine.get() - 1 })
+    }
+
+    #[cold]
+    fn number(mine: &Cell<usize>) -> usize {
+        // Relaxed: numbers that differ, nothing more.
+        let number = THREADS.fetch_add(1, Ordering::Relaxed) & (usize::MAX >> 1);
+        mine.set(number + 1);
+        number
     }
 }
 

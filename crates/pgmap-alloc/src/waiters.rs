@@ -32,7 +32,7 @@
 //! 6. A waiter in the queue is called at every last put that sees that anybody waits, and whenever a slot becomes free, which he then
 //!    takes. Until he has one he sees his page when he looks, so he may miss a moment between two periods of service.
 
-use try_lock::TryLock;
+use spin::mutex::SpinMutex;
 
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -52,13 +52,13 @@ const _: () = assert!(Order::MAX.pages() < FIRED);
 /// Room for one who waits, to be lent to a pgmap ([`Pgmap::lend_wait_slots`](crate::Pgmap::lend_wait_slots)).
 pub struct WaitSlot {
     key: AtomicU64,
-    wakee: TryLock<Option<Wakee>>,
+    wakee: SpinMutex<Option<Wakee>>,
 }
 
 impl WaitSlot {
     /// A free one.
     pub fn new() -> WaitSlot {
-        WaitSlot { key: AtomicU64::new(0), wakee: TryLock::new(None) }
+        WaitSlot { key: AtomicU64::new(0), wakee: SpinMutex::new(None) }
     }
 
     /// Takes it for a page, if it is free.

@@ -15,8 +15,8 @@ use core::pin::pin;
 use core::task::{Context, Waker};
 
 use pgmap_alloc::{
-    AfterFree, Capability, DataCell, Expect, Freed, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange, RangeSlot, Reason,
-    SpecialSize, Storage, StorageNeeded, Table, Word, storage_needed,
+    AfterFree, Capability, DataCell, Expect, Freed, Offset, Order, Params, PerCpu, Pgmap, PgmapOps, Phys, PhysRange, RangeSlot,
+    Reason, SpecialSize, Storage, StorageNeeded, Table, Word, storage_needed,
 };
 
 /// 16 MiB in two ranges: enough for PTE and PMD tables.
@@ -78,6 +78,10 @@ fn walk(metadata: &mut Metadata) -> Option<u64> {
     let second = folio.clone();
     let found = pgmap.try_get(black_box(folio.offset()))?;
     drop((folio, second, found));
+    let cpus = PerCpu::<_, 2>::with_cpus(&pgmap);
+    let folio = cpus.on(black_box(5)).alloc_folio(order).ok()?;
+    cpus.here().put(folio).ok()?;
+    drop(cpus);
 
     let at = Offset::new(black_box(512));
     pgmap.request_folio_raw(at, order, black_box(7)).ok()?;

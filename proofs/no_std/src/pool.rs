@@ -4,8 +4,8 @@ use core::hint::black_box;
 
 use pgmap_alloc::fit::{best_fit, first_fit_align, order_align};
 use pgmap_alloc::{
-    Accounted, Extent, ExtentParams, GenPool, Limits, Mode, Offset, Order, Owner, Owners, PageWord, Params, Phys, PhysRange,
-    RangeSlot, Run, ScatterParams, Table, Urgency, Wish,
+    Accounted, Extent, ExtentParams, GenPool, Limits, Mode, Offset, Order, Owner, Owners, PageWord, Params, PerCpu, Phys,
+    PhysRange, RangeSlot, Run, ScatterParams, Table, Urgency, Wish,
 };
 
 const RANGES: [PhysRange; 1] = [PhysRange { start: Phys(0x1_0000_0000), pages: 3000 }];
@@ -39,6 +39,11 @@ pub fn walk(tables: &mut [Table], ranges: &mut [RangeSlot]) -> Option<u64> {
     let some = local.alloc_some_words(black_box(77), &mut words).len();
     local.free_words(words.get(..some)?).ok()?;
     drop(local);
+    let cpus = PerCpu::<_, 2>::with_cpus(&pool);
+    let taken = cpus.on(black_box(5)).alloc(order).ok()?;
+    cpus.here().free(taken).ok()?;
+    cpus.drain();
+    drop(cpus);
     let mut runs = [Run::new(Offset::new(0), Order::ZERO).ok()?; 8];
     for run in pool.alloc_scattered(&ScatterParams::new(black_box(77)), &mut runs).ok()? {
         pool.free(run.start(), run.order()).ok()?;

@@ -85,9 +85,9 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     #[inline]
     pub(crate) fn give_back(&mut self, run: Run) {
         let order = run.order().get() as usize;
+        let full = KEEP.get(order).is_none_or(|&most| self.at_hand(order) >= most);
         // Relaxed: as in `Handles::press`.
-        let at_hand = self.at_hand(order);
-        if order >= ORDERS || self.public.pressed.load(Ordering::Relaxed) != 0 || at_hand >= KEEP[order] {
+        if full || self.public.pressed.load(Ordering::Relaxed) != 0 {
             self.spill(run);
         } else {
             self.keep(order, run);
@@ -252,7 +252,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         } else if let (Some(count), Some(stack)) = (self.public.counts.get(index), self.stacks.get_mut(index)) {
             let at = (count.load(Ordering::Relaxed) as usize).min(ROOM);
             let unused = self.pool.unused(self.since);
-            let gone = unused.put_back_first(self.caller, &stack[..at], order, (at / 2).clamp(1, SPILL));
+            let gone = unused.put_back_first(self.caller, &stack[..at], order, (at / 2).clamp(1, SPILL)).min(at);
             drop(unused);
             stack.copy_within(gone..at, 0);
             count.store((at - gone) as u32, Ordering::Relaxed);
@@ -394,10 +394,30 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         core::ptr::from_ref(self).addr()
     }
 
+    /// The value for an owned run.
     #[inline]
-    fn mark_of(&self, order: Order) -> NonZeroUsize {
+    fn taken<'p>(&'p self, run: Run) -> Taken<'p> {
         const { assert!(align_of::<Self>() > ORDER && Order::MAX.get() as usize <= ORDER) };
-        NonZeroUsize::new(self.identity() | order.get() as usize).unwrap_or(NonZeroUsize::MIN)
+        let mark = NonZeroUsize::new(self.identity() | run.order().get() as usize).unwrap_or(NonZeroUsize::MIN);
+        Taken { mark, start: run.start(), _pool: core::marker::PhantomData }
+    }
+
+    /// The owned run that a value stands for; one of another pool comes back as the error.
+    #[inline]
+    fn own<'p>(&self, taken: Taken<'p>) -> Result<Run, Taken<'p>> {
+        if taken.mark.get() & !ORDER == self.identity() { Ok(taken.run()) } else { Err(taken) }
+    }
+
+    /// [`LocalPool::alloc`] without a handle.
+    pub(crate) fn alloc_taken(&self, order: Order) -> Result<Taken<'_>, AllocError> {
+        self.take(order).map(|run| self.taken(run))
+    }
+
+    /// [`LocalPool::free`] without a handle.
+    pub(crate) fn free_taken<'p>(&self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
+        // Owned, so it cannot be idle.
+        let _ = self.give_back(self.own(taken)?);
+        Ok(())
     }
 }
 
@@ -406,16 +426,13 @@ impl<'p, const WORDS: usize> LocalPool<'p, WORDS> {
     #[inline]
     pub fn alloc(&mut self, order: Order) -> Result<Taken<'p>, AllocError> {
         let run = self.0.take(order)?;
-        Ok(Taken { mark: self.0.pool.mark_of(order), start: run.start(), _pool: core::marker::PhantomData })
+        Ok(self.0.pool.taken(run))
     }
 
     /// Gives a run back; one of another pool comes back as the error.
     #[inline]
     pub fn free(&mut self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
-        if taken.mark.get() & !ORDER != self.0.pool.identity() {
-            return Err(taken);
-        }
-        self.0.give_back(taken.run());
+        self.0.give_back(self.0.pool.own(taken)?);
         Ok(())
     }
 

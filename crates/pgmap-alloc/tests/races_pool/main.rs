@@ -38,6 +38,7 @@ mod clear;
 mod held;
 mod lists;
 mod mistakes;
+mod per_cpu;
 mod ranges;
 
 use loom::sync::Arc;

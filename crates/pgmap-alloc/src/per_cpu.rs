@@ -1,0 +1,237 @@
+//! Handles that all share, one for each CPU: the speed of a handle for who has none of his own.
+//!
+//! # Protocol
+//!
+//! 1. Each CPU has a handle behind a lock of its own, which is tried and never waited for. Who finds it taken (it has been
+//!    interrupted, or another runs under the same number) takes the next CPU's, and if all are taken the shared path. So each call
+//!    ends after a bounded number of steps before the pool's own begin.
+//! 2. The number of the CPU is a hint. A wrong one costs the travel of a line and nothing else.
+//! 3. What the handles have at hand looks taken to everyone else. Here nobody is refused before all of them that are not in use just
+//!    then have been drained.
+
+use core::fmt;
+
+use crate::error::{AllocError, PutError};
+use crate::folio::Folio;
+use crate::handles::Handles;
+use crate::ops::PgmapOps;
+use crate::order::Order;
+use crate::pgmap::Pgmap;
+use crate::pool::{GenPool, Taken};
+use crate::references::Put;
+use crate::sync::{Held, Tried, this_caller};
+
+/// A [`Pgmap`] or a [`GenPool`] that any thread uses through the handle of the CPU that it runs on.
+///
+/// A call takes one locked instruction, for the lock of the handle, beside what the handle itself takes ([`Local`](crate::Local):
+/// most often none). It is lock-free as the shared path is: a lock that is taken is passed by. It may be called from interrupts, and
+/// from a driver's `folio_free`. It allocates no host memory; a handle is made when its CPU is first used. All of them lie
+/// within this value, 5 KiB each, so it is better kept in one place than moved about. Where no handle is left, calls take the shared path.
+///
+/// What holds for pages at hand is said at [`Local`](crate::Local). Before a call is refused, all handles that are not in use just then are drained. Before a range is taken away, or a
+/// pool is asked how much is idle, call [`PerCpu::drain`].
+///
+/// ```
+/// # #[cfg(feature = "alloc")] {
+/// use pgmap_alloc::{Order, Params, PerCpu, Pgmap, Phys, PhysRange};
+///
+/// let pgmap = Pgmap::new(&Params::new(&[PhysRange { start: Phys(0), pages: 1 << 20 }]), ()).expect("one sound range");
+/// let vram = PerCpu::new(&pgmap);
+///
+/// let folio = vram.here().alloc_folio(Order::PMD)?; // on whichever CPU this thread runs
+/// vram.on(3).put(folio).expect("from this pgmap"); // a kernel knows which
+/// # }
+/// # Ok::<(), pgmap_alloc::AllocError>(())
+/// ```
+pub struct PerCpu<'p, P: Handles<'p>, const CPUS: usize = 16> {
+    owner: &'p P,
+    handles: [Tried<Option<P::Handle>>; CPUS],
+}
+
+impl<'p, P: Handles<'p>> PerCpu<'p, P> {
+    /// Handles for 16 CPUs, or that many threads; more than those share them.
+    pub fn new(owner: &'p P) -> Self {
+        PerCpu::with_cpus(owner)
+    }
+}
+
+impl<'p, P: Handles<'p>, const CPUS: usize> PerCpu<'p, P, CPUS> {
+    /// Handles for as many CPUs as the type says.
+    pub fn with_cpus(owner: &'p P) -> Self {
+        const { assert!(CPUS > 0, "at least one CPU") };
+        PerCpu { owner, handles: Tried::none() }
+    }
+
+    /// What the handles are on.
+    pub fn owner(&self) -> &'p P {
+        self.owner
+    }
+
+    /// As the CPU of this number, from 0, which in a kernel is the caller's own. Any number will do: those from `CPUS` on begin anew.
+    #[inline]
+    pub fn on(&self, cpu: usize) -> OnCpu<'_, 'p, P, CPUS> {
+        OnCpu { handles: self, cpu }
+    }
+
+    /// As a CPU that this thread has for itself, as long as there are no more threads than CPUS. Without the feature `std` two threads may
+    /// meet sooner: there the number is guessed from where the stack lies.
+    #[inline]
+    pub fn here(&self) -> OnCpu<'_, 'p, P, CPUS> {
+        self.on(this_caller())
+    }
+
+    /// Has all handles that are not in use just now give back what they have at hand.
+    #[cold]
+    pub fn drain(&self) {
+        for mut handle in self.handles.iter().filter_map(Tried::try_lock) {
+            handle.as_mut().map(P::drain);
+        }
+    }
+}
+
+impl<'p, P: Handles<'p>, const CPUS: usize> fmt::Debug for PerCpu<'p, P, CPUS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerCpu").field("cpus", &CPUS).finish_non_exhaustive()
+    }
+}
+
+/// A [`PerCpu`] as one CPU uses it. A number and a reference: make one whenever it is needed.
+pub struct OnCpu<'a, 'p, P: Handles<'p>, const CPUS: usize = 16> {
+    handles: &'a PerCpu<'p, P, CPUS>,
+    cpu: usize,
+}
+
+impl<'a, 'p, P: Handles<'p>, const CPUS: usize> OnCpu<'a, 'p, P, CPUS> {
+    /// Does `work` with this CPU's handle, or with that of another if it is in use; with `None` if all are, or none is left.
+    pub fn with<R>(self, work: impl FnOnce(Option<&mut P::Handle>) -> R) -> R {
+        work(handle_in(&mut self.enter()))
+    }
+
+    #[inline(always)]
+    fn enter(self) -> Entered<'a, P::Handle> {
+        match self.lock(self.cpu) {
+            Some(handle) if handle.is_some() => Some(handle),
+            other => {
+                drop(other);
+                self.lock(self.another()?)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn lock(self, cpu: usize) -> Entered<'a, P::Handle> {
+        self.handles.handles[cpu % CPUS].try_lock()
+    }
+
+    /// The CPU's handle is in use, or has not been made yet: the next one that is free, with a handle if there is one left.
+    #[cold]
+    fn another(self) -> Option<usize> {
+        (0..CPUS).map(|step| self.cpu.wrapping_add(step)).find(|&cpu| {
+            let Some(mut handle) = self.lock(cpu) else { return false };
+            if handle.is_none() {
+                *handle = self.handles.owner.handle();
+            }
+            true
+        })
+    }
+
+    /// Whether a refused request is worth another attempt: the handles have been drained meanwhile.
+    fn is_to_insist(self, refusal: AllocError) -> bool {
+        let for_want_of_pages = matches!(refusal, AllocError::NoSpace { .. } | AllocError::Fragmented { .. });
+        if for_want_of_pages {
+            self.handles.drain();
+        }
+        for_want_of_pages
+    }
+}
+
+/// A CPU's handle, entered: `None` if all were in use, nothing in it if there is none left.
+type Entered<'a, H> = Option<Held<'a, Option<H>>>;
+
+#[inline(always)]
+fn handle_in<'e, H>(entered: &'e mut Entered<'_, H>) -> Option<&'e mut H> {
+    entered.as_deref_mut().and_then(Option::as_mut)
+}
+
+impl<'p, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, GenPool<'p, WORDS>, CPUS> {
+    /// Takes a run of `order`. Lock-free.
+    #[inline]
+    pub fn alloc(self, order: Order) -> Result<Taken<'p>, AllocError> {
+        self.attempt(order).or_else(|refusal| self.insist(order, refusal))
+    }
+
+    #[cold]
+    fn insist(self, order: Order, refusal: AllocError) -> Result<Taken<'p>, AllocError> {
+        if self.is_to_insist(refusal) { self.attempt(order) } else { Err(refusal) }
+    }
+
+    #[inline(always)]
+    fn attempt(self, order: Order) -> Result<Taken<'p>, AllocError> {
+        match handle_in(&mut self.enter()) {
+            Some(local) => local.alloc(order),
+            None => self.handles.owner.alloc_taken(order),
+        }
+    }
+
+    /// Gives a run back; one of another pool comes back as the error. Lock-free.
+    #[inline]
+    pub fn free(self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
+        match handle_in(&mut self.enter()) {
+            Some(local) => local.free(taken),
+            None => self.handles.owner.free_taken(taken),
+        }
+    }
+}
+
+impl<'p, O: PgmapOps, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, Pgmap<'p, O, WORDS>, CPUS> {
+    /// [`Pgmap::alloc_folio`], from what is at hand if it can be. Lock-free.
+    #[inline]
+    pub fn alloc_folio(self, order: Order) -> Result<Folio<'p, O, WORDS>, AllocError>
+    where
+        O::Data: Default,
+    {
+        self.alloc_folio_with(order, O::Data::default)
+    }
+
+    /// [`OnCpu::alloc_folio`], with what the driver keeps with the folio: made anew for each attempt.
+    #[inline]
+    pub fn alloc_folio_with(self, order: Order, data: impl Fn() -> O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
+        self.attempt_folio(order, data()).or_else(|refusal| self.insist_on_folio(order, data, refusal))
+    }
+
+    #[cold]
+    fn insist_on_folio(
+        self,
+        order: Order,
+        data: impl Fn() -> O::Data,
+        refusal: AllocError,
+    ) -> Result<Folio<'p, O, WORDS>, AllocError> {
+        if self.is_to_insist(refusal) { self.attempt_folio(order, data()) } else { Err(refusal) }
+    }
+
+    #[inline(always)]
+    fn attempt_folio(self, order: Order, data: O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
+        match handle_in(&mut self.enter()) {
+            Some(local) => local.alloc_folio_with(order, data),
+            None => self.handles.owner.alloc_folio_with(order, data),
+        }
+    }
+
+    /// Puts a folio; if it was the last reference, its pages are at hand afterwards. A folio of another pgmap comes back with
+    /// [`PutError::Foreign`]. Lock-free.
+    #[inline]
+    pub fn put(self, folio: Folio<'p, O, WORDS>) -> Result<Put, (PutError, Folio<'p, O, WORDS>)> {
+        match handle_in(&mut self.enter()) {
+            Some(local) => local.put(folio),
+            None => self.handles.owner.put(folio),
+        }
+    }
+}
+
+impl<'p, P: Handles<'p>, const CPUS: usize> Clone for OnCpu<'_, 'p, P, CPUS> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'p, P: Handles<'p>, const CPUS: usize> Copy for OnCpu<'_, 'p, P, CPUS> {}
