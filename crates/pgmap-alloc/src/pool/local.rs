@@ -44,6 +44,14 @@ const WORD: u32 = 6;
 /// How many words a full stack writes at most when it gives back its oldest runs.
 const SPILL: usize = 4;
 
+/// A place in a stack, and what stands there.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Settled {
+    order: usize,
+    at: usize,
+    start: u64,
+}
+
 /// The inside of a handle, for [`LocalPool`] and for the handle over folios.
 pub(crate) struct Local<'p, const WORDS: usize> {
     pub(super) pool: &'p GenPool<'p, WORDS>,
@@ -54,6 +62,8 @@ pub(crate) struct Local<'p, const WORDS: usize> {
     stacks: [[u64; ROOM]; ORDERS],
     /// The first page of the word of which `public` says which pages are at hand.
     base: u64,
+    /// What came first after a stack gave back, and where: as long as it stands there, nothing has been taken since.
+    settled: Settled,
     /// None of them was taken before this was read: what was fetched and not used goes back as it was.
     since: Forgotten,
 }
@@ -68,7 +78,15 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         };
         let (place, public) = pool.handles.places.iter().enumerate().find(|(_, place)| free(place))?;
         let caller = (place as u32).reverse_bits().rotate_left(SLOT_BITS) as usize;
-        Some(Local { pool, public: &public.0, caller, stacks: [[0; ROOM]; ORDERS], base: 0, since: pool.forgotten() })
+        Some(Local {
+            pool,
+            public: &public.0,
+            caller,
+            stacks: [[0; ROOM]; ORDERS],
+            base: 0,
+            settled: Settled::default(),
+            since: pool.forgotten(),
+        })
     }
 
     /// Takes a run of `order`. From the stack it is wait-free, without an atomic read-modify-write.
@@ -251,12 +269,16 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             self.drain();
         } else if let (Some(count), Some(stack)) = (self.public.counts.get(index), self.stacks.get_mut(index)) {
             let at = (count.load(Ordering::Relaxed) as usize).min(ROOM);
+            let here = Settled { order: index, start: stack[self.settled.at & (ROOM - 1)], ..self.settled };
+            // Who only frees gives back more at once: so that what he has to wait for himself is not waited for each time.
+            let most = if here == self.settled { at / 2 } else { SPILL.min(at / 2) };
             let unused = self.pool.unused(self.since);
-            let gone = unused.put_back_first(self.caller, &stack[..at], order, (at / 2).clamp(1, SPILL)).min(at);
+            let gone = unused.put_back_first(self.caller, &stack[..at], order, most.max(1)).min(at);
             drop(unused);
             stack.copy_within(gone..at, 0);
             count.store((at - gone) as u32, Ordering::Relaxed);
             if gone > 0 {
+                self.settled = Settled { order: index, at: at - gone, start: run.start().get() };
                 return self.keep(index, run);
             }
         }
