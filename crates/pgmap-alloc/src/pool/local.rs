@@ -43,6 +43,8 @@ const FETCH: u32 = 64;
 const WORD: u32 = 6;
 /// How many words a full stack writes at most when it gives back its oldest runs.
 const SPILL: usize = 4;
+/// A larger run that is cut up makes two to the power of so many.
+const CUT: u32 = 2;
 
 /// A place in a stack, and what stands there.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -214,6 +216,9 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         {
             return Ok(run);
         }
+        if let Some(run) = self.cut(order) {
+            return Ok(run);
+        }
         match self.pool.take_as(self.caller, order) {
             Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }) if self.cached() > 0 => {
                 self.drain();
@@ -221,6 +226,26 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             }
             result => result,
         }
+    }
+
+    /// Where a larger run would be cut up anyway: takes what makes a few of `order`, and has the others at hand.
+    fn cut(&mut self, order: Order) -> Option<Run> {
+        let (radix, small, large) = (GenPool::<WORDS>::RADIX, order.get(), order.get() + CUT);
+        // Within a level, where the pieces of what is taken are taken too. Pages come by the word.
+        let fits = small > 0 && small / radix == large / radix && large < ORDERS as u32;
+        if !fits || self.pool.lowest_listed(order) < large {
+            return None;
+        }
+        if small < radix
+            && let Some(run) = self.pool.take_fresh(self.caller, order)
+        {
+            return Some(run);
+        }
+        let whole = self.pool.attempt_as(self.caller, Order::clamped(large))?;
+        for piece in (1..1 << CUT).rev() {
+            self.push(small as usize, whole.start().get() + (piece << small));
+        }
+        Some(Run::aligned(whole.start().get(), order))
     }
 
     pub(super) fn own_table(&self) -> Option<usize> {

@@ -114,7 +114,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     #[inline]
-    fn attempt_as(&self, caller: usize, order: Order) -> Option<Run> {
+    pub(super) fn attempt_as(&self, caller: usize, order: Order) -> Option<Run> {
         // By far most runs are pages or a few, and the tables of those are the easiest to find.
         let tables = self.tables();
         if order.get() >= Self::RADIX {
