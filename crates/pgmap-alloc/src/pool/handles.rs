@@ -10,9 +10,13 @@ const HANDLES: usize = in_models(2, 64);
 /// Orders of which handles keep runs at hand.
 pub(super) const ORDERS: usize = 19;
 
+const _: () = assert!(HANDLES <= u64::BITS as usize, "a bit for each");
+
 /// What a pool knows of its handles.
 pub(super) struct Handles {
-    pub(super) places: [Padded<Public>; HANDLES],
+    /// Which places are taken: a bit each.
+    taken: Padded<AtomicU64>,
+    places: [Padded<Public>; HANDLES],
 }
 
 /// 128 bytes because neighbouring lines are fetched in pairs.
@@ -21,8 +25,6 @@ pub(super) struct Padded<T>(pub(super) T);
 
 /// What others may know of one handle. Only its owner writes it, but for `pressed`.
 pub(super) struct Public {
-    /// Whether the place is taken.
-    pub(super) taken: AtomicU32,
     /// Set by whoever was refused: give back what is at hand. Cleared by the owner before he does.
     pub(super) pressed: AtomicU32,
     /// How many runs of each order are at hand.
@@ -36,7 +38,6 @@ pub(super) struct Public {
 impl Public {
     fn new() -> Public {
         Public {
-            taken: AtomicU32::new(0),
             pressed: AtomicU32::new(0),
             counts: core::array::from_fn(|_| AtomicU32::new(0)),
             pages: AtomicU64::new(0),
@@ -54,12 +55,37 @@ impl Public {
 
 impl Handles {
     pub(super) fn new() -> Handles {
-        Handles { places: core::array::from_fn(|_| Padded(Public::new())) }
+        Handles { taken: Padded(AtomicU64::new(0)), places: core::array::from_fn(|_| Padded(Public::new())) }
+    }
+
+    /// Takes a place for a handle, if there is one left.
+    pub(super) fn enter(&self) -> Option<(usize, &Public)> {
+        // Relaxed: only a proposal, as is what a failed exchange has read.
+        let mut taken = self.taken.0.load(Ordering::Relaxed);
+        loop {
+            let place = taken.trailing_ones() as usize;
+            let public = self.places.get(place)?;
+            // Acquire: pairs with the Release in `leave`: the last owner's last counts come before ours.
+            match self.taken.0.compare_exchange(taken, taken | 1 << place, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some((place, &public.0)),
+                Err(now) => taken = now,
+            }
+        }
+    }
+
+    pub(super) fn leave(&self, place: usize) {
+        // Release: pairs with the Acquire in `enter`.
+        self.taken.0.fetch_and(!(1 << place), Ordering::Release);
     }
 
     fn places(&self) -> impl Iterator<Item = &Public> {
         // Relaxed: as in `cached`.
-        self.places.iter().map(|padded| &padded.0).filter(|place| place.taken.load(Ordering::Relaxed) != 0)
+        let mut left = self.taken.0.load(Ordering::Relaxed);
+        core::iter::from_fn(move || {
+            let place = self.places.get(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(&place.0)
+        })
     }
 
     /// Asks all handles that have something at hand to give it back; says how many pages that is, maybe a few operations ago.

@@ -20,7 +20,7 @@
 use core::num::NonZeroUsize;
 
 use super::GenPool;
-use super::handles::{ORDERS, Padded, Public};
+use super::handles::{ORDERS, Public};
 use super::notes::{Contents, Forgotten};
 use super::shape::Place;
 use super::tables::CALLERS;
@@ -58,6 +58,8 @@ struct Settled {
 pub(crate) struct Local<'p, const WORDS: usize> {
     pub(super) pool: &'p GenPool<'p, WORDS>,
     public: &'p Public,
+    /// Where `public` is.
+    place: usize,
     /// Its slot among callers: those of a few handles differ, and lie far apart.
     caller: usize,
     /// For each order the starts of idle runs; how many, stands in `public`.
@@ -73,16 +75,12 @@ pub(crate) struct Local<'p, const WORDS: usize> {
 impl<'p, const WORDS: usize> Local<'p, WORDS> {
     /// A handle on `pool`; `None` when it has as many as it can.
     pub(crate) fn new(pool: &'p GenPool<'_, WORDS>) -> Option<Self> {
-        let free = |place: &Padded<Public>| {
-            // Acquire: pairs with the Release in `drop`: the last owner's last counts come before ours. Relaxed on failure:
-            // somebody else's place.
-            place.0.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
-        };
-        let (place, public) = pool.handles.places.iter().enumerate().find(|(_, place)| free(place))?;
+        let (place, public) = pool.handles.enter()?;
         let caller = (place as u32).reverse_bits().rotate_left(SLOT_BITS) as usize;
         Some(Local {
             pool,
-            public: &public.0,
+            public,
+            place,
             caller,
             stacks: [[0; ROOM]; ORDERS],
             base: 0,
@@ -314,8 +312,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
 impl<const WORDS: usize> Drop for Local<'_, WORDS> {
     fn drop(&mut self) {
         self.drain();
-        // Release: pairs with the Acquire in `new`.
-        self.public.taken.store(0, Ordering::Release);
+        self.pool.handles.leave(self.place);
     }
 }
 
@@ -443,7 +440,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The value for an owned run.
     #[inline]
-    fn taken<'p>(&'p self, run: Run) -> Taken<'p> {
+    fn value_of<'p>(&'p self, run: Run) -> Taken<'p> {
         const { assert!(align_of::<Self>() > ORDER && Order::MAX.get() as usize <= ORDER) };
         let mark = NonZeroUsize::new(self.identity() | run.order().get() as usize).unwrap_or(NonZeroUsize::MIN);
         Taken { mark, start: run.start(), _pool: core::marker::PhantomData }
@@ -451,19 +448,19 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The owned run that a value stands for; one of another pool comes back as the error.
     #[inline]
-    fn own<'p>(&self, taken: Taken<'p>) -> Result<Run, Taken<'p>> {
+    fn run_of<'p>(&self, taken: Taken<'p>) -> Result<Run, Taken<'p>> {
         if taken.mark.get() & !ORDER == self.identity() { Ok(taken.run()) } else { Err(taken) }
     }
 
     /// [`LocalPool::alloc`] without a handle.
     pub(crate) fn alloc_taken(&self, order: Order) -> Result<Taken<'_>, AllocError> {
-        self.take(order).map(|run| self.taken(run))
+        self.take(order).map(|run| self.value_of(run))
     }
 
     /// [`LocalPool::free`] without a handle.
     pub(crate) fn free_taken<'p>(&self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
         // Owned, so it cannot be idle.
-        let _ = self.give_back(self.own(taken)?);
+        let _ = self.give_back(self.run_of(taken)?);
         Ok(())
     }
 }
@@ -473,13 +470,13 @@ impl<'p, const WORDS: usize> LocalPool<'p, WORDS> {
     #[inline]
     pub fn alloc(&mut self, order: Order) -> Result<Taken<'p>, AllocError> {
         let run = self.0.take(order)?;
-        Ok(self.0.pool.taken(run))
+        Ok(self.0.pool.value_of(run))
     }
 
     /// Gives a run back; one of another pool comes back as the error.
     #[inline]
     pub fn free(&mut self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
-        self.0.give_back(self.0.pool.own(taken)?);
+        self.0.give_back(self.0.pool.run_of(taken)?);
         Ok(())
     }
 
