@@ -25,8 +25,10 @@
 //! | parents are charged without a look first | owner_refusal_against_a_request |
 //! | an owner's stocks: refusals are not proved; drawing, or drawing back, is no motion; nothing is collected | owner_refusal_against_a_stock, owner_at_his_limit |
 //! | what goes back unused is no motion, or who forgets looks once | reservation_that_is_dropped, cleared_page_that_is_spared |
+//! | a handle's place is left before the handle is drained | handle_that_comes |
+//! | who finds the CPU's handle in use frees nothing | caller_against_one_who_gives_back, caller_against_a_drain |
 //!
-//! These stayed green: a stock is used though more is drawn than the limit (who is refused has looked before); the drop of `Change` Relaxed, `Tally::used` and `Account::lower` Relaxed, `Tally::give` without its note (a
+//! These stayed green: `Handles::leave` Relaxed (the drain before it ends in a fence, in the models); a stock is used though more is drawn than the limit (who is refused has looked before); the drop of `Change` Relaxed, `Tally::used` and `Account::lower` Relaxed, `Tally::give` without its note (a
 //! fence elsewhere, or the motion, gives the same order in the models); a merge that sums the notes up after the release of the
 //! entry, which nobody else can claim between the two as the models are cut; an undone charge that calls itself over the limit.
 
@@ -38,7 +40,7 @@ mod clear;
 mod held;
 mod lists;
 mod mistakes;
-mod per_cpu;
+mod handles;
 mod ranges;
 
 use loom::sync::Arc;

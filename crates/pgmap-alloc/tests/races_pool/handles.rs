@@ -1,4 +1,4 @@
-//! Handles that all share.
+//! Handles: one after another in the same place, and those that all share.
 
 use pgmap_alloc::{AllocError, Offset, Params, PerCpu};
 
@@ -61,6 +61,27 @@ fn caller_against_a_drain() {
         |it, (), _| {
             it.assert_idle(2);
             it.pool.alloc(order(1)).unwrap();
+        },
+    );
+}
+
+/// A handle drains itself when it goes, and whoever comes next into its place finds it empty.
+#[test]
+fn handle_that_comes_against_one_that_goes() {
+    race(
+        || Pool::boxed(&Params::new(&[range(0, 2)])).unwrap(),
+        |pool| {
+            let mut local = pool.local().unwrap();
+            if let Ok(taken) = local.alloc(ONE) {
+                local.free(taken).unwrap();
+            }
+        },
+        |pool| pool.local().unwrap().alloc(ONE).ok().map(|taken| taken.into_raw().start()),
+        |pool, (), taken| {
+            if let Some(page) = taken {
+                assert!(!pool.is_idle(page), "handed out twice");
+            }
+            assert_eq!(pool.avail(), 2 - taken.iter().len() as u64);
         },
     );
 }
