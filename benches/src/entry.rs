@@ -46,7 +46,7 @@ struct Own {
 pub fn all() -> Vec<Entry> {
     vec![
         Entry::in_bulk::<PoolHandle>(),
-        Entry::of::<PoolPerCpu, PoolPerCpu>(),
+        Entry::in_bulk::<PoolPerCpu>(),
         Entry::in_bulk::<Pool>(),
         Entry::counted::<FolioHandle>(),
         Entry::counted::<FoliosPerCpu>(),

@@ -4,6 +4,7 @@ use pgmap_alloc::{Offset, Order, PageWord};
 
 use crate::peer::Peer;
 use crate::peers::ours::{Pool, PoolHandle};
+use crate::peers::per_cpu::PoolPerCpu;
 
 /// A peer with bulk calls of its own. They say whether they did it.
 pub trait InBulk: Peer {
@@ -44,4 +45,5 @@ macro_rules! in_bulk {
 }
 
 in_bulk!(PoolHandle, hand => hand);
+in_bulk!(PoolPerCpu, hand => hand.pool());
 in_bulk!(Pool, hand => hand.pool());

@@ -45,6 +45,13 @@ impl Peer for PoolPerCpu {
     }
 }
 
+impl PoolPerCpu {
+    /// What is asked for in bulk needs no handle.
+    pub(super) fn pool(&self) -> &'static GenPool<'static> {
+        self.cpus.owner()
+    }
+}
+
 impl SyncPeer for PoolPerCpu {
     fn share(&self) -> &PoolPerCpu {
         self

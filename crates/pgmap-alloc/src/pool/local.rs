@@ -43,6 +43,8 @@ const FETCH: u32 = 64;
 const WORD: u32 = 6;
 /// How many words a full stack writes at most when it gives back its oldest runs.
 const SPILL: usize = 4;
+/// How often a stack must have done nothing but grow between two spills before more goes back at once.
+const GROWN: u32 = 2;
 /// A larger run that is cut up makes two to the power of so many.
 const CUT: u32 = 2;
 
@@ -68,6 +70,8 @@ pub(crate) struct Local<'p, const WORDS: usize> {
     base: u64,
     /// What came first after a stack gave back, and where: as long as it stands there, nothing has been taken since.
     settled: Settled,
+    /// How often that was so in a row.
+    grown: u32,
     /// None of them was taken before this was read: what was fetched and not used goes back as it was.
     since: Forgotten,
 }
@@ -85,6 +89,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             stacks: [[0; ROOM]; ORDERS],
             base: 0,
             settled: Settled::default(),
+            grown: 0,
             since: pool.forgotten(),
         })
     }
@@ -293,8 +298,9 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         } else if let (Some(count), Some(stack)) = (self.public.counts.get(index), self.stacks.get_mut(index)) {
             let at = (count.load(Ordering::Relaxed) as usize).min(ROOM);
             let here = Settled { order: index, start: stack[self.settled.at & (ROOM - 1)], ..self.settled };
+            self.grown = if here == self.settled { self.grown.saturating_add(1) } else { 0 };
             // Who only frees gives back more at once: so that what he has to wait for himself is not waited for each time.
-            let most = if here == self.settled { at / 2 } else { SPILL.min(at / 2) };
+            let most = if self.grown > GROWN { at / 2 } else { SPILL.min(at / 2) };
             let unused = self.pool.unused(self.since);
             let gone = unused.put_back_first(self.caller, &stack[..at], order, most.max(1)).min(at);
             drop(unused);
