@@ -28,6 +28,12 @@ impl Trace {
         let churn = sim.churn(wanted, steps);
         Trace { slots: sim.slots as usize, fill, churn }
     }
+
+    /// Reads all steps of the churn: so that the first peer of a row does not find them further away than the others do.
+    pub fn warm(&self) {
+        let allocs = self.churn.iter().filter(|step| step.is_alloc()).count();
+        std::hint::black_box(allocs);
+    }
 }
 
 /// A pool that is churned and then goes down to one occupancy after another.

@@ -14,6 +14,7 @@ pub fn churn<P: Peer>(pages: u64, trace: &Trace, budget: Budget) -> Outcome {
     let mut slots = Slots::new(trace.slots);
     budget.prepare(&trace.fill, |step| slots.apply(&mut hand, *step))?;
     slots.refused = 0;
+    trace.warm();
     let mut steps = 0;
     let mut batches = trace.churn.chunks(BATCH);
     let ns_per_step = budget.ns_per_unit(|| {

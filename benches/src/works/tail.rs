@@ -13,6 +13,7 @@ pub fn tail<P: Peer>(pages: u64, trace: &Trace, budget: Budget) -> Outcome {
     let mut slots = Slots::new(trace.slots);
     budget.prepare(&trace.fill, |step| slots.apply(&mut hand, *step))?;
     let (mut allocs, mut frees) = (Vec::with_capacity(trace.churn.len()), Vec::with_capacity(trace.churn.len()));
+    trace.warm();
     let start = Instant::now();
     for step in &trace.churn {
         let before = Instant::now();

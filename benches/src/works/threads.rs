@@ -34,6 +34,7 @@ fn throughput<S: SyncPeer>(pages: u64, traces: &[Trace], budget: Budget) -> Resu
 fn replay<H: Hand>(mut hand: H, trace: &Trace, start: &Barrier, stop: &AtomicBool, budget: Budget) -> Result<f64, Skip> {
     let mut slots = Slots::new(trace.slots);
     let prepared = budget.prepare(&trace.fill, |step| slots.apply(&mut hand, *step));
+    trace.warm();
     start.wait();
     prepared?;
     let begin = Instant::now();
