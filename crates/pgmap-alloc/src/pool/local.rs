@@ -3,10 +3,11 @@
 //! A handle keeps, for each order, a short stack of runs that it has claimed and that nobody uses, and a table of its own to take
 //! single pages from, a word at a time. A table that a handle works in is taken off the lists, so that two handles do not meet in
 //! it; frees from elsewhere still land there. Who finds nothing in the lists may claim in handles' tables too. Larger runs come from
-//! the pool one by one, where what handles have given back is found first (`fresh`).
+//! the pool one by one, where what handles have given back is found first (`fresh`), or by four where a larger one has to be cut up.
 //!
-//! A full stack gives back its oldest few runs, no more: the fuller the stacks stay, the rarer they run empty, and no call takes long.
-//! Neighbours within a word go back in one write, so what one CPU allocates in a row and another frees costs little.
+//! A full stack gives back its oldest few runs: the fuller the stacks stay, the rarer they run empty, and no call takes long. Only for
+//! who does nothing but free that is no use, and half of the stack goes at once. Neighbours within a word go back in one write, so what one
+//! CPU allocates in a row and another frees costs little.
 //!
 //! Runs at hand are not the ones that would fit most tightly, and while they are out their neighbours do not merge: the stacks of
 //! larger runs are short, so that handles pack nearly as well as the pool.
@@ -17,20 +18,17 @@
 //! There are no thread-locals here: a handle belongs to whoever has it, moves with him, and is not shared. In a kernel it is
 //! per-CPU data, used with preemption off.
 
-use core::num::NonZeroUsize;
-
 use super::GenPool;
 use super::handles::{ORDERS, Public};
 use super::notes::{Contents, Forgotten};
 use super::shape::Place;
 use super::tables::CALLERS;
+use super::taken::Taken;
 use crate::error::AllocError;
-use crate::offset::{Offset, Run};
+use crate::offset::Run;
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The bits of an address of a pool in which an order can stand.
-const ORDER: usize = 63;
 /// Bits of a caller's slot.
 const SLOT_BITS: u32 = CALLERS.trailing_zeros();
 /// Room in a stack.
@@ -401,73 +399,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 /// contend for. Dropping it gives back all that it has at hand.
 pub struct LocalPool<'p, const WORDS: usize = 8>(pub(super) Local<'p, WORDS>);
 
-/// An allocated run, as a value that can be given back once and only to the pool that it came from.
-#[derive(Debug)]
-#[must_use = "a run that is not freed stays taken"]
-pub struct Taken<'p> {
-    /// The pool's address, which tells pools apart and is never followed; where its alignment leaves bits, the order of the run. So values
-    /// that hold one stay small.
-    mark: NonZeroUsize,
-    start: Offset,
-    _pool: core::marker::PhantomData<&'p ()>,
-}
-
-impl Taken<'_> {
-    /// Its first page.
-    pub fn offset(&self) -> Offset {
-        self.start
-    }
-
-    /// Its order.
-    pub fn order(&self) -> Order {
-        Order::clamped((self.mark.get() & ORDER) as u32)
-    }
-
-    /// Its pages.
-    pub fn run(&self) -> Run {
-        Run::aligned(self.start.get(), self.order())
-    }
-
-    /// Gives up the type and keeps the pages: give them back with [`GenPool::free`].
-    pub fn into_raw(self) -> Run {
-        self.run()
-    }
-}
-
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// A handle for one CPU or thread; `None` when 64 are out already.
     pub fn local(&self) -> Option<LocalPool<'_, WORDS>> {
         Local::new(self).map(LocalPool)
-    }
-
-    fn identity(&self) -> usize {
-        core::ptr::from_ref(self).addr()
-    }
-
-    /// The value for an owned run.
-    #[inline]
-    fn value_of<'p>(&'p self, run: Run) -> Taken<'p> {
-        const { assert!(align_of::<Self>() > ORDER && Order::MAX.get() as usize <= ORDER) };
-        let mark = NonZeroUsize::new(self.identity() | run.order().get() as usize).unwrap_or(NonZeroUsize::MIN);
-        Taken { mark, start: run.start(), _pool: core::marker::PhantomData }
-    }
-
-    /// The owned run that a value stands for; one of another pool comes back as the error.
-    #[inline]
-    fn run_of<'p>(&self, taken: Taken<'p>) -> Result<Run, Taken<'p>> {
-        if taken.mark.get() & !ORDER == self.identity() { Ok(taken.run()) } else { Err(taken) }
-    }
-
-    /// [`LocalPool::alloc`] without a handle.
-    pub(crate) fn alloc_taken(&self, order: Order) -> Result<Taken<'_>, AllocError> {
-        self.take(order).map(|run| self.value_of(run))
-    }
-
-    /// [`LocalPool::free`] without a handle.
-    pub(crate) fn free_taken<'p>(&self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
-        // Owned, so it cannot be idle.
-        let _ = self.give_back(self.run_of(taken)?);
-        Ok(())
     }
 }
 

@@ -59,6 +59,7 @@ mod walk;
 mod prove;
 mod search;
 mod fixed;
+mod taken;
 mod local;
 mod clear;
 mod asked;
@@ -92,7 +93,7 @@ use handles::Handles;
 use held::Held;
 use listing::Summary;
 pub(crate) use local::Local;
-pub use local::{LocalPool, Taken};
+pub use local::LocalPool;
 pub(crate) use motion::Motion;
 use notes::Clear;
 pub use notes::Contents;
@@ -107,6 +108,7 @@ use runs::Runs;
 pub use scatter::ScatterParams;
 use search::Hints;
 use shape::{Place, Shape};
+pub use taken::Taken;
 
 /// A pool of offsets: gen_pool's place in a driver, without folios.
 ///
