@@ -21,7 +21,7 @@
 use super::GenPool;
 use super::handles::{ORDERS, Public};
 use super::notes::{Contents, Forgotten};
-use super::shape::Place;
+use super::shape::{Place, WORD};
 use super::tables::CALLERS;
 use super::taken::Taken;
 use crate::error::AllocError;
@@ -37,8 +37,6 @@ const ROOM: usize = 32;
 const KEEP: [u32; ORDERS] = [32, 32, 32, 32, 16, 16, 16, 12, 8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4];
 /// How many pages are fetched at once, at most.
 const FETCH: u32 = 64;
-/// The order of the pages that a word names.
-const WORD: u32 = 6;
 /// How many words a full stack writes at most when it gives back its oldest runs.
 const SPILL: usize = 4;
 /// How often a stack must have done nothing but grow between two spills before more goes back at once.
@@ -374,7 +372,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Takes up to `most` pages of one word of a listed table, if there is one in which no whole word is idle: not worth owning.
     fn take_hole(&self, caller: usize, most: u32) -> Option<(u64, u64)> {
-        while let Some((table, class)) = self.propose(caller, 0).filter(|&(_, class)| class < WORD) {
+        while let Some((table, class)) = self.propose(caller, 0).filter(|&(_, class)| class < WORD.get()) {
             let found = self.claim_pages(table, most);
             // The listing promised something that was not there, or is not any more.
             self.relist(0, table, class);

@@ -7,14 +7,11 @@
 use super::GenPool;
 use super::local::{Local, LocalPool};
 use super::pieces::{Found, Piece};
-use super::shape::Place;
+use super::shape::{Place, WORD};
 use crate::error::{AllocError, FreeManyError, ScatterError};
 use crate::offset::Offset;
 use crate::order::Order;
 use crate::page_word::PageWord;
-
-/// The order of the pages that a word names.
-const WORD: Order = Order::clamped(6);
 
 impl<const WORDS: usize> Local<'_, WORDS> {
     /// [`GenPool::next_piece`], with what the handle has.

@@ -7,6 +7,9 @@ use crate::table::Table;
 /// Levels a pool may have; with `WORDS` = 8 five of them hold 2^45 pages.
 pub(crate) const LEVELS: usize = 5;
 
+/// The order of the pages that one word of a table names.
+pub(super) const WORD: Order = Order::clamped(6);
+
 /// A run of entries in one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {

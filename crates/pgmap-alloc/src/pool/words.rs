@@ -2,15 +2,12 @@
 
 use super::GenPool;
 use super::pieces::{Found, Piece};
-use super::shape::Place;
+use super::shape::WORD;
 use crate::error::{AllocError, FreeError, FreeManyError, ScatterError};
 use crate::extent::Extent;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::page_word::PageWord;
-
-/// The largest run that is freed in one of the words of a table.
-const WORD: Order = Order::clamped(6);
 
 /// Allocation.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
@@ -176,16 +173,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if let Some(page) = self.idle_page_around(page) {
             return Err(FreeError::DoubleFree { page });
         }
-        let (table, entry) = self.shape.entry(first, 0);
-        match self.table(0, table).release_some((entry / 64) as usize, word.mask()) {
-            Ok((grown, before)) => {
-                self.tell_word(Place { level: 0, table, entry, order: 0 }, before, before | word.mask());
-                self.released(0, table, grown);
-                self.motion.note();
-                Ok(())
-            }
-            Err(idle) => Err(FreeError::DoubleFree { page: PageWord::around(first.get(), idle).first().unwrap_or(first) }),
-        }
+        self.put_back_word(word.base().get(), word.mask())
     }
 
     fn free_runs_of(&self, word: PageWord) -> Result<(), FreeError> {
