@@ -230,8 +230,10 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     /// Where a larger run would be cut up anyway: takes what makes a few of `order`, and has the others at hand.
     fn cut(&mut self, order: Order) -> Option<Run> {
         let (radix, small, large) = (GenPool::<WORDS>::RADIX, order.get(), order.get() + CUT);
-        // Within a level, where the pieces of what is taken are taken too. Pages come by the word.
-        let fits = small > 0 && small / radix == large / radix && large < ORDERS as u32;
+        // Within a word, where the claim is one write; so within a level too, where the pieces of what is taken are taken. Pages come by
+        // the word.
+        let within = small / radix == large / radix && large % radix <= WORD.get();
+        let fits = small > 0 && within && large < ORDERS as u32;
         if !fits || self.pool.lowest_listed(order) < large {
             return None;
         }
