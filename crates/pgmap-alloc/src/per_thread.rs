@@ -15,11 +15,11 @@ use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::references::Put;
 
-/// A [`Pgmap`] or a [`GenPool`] that each thread uses through a handle of its own, and through the shared path where it has none.
+/// A [`Pgmap`] or a [`GenPool`](crate::GenPool) that each thread uses through a handle of its own, and through the shared path where it has none.
 ///
 /// For programs whose pgmap lives as long as they do, in a static or leaked; a scoped thread takes a handle with
 /// [`Pgmap::local`]. A thread allocates host memory for its handle once, at its first call, and gives the handle back, drained,
-/// when it ends. What holds for pages at hand in a handle is said at [`Local`].
+/// when it ends. What holds for pages at hand in a handle is said at [`Local`](crate::Local).
 ///
 /// ```
 /// use std::sync::LazyLock;
@@ -76,7 +76,7 @@ impl<P: Handles<'static> + 'static> PerThread<P> {
 }
 
 impl<O: PgmapOps + 'static, const WORDS: usize> PerThread<Pgmap<'static, O, WORDS>> {
-    /// [`Local::alloc_folio`], or [`Pgmap::alloc_folio`] where this thread has no handle.
+    /// [`Local::alloc_folio`](crate::Local::alloc_folio), or [`Pgmap::alloc_folio`] where this thread has no handle.
     #[inline]
     pub fn alloc_folio(&self, order: Order) -> Result<Folio<'static, O, WORDS>, AllocError>
     where
@@ -94,7 +94,7 @@ impl<O: PgmapOps + 'static, const WORDS: usize> PerThread<Pgmap<'static, O, WORD
         })
     }
 
-    /// [`Local::put`], or [`Pgmap::put`] where this thread has no handle.
+    /// [`Local::put`](crate::Local::put), or [`Pgmap::put`] where this thread has no handle.
     #[inline]
     pub fn put(&self, folio: Folio<'static, O, WORDS>) -> Result<Put, (PutError, Folio<'static, O, WORDS>)> {
         self.with(|handle| match handle {
