@@ -1,6 +1,6 @@
 //! `pgmap-alloc` through handles that all threads share: what any thread can do at any time, as fast as it goes.
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::AtomicPtr;
 
 use pgmap_alloc::{Folio, GenPool, Order, Params, PerCpu, Pgmap, Taken};
 
@@ -21,7 +21,7 @@ impl<T: 'static> Home<T> {
 impl<T> Drop for Home<T> {
     fn drop(&mut self) {
         // SAFETY: it came from a box, and it is the last field of its peer: nobody names it any more.
-        drop(unsafe { Box::from_raw(self.0.load(Ordering::Relaxed)) });
+        drop(unsafe { Box::from_raw(*self.0.get_mut()) });
     }
 }
 

@@ -26,10 +26,11 @@ use crate::sync::{Held, Tried, this_caller};
 /// A call takes one locked instruction, for the lock of the handle, beside what the handle itself takes ([`Local`](crate::Local):
 /// most often none). It is lock-free as the shared path is: a lock that is taken is passed by. It may be called from interrupts, and
 /// from a driver's `folio_free`. It allocates no host memory; a handle is made when its CPU is first used. All of them lie
-/// within this value, 5 KiB each, so it is better kept in one place than moved about. Where no handle is left, calls take the shared path.
+/// within this value, 5 KiB each, so it is better kept in one place than moved about. Where no handle is left, calls take the
+/// shared path.
 ///
-/// What holds for pages at hand is said at [`Local`](crate::Local). Before a call is refused, all handles that are not in use just then are drained. Before a range is taken away, or a
-/// pool is asked how much is idle, call [`PerCpu::drain`].
+/// What holds for pages at hand is said at [`Local`](crate::Local). Before a call is refused, all handles that are not in use just
+/// then are drained. Before a range is taken away, or a pool is asked how much is idle, call [`PerCpu::drain`].
 ///
 /// ```
 /// # #[cfg(feature = "alloc")] {
@@ -67,14 +68,16 @@ impl<'p, P: Handles<'p>, const CPUS: usize> PerCpu<'p, P, CPUS> {
         self.owner
     }
 
-    /// As the CPU of this number, from 0, which in a kernel is the caller's own. Any number will do: those from `CPUS` on begin anew.
+    /// As the CPU of this number, from 0, which in a kernel is the caller's own. Any number will do: those from `CPUS` on begin
+    /// anew.
     #[inline]
     pub fn on(&self, cpu: usize) -> OnCpu<'_, 'p, P, CPUS> {
         OnCpu { handles: self, cpu }
     }
 
-    /// As a CPU that this thread has for itself, as long as there are no more threads than CPUS. Without the feature `std` two threads may
-    /// meet sooner: there the number is guessed from where the stack lies.
+    /// As a CPU whose number this thread keeps. Threads are numbered in the order in which they first come, so as many as there are
+    /// CPUs, one after another, do not meet. Without the feature `std` two may meet sooner: there the number is guessed from where
+    /// the stack lies.
     #[inline]
     pub fn here(&self) -> OnCpu<'_, 'p, P, CPUS> {
         self.on(this_caller())
@@ -135,8 +138,8 @@ impl<'a, 'p, P: Handles<'p>, const CPUS: usize> OnCpu<'a, 'p, P, CPUS> {
         })
     }
 
-    /// Whether a refused request is worth another attempt: the handles have been drained meanwhile.
-    fn is_to_insist(self, refusal: AllocError) -> bool {
+    /// Drains the handles if the refusal was for want of pages; says whether another attempt is worth it.
+    fn make_room(self, refusal: AllocError) -> bool {
         let for_want_of_pages = matches!(refusal, AllocError::NoSpace { .. } | AllocError::Fragmented { .. });
         if for_want_of_pages {
             self.handles.drain();
@@ -162,7 +165,7 @@ impl<'p, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, GenPool<'p, WORDS>
 
     #[cold]
     fn insist(self, order: Order, refusal: AllocError) -> Result<Taken<'p>, AllocError> {
-        if self.is_to_insist(refusal) { self.attempt(order) } else { Err(refusal) }
+        if self.make_room(refusal) { self.attempt(order) } else { Err(refusal) }
     }
 
     #[inline(always)]
@@ -206,7 +209,7 @@ impl<'p, O: PgmapOps, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, Pgmap
         data: impl Fn() -> O::Data,
         refusal: AllocError,
     ) -> Result<Folio<'p, O, WORDS>, AllocError> {
-        if self.is_to_insist(refusal) { self.attempt_folio(order, data()) } else { Err(refusal) }
+        if self.make_room(refusal) { self.attempt_folio(order, data()) } else { Err(refusal) }
     }
 
     #[inline(always)]

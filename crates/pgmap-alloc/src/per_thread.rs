@@ -15,7 +15,8 @@ use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::references::Put;
 
-/// A [`Pgmap`] or a [`GenPool`](crate::GenPool) that each thread uses through a handle of its own, and through the shared path where it has none.
+/// A [`Pgmap`] or a [`GenPool`](crate::GenPool) that each thread uses through a handle of its own, and through the shared path
+/// where it has none.
 ///
 /// For programs whose pgmap lives as long as they do, in a static or leaked; a scoped thread takes a handle with
 /// [`Pgmap::local`]. A thread allocates host memory for its handle once, at its first call, and gives the handle back, drained,

@@ -37,10 +37,10 @@
 
 mod books;
 mod clear;
+mod handles;
 mod held;
 mod lists;
 mod mistakes;
-mod handles;
 mod ranges;
 
 use loom::sync::Arc;
