@@ -20,7 +20,7 @@ fn main() {
         let mut outcomes = vec![vec![]; entries.len()];
         for seed in seeds.clone() {
             let descent = Descent::new(pages, &packing::PERCENTS, way, steps, seed);
-            let work = Work { pages, kind: Kind::Packing(descent), by: By::All };
+            let work = Work { pages, kind: Kind::Packing([descent].into()), by: By::All };
             rows = work.rows();
             for (entry, outcomes) in entries.iter().zip(&mut outcomes) {
                 outcomes.push(measured(entry, &work));

@@ -45,7 +45,15 @@ pub struct Descent {
     /// From an idle pool to four fifths, and a churn there.
     pub fill: Vec<Step>,
     /// Down to each occupancy in turn.
-    pub phases: Vec<Vec<Step>>,
+    pub phases: Vec<Phase>,
+}
+
+/// One occupancy of a descent.
+pub struct Phase {
+    /// Down to it, and the first half of the churn there.
+    pub down: Vec<Step>,
+    /// The second half, while which packing is watched.
+    pub watched: Vec<Step>,
 }
 
 /// How a pool's occupancy goes down.
@@ -66,9 +74,10 @@ impl Descent {
         fill.extend(sim.churn(full, steps));
         let phases = percents.iter().map(|percent| {
             let wanted = pages * percent / 100;
-            let mut phase = sim.empty(wanted);
+            let mut phase = Phase { down: sim.empty(wanted), watched: vec![] };
             if way == Way::Churned {
-                phase.extend(sim.churn(wanted, steps));
+                phase.down.extend(sim.churn(wanted, steps / 2));
+                phase.watched = sim.churn(wanted, steps / 2);
             }
             phase
         });

@@ -65,7 +65,7 @@ pub enum Kind {
     /// One thread frees what the other allocates.
     CrossFree,
     /// Whole 2 MiB folios left after churn at [`packing::PERCENTS`].
-    Packing(Descent),
+    Packing(Box<[Descent]>),
     /// The slow calls of churn at an occupancy in percent.
     Tail(u64, Trace),
     /// The whole life of a folio of this order.
@@ -113,7 +113,10 @@ impl Kind {
                 vec![("churn on 2 threads".into(), "Mop/s"), ("churn on 2 threads, against 1".into(), "x")]
             }
             Kind::CrossFree => vec![("free on another thread".into(), "Mop/s")],
-            Kind::Packing(trace) => packing::PERCENTS.map(|percent| packing_row(percent, trace.way)).into(),
+            Kind::Packing(descents) => {
+                let way = descents.first().map_or(Way::Emptied, |descent| descent.way);
+                packing::PERCENTS.map(|percent| packing_row(percent, way)).into()
+            }
             Kind::Tail(percent, _) => ["alloc", "free"].map(|call| (format!("p99.9 of one {call} at {percent} %"), "ns")).into(),
             Kind::Cycle(order) => vec![(format!("folio cycle, order {order}"), "ns")],
             Kind::Build => vec![(format!("build {size}"), "ms")],

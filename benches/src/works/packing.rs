@@ -26,11 +26,27 @@ const WHOLE: u64 = 512;
 /// The occupancies at which they are counted.
 pub const PERCENTS: [u64; 3] = [75, 50, 25];
 
-/// In percent of the most that the idle pages could make, at each occupancy in turn.
+/// How often it is counted while a pool is churned at an occupancy: one moment is chance.
+const MOMENTS: usize = 16;
+
+/// Chance decides what is churned, so it is done several times, each from another seed.
+pub const SEEDS: [u64; 6] = [1, 2, 3, 4, 5, 6];
+
+/// In percent of the most that the idle pages could make, at each occupancy in turn: the mean of all counts of all descents.
 ///
 /// Counted from what the harness holds, not from what the peer says: the same count for every peer, and pages that a handle
 /// keeps back for its next caller are idle here, as they are once it is drained.
-pub fn packing<P: Peer>(pages: u64, trace: &Descent, budget: Budget) -> Outcome {
+pub fn packing<P: Peer>(pages: u64, descents: &[Descent], budget: Budget) -> Outcome {
+    let mut sums = vec![0.0; PERCENTS.len()];
+    for descent in descents {
+        for (sum, share) in sums.iter_mut().zip(descend::<P>(pages, descent, budget)?) {
+            *sum += share / descents.len() as f64;
+        }
+    }
+    Ok(sums)
+}
+
+fn descend<P: Peer>(pages: u64, trace: &Descent, budget: Budget) -> Outcome {
     let mut peer = P::build(pages).ok_or(Skip::Unsupported)?;
     let mut hand = peer.hand();
     let mut slots = Slots::new(trace.slots);
@@ -39,8 +55,16 @@ pub fn packing<P: Peer>(pages: u64, trace: &Descent, budget: Budget) -> Outcome 
         return Err(Skip::Refused);
     }
     let shares = trace.phases.iter().map(|phase| {
-        budget.prepare(phase, |step| slots.apply(&mut hand, *step))?;
-        Ok(100.0 * share_left(pages, slots.live().map(|(block, order)| (P::Hand::page(block), 1 << order))))
+        budget.prepare(&phase.down, |step| slots.apply(&mut hand, *step))?;
+        let mut counts = vec![];
+        for watched in phase.watched.chunks(phase.watched.len().div_ceil(MOMENTS).max(1)) {
+            budget.prepare(watched, |step| slots.apply(&mut hand, *step))?;
+            counts.push(share_left(pages, slots.live().map(|(block, order)| (P::Hand::page(block), 1 << order))));
+        }
+        if counts.is_empty() {
+            counts.push(share_left(pages, slots.live().map(|(block, order)| (P::Hand::page(block), 1 << order))));
+        }
+        Ok(100.0 * counts.iter().sum::<f64>() / counts.len() as f64)
     });
     shares.collect()
 }

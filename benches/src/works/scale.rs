@@ -60,7 +60,8 @@ impl Scale {
         add(By::All, pages, Kind::Threads(Box::new([share(pages, 40, 3), share(pages, 40, 4)])));
         add(By::All, pages, Kind::CrossFree);
         for way in [Way::Churned, Way::Emptied] {
-            add(By::All, pages, Kind::Packing(Descent::new(pages, &packing::PERCENTS, way, self.steps, 5)));
+            let descents = packing::SEEDS.map(|seed| Descent::new(pages, &packing::PERCENTS, way, self.steps / 4, seed));
+            add(By::All, pages, Kind::Packing(descents.into()));
         }
         TAIL_PERCENTS.into_iter().for_each(|percent| add(By::All, pages, Kind::Tail(percent, share(pages, percent, 6))));
         CYCLE_ORDERS.into_iter().for_each(|order| add(By::All, pages, Kind::Cycle(order)));

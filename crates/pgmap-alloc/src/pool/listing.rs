@@ -137,7 +137,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             if let Some(entry) = self.in_group(tables, level + 1, table, group, order) {
                 return Some(self.shape.child(table, entry));
             }
-            self.leave_group(level + 1, table, group, class);
+            self.leave_misleading(level + 1, table, group, class);
         }
         self.unlist_misleading(level + 1, table, class)
     }
@@ -296,15 +296,17 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if level == self.shape.top {
             return None;
         }
-        let largest = self.table(level, table).largest();
+        let here = self.table(level, table);
+        let seen = here.seen();
+        let largest = Table::largest_in(seen);
         let (from, to) = (LISTED + (class % Self::RADIX) as u8, Self::class_for(largest));
         if to == from {
             return largest;
         }
         // Until the second look a release that relied on the class may be hidden.
         let _moving = self.motion.begin();
-        if to < from {
-            self.change(level, table, from, to);
+        if to < from && self.change(level, table, from, to) && same(here.seen(), seen) {
+            return largest;
         }
         // Or else a larger run came back, and a place names it (`fresh`).
         self.list_anew(level, table)
@@ -336,22 +338,41 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         largest.map_or(SPLIT, |largest| LISTED + largest.min(Self::RADIX - 1) as u8)
     }
 
-    /// Changes the class of a table; `false` if it is not what it was said to be. What is read afterwards comes after it.
+    /// Changes the class of a table, and what names it; `false` if it is not what it was said to be. What is read afterwards comes
+    /// after it. The caller has marked the motion.
     fn change(&self, level: u32, table: usize, from: u8, to: u8) -> bool {
-        let (classes, at) = self.tables().class(level, table);
-        classes.change_class(at, from, to)
+        let tables = self.tables();
+        let (classes, at) = tables.class(level, table);
+        let Some(last) = classes.change_class(at, from, to) else { return false };
+        let (above, entry) = self.shape.parent(table);
+        let class = |class: u8| level * Self::RADIX + u32::from(class - LISTED);
+        if let LISTED..OWNED = to {
+            self.ensure_named(tables, level + 1, above, entry / GROUP, class(to));
+        }
+        if let LISTED..OWNED = from
+            && last
+        {
+            self.leave_group(tables, level + 1, above, entry / GROUP, class(from));
+        }
+        true
     }
 
-    /// Takes the name of a group away in which nothing is of a class (rule 3).
-    #[cold]
-    fn leave_group(&self, level: u32, table: usize, group: u32, class: u32) {
-        let tables = self.tables();
-        let _moving = self.motion.begin();
+    /// Takes the name of a group away in which nothing is of a class (rule 3). The caller has marked the motion.
+    fn leave_group(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, group: u32, class: u32) {
         let (groups, word) = tables.groups(level, table, class % Self::RADIX);
-        groups.remove(word * 64 + group);
+        let last = groups.remove_in(word, group);
         if self.in_group(tables, level, table, group, class % Self::RADIX).is_some() {
             self.ensure_named(tables, level, table, group, class);
+        } else if last {
+            self.unlist_empty(level, table, class);
         }
+    }
+
+    /// Takes the name of a group away that misled (rule 3).
+    #[cold]
+    fn leave_misleading(&self, level: u32, table: usize, group: u32, class: u32) {
+        let _moving = self.motion.begin();
+        self.leave_group(self.tables(), level, table, group, class);
     }
 
     /// Says that there is nothing, and takes the names away that said there was.
@@ -375,8 +396,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 tables.list(level, table, class).first().is_none()
             }
         };
-        while level < self.shape.top {
-            if !empty(level, table) {
+        while empty(level, table) {
+            if level >= self.shape.top {
+                self.summary.remove(class);
+                if !empty(level, table) {
+                    self.summary.insert(class);
+                }
                 return;
             }
             let (above, entry) = self.shape.parent(table);
@@ -385,12 +410,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return self.enlist(tables, level, table, class);
             }
             (level, table) = (level + 1, above);
-        }
-        if empty(level, table) {
-            self.summary.remove(class);
-            if !empty(level, table) {
-                self.summary.insert(class);
-            }
         }
     }
 }
@@ -403,7 +422,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         // Not more often than somebody else changes the class. A handle that takes it for its own at this moment finds nothing, and
         // leaves it.
         while let class @ SPLIT..OWNED = classes.class(at) {
-            if classes.change_class(at, class, WHOLE) {
+            if classes.change_class(at, class, WHOLE).is_some() {
                 break;
             }
         }
@@ -463,6 +482,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (classes, at) = self.tables().class(0, table);
         classes.class(at) == OWNED
     }
+}
+
+/// Whether all words are the same.
+#[inline(always)]
+fn same<const WORDS: usize>(one: [u64; WORDS], other: [u64; WORDS]) -> bool {
+    one.iter().zip(&other).fold(0, |differ, (one, other)| differ | (one ^ other)) == 0
 }
 
 /// For the audit.

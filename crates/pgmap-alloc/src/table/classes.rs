@@ -41,32 +41,32 @@ impl<const WORDS: usize> Table<WORDS> {
         }
     }
 
-    /// Changes the class of an entry; `false`, and nothing is changed, if it is not `from`. What is read afterwards comes after it.
+    /// Changes the class of an entry; `None`, and nothing is changed, if it is not `from`. Else says whether none of those in the word has
+    /// that class any more. What is read afterwards comes after it.
     ///
     /// Lock-free: a retry means that somebody else changed this word.
-    pub(crate) fn change_class(&self, at: u32, from: u8, to: u8) -> bool {
+    pub(crate) fn change_class(&self, at: u32, from: u8, to: u8) -> Option<bool> {
         let word = self.word((at / EACH) as usize);
         // SeqCst, all: the write half of "list lower, then look at the table".
         let mut seen = word.load(Ordering::SeqCst);
         while of(seen, at) == from {
-            match word.compare_exchange(seen, with(seen, at, to), Ordering::SeqCst, Ordering::SeqCst) {
+            let changed = with(seen, at, to);
+            match word.compare_exchange(seen, changed, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => {
                     order_after_write();
-                    return true;
+                    return Some(first(changed, from).is_none());
                 }
                 Err(now) => seen = now,
             }
         }
-        false
+        None
     }
 
     /// The first of the entries in a word that has a class.
     #[inline]
     pub(crate) fn find_class(&self, word: u32, class: u8) -> Option<u32> {
         // SeqCst: the read half of "list, then search".
-        let others = self.word(word as usize).load(Ordering::SeqCst) ^ (ONES * u64::from(class));
-        let found = !(others | others >> 1 | others >> 2 | others >> 3) & ONES;
-        (found != 0).then(|| found.trailing_zeros() / 4)
+        first(self.word(word as usize).load(Ordering::SeqCst), class)
     }
 
     /// A bit for each of the entries in a word whose class is `least` or higher.
@@ -86,6 +86,14 @@ impl<const WORDS: usize> Table<WORDS> {
         // SeqCst: as in `class`.
         self.word((at / EACH) as usize).load(Ordering::SeqCst) & classes != 0
     }
+}
+
+/// The first of the entries of a word that has a class.
+#[inline(always)]
+fn first(word: u64, class: u8) -> Option<u32> {
+    let others = word ^ (ONES * u64::from(class));
+    let found = !(others | others >> 1 | others >> 2 | others >> 3) & ONES;
+    (found != 0).then(|| found.trailing_zeros() / 4)
 }
 
 #[inline(always)]

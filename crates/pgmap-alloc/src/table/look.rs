@@ -6,11 +6,16 @@ use crate::sync::Ordering;
 
 impl<const WORDS: usize> Table<WORDS> {
     /// The order of its largest idle run; `None` when nothing is idle, `RADIX` when all is.
+    #[inline]
     pub(crate) fn largest(&self) -> Option<u32> {
-        let seen = self.seen();
-        match largest([idle_words(&seen)]) {
-            Some(order) => Some(order + 6),
-            None => largest(seen),
+        Self::largest_in(self.seen())
+    }
+
+    /// The order of the largest run of all words as they were seen.
+    pub(crate) fn largest_in(seen: [u64; WORDS]) -> Option<u32> {
+        match idle_words(&seen) {
+            0 => largest(seen),
+            idle => largest([idle]).map(|order| order + 6),
         }
     }
 

@@ -19,22 +19,23 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// The first member from an entry on, and of those before it if there is none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first_from(&self, start: u32) -> Option<u32> {
-        let word = (start / 64) as usize;
         // SeqCst: as in `first`.
-        let above = self.word(word).load(Ordering::SeqCst) & !0 << (start % 64);
+        let above = self.word((start / 64) as usize).load(Ordering::SeqCst) & !0 << (start % 64);
         if above != 0 {
             return Some(start / 64 * 64 + above.trailing_zeros());
         }
-        for index in word + 1..WORDS {
-            // SeqCst: as in `first`.
-            let seen = self.word(index).load(Ordering::SeqCst);
-            if seen != 0 {
-                return Some(index as u32 * 64 + seen.trailing_zeros());
-            }
-        }
-        self.first()
+        self.first_after(start / 64)
+    }
+
+    /// The first member of those behind a word, and of those before its end if there is none.
+    #[inline(never)]
+    fn first_after(&self, word: u32) -> Option<u32> {
+        // SeqCst: as in `first`.
+        let seen = (word + 1..WORDS as u32).map(|index| (index, self.word(index as usize).load(Ordering::SeqCst)));
+        let behind = seen.into_iter().find(|&(_, seen)| seen != 0);
+        behind.map(|(index, seen)| index * 64 + seen.trailing_zeros()).or_else(|| self.first())
     }
 
     /// The first member of those in one word, counted from the word's first entry: the first from a bit on, if there is one.
@@ -84,5 +85,13 @@ impl<const WORDS: usize> Table<WORDS> {
         // SeqCst: the write half of "unlist, then look again".
         self.word((entry / 64) as usize).fetch_and(!(1 << (entry % 64)), Ordering::SeqCst);
         crate::sync::order_after_write();
+    }
+
+    /// Makes a member of those in one word none, counted from the word's first entry; says whether the word has no other.
+    pub(crate) fn remove_in(&self, word: u32, bit: u32) -> bool {
+        // SeqCst: as in `remove`.
+        let before = self.word(word as usize).fetch_and(!(1 << bit), Ordering::SeqCst);
+        crate::sync::order_after_write();
+        before & !(1 << bit) == 0
     }
 }

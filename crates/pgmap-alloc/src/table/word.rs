@@ -23,18 +23,6 @@ pub(super) struct Found {
     pub(super) last: bool,
 }
 
-/// Whether some word is not zero.
-#[inline(always)]
-fn any<const N: usize>(words: [u64; N]) -> bool {
-    words.into_iter().fold(0, |any, word| any | word) != 0
-}
-
-/// A bit for each entry from which on `2^(ORDER + 1)` are idle, aligned or not; from one for each from which on `2^ORDER` are.
-#[inline(always)]
-fn longer<const ORDER: u32, const N: usize>(stretches: [u64; N]) -> [u64; N] {
-    stretches.map(|word| word & word >> (1 << ORDER))
-}
-
 /// The starts of the runs of order `ORDER` that are not part of a larger one.
 #[inline(always)]
 const fn alone<const ORDER: usize>(stretches: u64) -> u64 {
@@ -118,34 +106,62 @@ pub(super) fn tightest(word: u64, order: u32) -> Option<Found> {
     tightest_part(&[word], order).or_else(whole)
 }
 
+/// The positions that hold the lower one of two neighbouring runs, of each order, in words of [`fold`].
+const LOWER: [u64; 6] = [
+    0x5555_5555_5555_5555,
+    0x3333_3333_3333_3333,
+    0x0F0F_0F0F_0F0F_0F0F,
+    0x00FF_00FF_00FF_00FF,
+    0x0000_FFFF_0000_FFFF,
+    0x0000_0000_FFFF_FFFF,
+];
+
+/// From bits for the idle runs of order `ORDER` to those of the next order: half as many, so that two words go into one, as long as
+/// there are two. A bit then stands for a run of one of the words that were folded; which one, are its lowest digits.
+#[inline(always)]
+fn fold<const ORDER: usize, const N: usize>(words: &mut [u64; N]) {
+    let next = |word: u64| word & word >> (1 << ORDER) & LOWER[ORDER];
+    if N >> ORDER > 1 {
+        for index in 0..N >> (ORDER + 1) {
+            words[index & (N - 1)] = next(words[2 * index & (N - 1)]) | next(words[(2 * index + 1) & (N - 1)]) << (1 << ORDER);
+        }
+    } else {
+        words[0] = next(words[0]);
+    }
+}
+
+/// Whether one of the words is not zero that are left after `ORDER` foldings.
+#[inline(always)]
+fn any_left<const ORDER: usize, const N: usize>(words: &[u64; N]) -> bool {
+    words.iter().take((N >> ORDER).max(1)).fold(0, |any, word| any | word) != 0
+}
+
 /// Whether there is an idle run of `order`, at most 6.
 #[inline]
-pub(super) fn has<const N: usize>(words: [u64; N], order: u32) -> bool {
-    let mut stretches = words;
+pub(super) fn has<const N: usize>(mut words: [u64; N], order: u32) -> bool {
     macro_rules! step {
         ($order:literal) => {
             if order == $order {
-                return any(stretches.map(|word| word & STARTS[$order]));
+                return any_left::<$order, N>(&words);
             }
-            stretches = longer::<$order, N>(stretches);
+            fold::<$order, N>(&mut words);
         };
     }
     each_order!(step);
-    any(stretches.map(|word| word & STARTS[6]))
+    any_left::<6, N>(&words)
 }
 
 /// The order of the largest idle run.
 #[inline]
-pub(super) fn largest<const N: usize>(words: [u64; N]) -> Option<u32> {
-    let mut stretches = words;
+pub(super) fn largest<const N: usize>(mut words: [u64; N]) -> Option<u32> {
     macro_rules! step {
         ($order:literal) => {
-            if !any(stretches.map(|word| word & STARTS[$order])) {
+            if !any_left::<$order, N>(&words) {
                 return u32::checked_sub($order, 1);
             }
-            stretches = longer::<$order, N>(stretches);
+            fold::<$order, N>(&mut words);
         };
     }
     each_order!(step);
-    Some(if any(stretches.map(|word| word & STARTS[6])) { 6 } else { 5 })
+    Some(if any_left::<6, N>(&words) { 6 } else { 5 })
 }
