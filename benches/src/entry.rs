@@ -9,7 +9,7 @@ use crate::peers::gpu_alloc::GpuAlloc;
 use crate::peers::in_bulk::InBulk;
 use crate::peers::nothing::Nothing;
 use crate::peers::offset_allocator::OffsetAllocator;
-use crate::peers::ours::{Counted, FolioHandle, Folios, Pool, PoolHandle};
+use crate::peers::ours::{Counted, FolioHandle, Folios, Pool, PoolHandle, Tight};
 use crate::peers::per_cpu::{FoliosPerCpu, PoolPerCpu};
 use crate::sample::{Budget, Outcome, Skip};
 use crate::trace::Trace;
@@ -48,6 +48,7 @@ pub fn all() -> Vec<Entry> {
         Entry::in_bulk::<PoolHandle>(),
         Entry::in_bulk::<PoolPerCpu>(),
         Entry::in_bulk::<Pool>(),
+        Entry::in_bulk::<Tight>(),
         Entry::counted::<FolioHandle>(),
         Entry::counted::<FoliosPerCpu>(),
         Entry::counted::<Folios>(),

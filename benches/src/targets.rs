@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::peer::Peer;
 use crate::peers::floor::Floor;
 use crate::peers::nothing::Nothing;
-use crate::peers::ours::{FolioHandle, Folios, Pool, PoolHandle};
+use crate::peers::ours::{FolioHandle, Folios, Pool, PoolHandle, Tight};
 use crate::peers::per_cpu::{FoliosPerCpu, PoolPerCpu};
 use crate::report::Row;
 use crate::works::packing::PERCENTS;
@@ -61,12 +61,14 @@ pub struct Verdict {
 
 const HANDLE: &str = PoolHandle::NAME;
 const SHARED: &str = Pool::NAME;
+/// The same, built to pack as tightly as it can.
+const TIGHT: &str = Tight::NAME;
 const PER_CPU: &str = PoolPerCpu::NAME;
 /// What any thread can do at any time.
 const ANY_THREAD: [&str; 2] = [PER_CPU, SHARED];
 const FOLIO: &str = FolioHandle::NAME;
 /// Who is no rival.
-const OURS: [&str; 8] = [HANDLE, PER_CPU, SHARED, FOLIO, FoliosPerCpu::NAME, Folios::NAME, Floor::NAME, Nothing::NAME];
+const OURS: [&str; 9] = [HANDLE, PER_CPU, SHARED, TIGHT, FOLIO, FoliosPerCpu::NAME, Folios::NAME, Floor::NAME, Nothing::NAME];
 
 /// Every target, for a run of this scale.
 pub fn all(scale: &Scale) -> Vec<Target> {
@@ -104,8 +106,10 @@ pub fn all(scale: &Scale) -> Vec<Target> {
     ask("P5", "churn on 2 threads, against 1", HANDLE, Limit::Itself(1.7));
     for (percent, (shared, handle)) in PERCENTS.into_iter().zip([(95.0, 93.0), (91.0, 89.0), (90.0, 88.0)]) {
         let work = format!("2 MiB left at {percent} %, churned there");
-        ask("P6", &work, SHARED, Limit::Itself(shared));
-        ask("P6", &work, SHARED, Limit::Best(1.0));
+        for by in [SHARED, TIGHT] {
+            ask("P6", &work, by, Limit::Itself(shared));
+            ask("P6", &work, by, Limit::Best(1.0));
+        }
         for by in [HANDLE, PER_CPU] {
             ask("P6", &work, by, Limit::Itself(handle));
         }
@@ -242,7 +246,7 @@ mod tests {
             .collect::<Vec<_>>()
             .into_iter()
             .flat_map(|(work, unit)| {
-                [HANDLE, PER_CPU, SHARED, FOLIO, Floor::NAME, Nothing::NAME, "offset-allocator"]
+                [HANDLE, PER_CPU, SHARED, TIGHT, FOLIO, Floor::NAME, Nothing::NAME, "offset-allocator"]
                     .map(|peer| row(&work, unit, peer, 1.0))
             })
             .collect();

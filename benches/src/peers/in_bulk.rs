@@ -3,7 +3,7 @@
 use pgmap_alloc::{Offset, Order, PageWord};
 
 use crate::peer::Peer;
-use crate::peers::ours::{Pool, PoolHandle};
+use crate::peers::ours::{Pool, PoolHandle, Tight};
 use crate::peers::per_cpu::PoolPerCpu;
 
 /// A peer with bulk calls of its own. They say whether they did it.
@@ -47,3 +47,4 @@ macro_rules! in_bulk {
 in_bulk!(PoolHandle, hand => hand);
 in_bulk!(PoolPerCpu, hand => hand.pool());
 in_bulk!(Pool, hand => hand.pool());
+in_bulk!(Tight, hand => hand.pool());

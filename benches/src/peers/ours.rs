@@ -102,6 +102,33 @@ impl Hand for &Pool {
     }
 }
 
+/// The pool without a handle, built to pack as tightly as it can.
+pub struct Tight(Pool);
+
+impl Peer for Tight {
+    const NAME: &'static str = "pgmap-alloc tight";
+    const TRACKS: bool = true;
+    type Hand<'a> = &'a Pool;
+
+    fn build(pages: u64) -> Option<Self> {
+        GenPool::new(&Params::new(&[one_range(pages)]).packing_tightly()).ok().map(|pool| Tight(Pool(pool)))
+    }
+
+    fn build_tracking(pages: u64) -> Option<Self> {
+        GenPool::new(&Params::new(&[one_range(pages)]).packing_tightly().tracking_clear()).ok().map(|pool| Tight(Pool(pool)))
+    }
+
+    fn hand(&mut self) -> &Pool {
+        &self.0
+    }
+}
+
+impl SyncPeer for Tight {
+    fn share(&self) -> &Pool {
+        &self.0
+    }
+}
+
 /// A driver that keeps nothing with its folios, and is told when one is free.
 pub struct Told;
 

@@ -135,7 +135,7 @@ pub use pgmap::{Pgmap, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{
     ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, IdleRuns, LocalPool, Mode, Params, Partition, PlacedRange,
-    PoolNeeds, RangeSlot, Reservation, Reservations, RunCounts, ScatterParams, Taken, Wish,
+    PoolNeeds, RangeSlot, Reservation, Reservations, Reuse, RunCounts, ScatterParams, Taken, Wish,
 };
 pub use references::{Counts, Put};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};

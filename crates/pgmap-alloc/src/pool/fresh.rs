@@ -19,6 +19,8 @@
 //!
 //! Taking from places, and listing what they name, is in `reuse`.
 //!
+//! A pool that packs tightly ([`Params::packing_tightly`](super::Params::packing_tightly)) has none: what came back last is seldom what fits tightest among all.
+//!
 //! Places hold few pages: at most seven runs of each order below 2 MiB for each of the eight slots.
 
 use super::GenPool;
@@ -42,16 +44,19 @@ pub(super) const fn slot_of(caller: usize) -> usize {
     (caller & (CALLERS - 1)) * SLOTS / CALLERS
 }
 
-/// Where the places stand in the array of tables.
+/// Where the places stand in the array of tables, if the pool has any.
 #[derive(Clone, Copy)]
-pub(super) struct Fresh(usize);
+pub(super) struct Fresh(Option<usize>);
 
 impl Fresh {
-    /// Appends the places to an array of `tables`; `None` when that is more than can be counted.
-    pub(super) fn append<const WORDS: usize>(tables: &mut usize) -> Option<Fresh> {
+    /// Appends the places, if there are to be any, to an array of `tables`; `None` when that is more than can be counted.
+    pub(super) fn append<const WORDS: usize>(wanted: bool, tables: &mut usize) -> Option<Fresh> {
+        if !wanted {
+            return Some(Fresh(None));
+        }
         let base = *tables;
         *tables = base.checked_add(SLOTS * Table::<WORDS>::RADIX as usize * LINE.div_ceil(WORDS))?;
-        Some(Fresh(base))
+        Some(Fresh(Some(base)))
     }
 }
 
@@ -101,15 +106,15 @@ impl<'p, const WORDS: usize> Line<'p, WORDS> {
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
-    pub(super) fn fresh_line<'p>(&self, tables: Tables<'p, WORDS>, slot: usize, order: u32) -> Line<'p, WORDS> {
+    pub(super) fn fresh_line<'p>(&self, tables: Tables<'p, WORDS>, slot: usize, order: u32) -> Option<Line<'p, WORDS>> {
         let line = slot * Self::RADIX as usize + order as usize;
-        Line { tables, base: self.fresh.0 + line * LINE.div_ceil(WORDS) }
+        Some(Line { tables, base: self.fresh.0? + line * LINE.div_ceil(WORDS) })
     }
 
     /// Fills a place with an idle run of an order of the lowest level; `false` if there is none for it.
     #[inline(always)]
     pub(super) fn keep_fresh(&self, tables: Tables<'_, WORDS>, caller: usize, start: Offset, order: u32) -> bool {
-        let line = self.fresh_line(tables, slot_of(caller), order);
+        let Some(line) = self.fresh_line(tables, slot_of(caller), order) else { return false };
         let place = line.filled() + 1;
         if place > PLACES {
             return false;
@@ -123,6 +128,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// The places of a caller for an order of the lowest level, if one is filled.
     #[inline(always)]
     pub(super) fn fresh_of<'p>(&self, tables: Tables<'p, WORDS>, caller: usize, order: Order) -> Option<Line<'p, WORDS>> {
-        Some(self.fresh_line(tables, slot_of(caller), order.get())).filter(|line| line.filled() > 0)
+        self.fresh_line(tables, slot_of(caller), order.get()).filter(|line| line.filled() > 0)
     }
 }

@@ -268,8 +268,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Whether every entry of a table is idle.
-    fn is_whole(&self, level: u32, table: usize) -> bool {
-        self.table(level, table).largest() == Some(Self::RADIX)
+    pub(super) fn is_whole(&self, level: u32, table: usize) -> bool {
+        self.table(level, table).is_idle(0, Self::RADIX)
     }
 
     /// If a table is wholly idle, makes it an idle entry of the table above. The caller has marked the motion.

@@ -324,6 +324,19 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
+    /// Does something while a table is not listed, neither at `class` nor elsewhere: others see that it is in motion. `None` if it was
+    /// not listed there.
+    pub(super) fn without<T>(&self, (table, class): (usize, u32), look: impl FnOnce() -> Option<T>) -> Option<T> {
+        let level = class / Self::RADIX;
+        let _moving = self.motion.begin();
+        if !self.change(level, table, LISTED + (class % Self::RADIX) as u8, SPLIT) {
+            return None;
+        }
+        let seen = look();
+        self.list_anew(level, table);
+        seen
+    }
+
     /// Lists a table by what it has; says the order of the largest idle run in it. The caller has marked the motion.
     pub(super) fn list_anew(&self, level: u32, table: usize) -> Option<u32> {
         let largest = self.table(level, table).largest();

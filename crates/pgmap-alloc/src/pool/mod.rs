@@ -36,7 +36,8 @@
 //! Splitting claims an entry first: what is below is then wholly ours, and is filled and listed before anyone relies on it.
 //! Merging claims all of a table first, and then sets the entry above. A table that has just become wholly idle is not merged
 //! at once but kept as the caller's *spare*, so that a pair of allocation and free does not split and merge every time; the
-//! spare is merged when another takes its place, or when a larger run is wanted.
+//! spare is merged when another takes its place, or when a larger run is wanted, and until then is used before another whole table is
+//! split, but after all tables that are in use.
 
 // As in `lib.rs`: a part uses only what stands above it.
 mod shape;
@@ -98,7 +99,7 @@ pub(crate) use motion::Motion;
 use notes::Clear;
 pub use notes::Contents;
 use params::Layout;
-pub use params::{ClearState, Params, PoolNeeds, Reservations, RunCounts};
+pub use params::{ClearState, Params, PoolNeeds, Reservations, Reuse, RunCounts};
 pub use partition::Partition;
 pub use ranges::{PlacedRange, RangeSlot};
 use ranges::{Ranges, place_all};

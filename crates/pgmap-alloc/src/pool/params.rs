@@ -27,6 +27,19 @@ pub struct Params<'a> {
     pub clear: ClearState,
     /// Whether the pool counts its idle runs: one more bit per page, and one more step in each allocation and free.
     pub runs: RunCounts,
+    /// Which of several idle runs that would do is taken.
+    pub reuse: Reuse,
+}
+
+/// Which of several idle runs that would do the pool itself takes; what handles have at hand comes before either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// The one that came back last, if it has just the order that is asked for, else the one that fits tightest: the tables of most
+    /// runs that come back need not be listed, and their metadata is near.
+    Latest,
+    /// Always the one that fits tightest: what is left idle is less scattered, by a fraction of a percent, for more than half as much
+    /// time again.
+    Tightest,
 }
 
 /// Whether a pool counts its idle runs by order.
@@ -57,7 +70,8 @@ pub enum Reservations {
 }
 
 impl<'a> Params<'a> {
-    /// These ranges, with pages of 4 KiB, no room for more, no reservations, clear state unknown, and runs not counted.
+    /// These ranges, with pages of 4 KiB, no room for more, no reservations, clear state unknown, runs not counted, and
+    /// the latest reused first.
     pub const fn new(ranges: &'a [PhysRange]) -> Self {
         Params {
             ranges,
@@ -67,6 +81,7 @@ impl<'a> Params<'a> {
             reservations: Reservations::None,
             clear: ClearState::Unknown,
             runs: RunCounts::None,
+            reuse: Reuse::Latest,
         }
     }
 
@@ -86,6 +101,12 @@ impl<'a> Params<'a> {
     #[must_use]
     pub const fn counting_runs(self) -> Self {
         Params { runs: RunCounts::Kept, ..self }
+    }
+
+    /// With the tightest packing that it can do.
+    #[must_use]
+    pub const fn packing_tightly(self) -> Self {
+        Params { reuse: Reuse::Tightest, ..self }
     }
 
     /// With reservations.
@@ -134,7 +155,7 @@ impl PoolNeeds {
 /// runs, the held runs, the clear state, the counts of idle runs.
 pub(super) struct Layout<const WORDS: usize> {
     pub(super) shape: Shape<WORDS>,
-    /// The places for runs that came back.
+    /// The places for runs that came back, if it has any.
     pub(super) fresh: Fresh,
     /// The marks of held runs, if any can be.
     pub(super) held: Option<Plane>,
@@ -152,7 +173,7 @@ impl<const WORDS: usize> Layout<WORDS> {
         let too_large = BuildError::TooLarge { index: params.ranges.len().saturating_sub(1) };
         let shape = Shape::<WORDS>::new(pages).ok_or(too_large)?;
         let mut tables = shape.storage;
-        let fresh = Fresh::append::<WORDS>(&mut tables).ok_or(too_large)?;
+        let fresh = Fresh::append::<WORDS>(params.reuse == Reuse::Latest, &mut tables).ok_or(too_large)?;
         let mut plane = |wanted: bool| wanted.then(|| Plane::append(&shape, &mut tables).ok_or(too_large)).transpose();
         let held = plane(params.reservations == Reservations::Any)?;
         let clear = plane(params.clear == ClearState::Tracked)?;

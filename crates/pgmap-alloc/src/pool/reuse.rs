@@ -27,7 +27,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn cut_fresh(&self, caller: usize, order: Order, below: u32) -> Option<(Run, u32)> {
         let tables = self.tables();
         for from in order.get() + 1..below.min(Self::RADIX) {
-            let line = self.fresh_line(tables, slot_of(caller), from);
+            let line = self.fresh_line(tables, slot_of(caller), from)?;
             for place in (1..=line.filled()).rev() {
                 let Some(start) = line.get(place) else { continue };
                 let claimed = self.claim_fresh(line, place, start, order.get());
@@ -74,7 +74,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn list_fresh(&self) {
         let tables = self.tables();
         for (slot, order) in (0..SLOTS).flat_map(|slot| (0..Self::RADIX).map(move |order| (slot, order))) {
-            let line = self.fresh_line(tables, slot, order);
+            let Some(line) = self.fresh_line(tables, slot, order) else { return };
             for place in 1..=PLACES {
                 if let Some(start) = line.get(place) {
                     self.list_misleading(line, place, start);

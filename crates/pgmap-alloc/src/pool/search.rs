@@ -194,7 +194,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// [`GenPool::search`] for a caller who has found out already which slot is his.
     pub(super) fn search_as(&self, caller: usize, order: Order) -> Option<Run> {
         loop {
-            let proposed = self.propose(caller, order.get());
+            let proposed = self.propose(caller, order.get()).map(|proposed| self.past_spare(caller, order, proposed));
             // What came back a moment ago may fit more tightly.
             if let Some(run) = self.search_fresh(caller, order, proposed.map_or(Self::RADIX, |(_, class)| class)) {
                 return Some(run);
@@ -208,6 +208,23 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return None;
         }
         self.take_from(caller, self.shape.top, 0, Self::RADIX, order)
+    }
+
+    /// Another table than a proposed one that is wholly idle, if one is listed as high: half used is fuller than not used, and what is
+    /// whole may be merged.
+    #[inline(always)]
+    fn past_spare(&self, caller: usize, order: Order, (table, class): (usize, u32)) -> (usize, u32) {
+        let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
+        if listed + 1 < Self::RADIX || !self.is_whole(level, table) {
+            return (table, class);
+        }
+        self.past_whole(caller, order, (table, class))
+    }
+
+    /// [`GenPool::past_spare`], which is one.
+    #[cold]
+    fn past_whole(&self, caller: usize, order: Order, spare: (usize, u32)) -> (usize, u32) {
+        self.without(spare, || self.propose(caller, order.get()).filter(|&(_, class)| class <= spare.1)).unwrap_or(spare)
     }
 
     /// The order of the largest idle run. O(levels), and one look at each stale listing that it meets and puts right.
