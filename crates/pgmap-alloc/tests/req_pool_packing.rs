@@ -7,8 +7,8 @@
 
 mod support;
 
-use pgmap_alloc::{GenPool, LocalPool, Run};
-use support::{Random, order, pool};
+use pgmap_alloc::{GenPool, LocalPool, Offset, Order, Params, Run};
+use support::{Random, order, pool, range};
 
 /// 4 GiB.
 const PAGES: u64 = 1 << 20;
@@ -88,5 +88,37 @@ fn req_42_churn_leaves_nearly_all_the_2_mib_folios_that_there_could_be() {
                 "{shares:?} of {least:?}, handle: {with_handle}"
             );
         }
+    }
+}
+
+/// A pool of these tables, all of it taken page by page, and these pages given back in turn.
+fn with_holes(params: &Params<'_>, holes: &[u64]) -> GenPool<'static> {
+    let pool = GenPool::new(params).unwrap();
+    (0..pool.size()).for_each(|_| _ = pool.alloc(Order::ZERO).unwrap());
+    assert!(pool.alloc(Order::ZERO).is_err());
+    holes.iter().for_each(|&page| pool.free(Offset::new(page), Order::ZERO).unwrap());
+    pool
+}
+
+#[test]
+fn req_42_a_pool_that_packs_tightly_fills_what_fits_tightest_whatever_came_back_last() {
+    let (ranges, holes) = ([range(0, 1024)], [600, 700, 8, 9]);
+    let pool = with_holes(&Params::new(&ranges).packing_tightly(), &holes);
+    // The two that make a run of two come last.
+    assert_eq!(holes.map(|_| pool.alloc(Order::ZERO).unwrap().get()), holes);
+}
+
+#[test]
+fn req_42_a_table_in_use_is_filled_before_one_that_is_whole_but_not_merged() {
+    for params in [Params::new(&[range(0, 4 * 512)]), Params::new(&[range(0, 4 * 512)]).packing_tightly()] {
+        let pool = GenPool::new(&params).unwrap();
+        let half = order(8);
+        let runs: Vec<_> = (0..3).map(|_| pool.alloc(half).unwrap()).collect();
+        // The first table becomes whole again and is kept so, at hand for the next run; of the second one half is in use.
+        pool.free(runs[0], half).unwrap();
+        pool.free(runs[1], half).unwrap();
+        let page = pool.alloc(Order::ZERO).unwrap();
+        assert_eq!(page.get() / 512, runs[2].get() / 512, "a page broke a whole table");
+        assert_eq!([(); 3].map(|()| pool.alloc(order(9)).is_ok()), [true; 3]);
     }
 }

@@ -15,6 +15,7 @@
 //! | `change_class` without its fence | relist_against_a_release_of_a_page |
 //! | `leave_group`, or the end of `unlist_empty`, without its second look | raise_against_whoever_leaves_the_group |
 //! | the exchange of `raise_class`, or its first look, Relaxed | undone_claim_against_a_relist |
+//! | `without` without its motion, or without listing the table anew | spare_that_is_passed_over_against_a_refusal |
 //! | `after_undo` without listing | undone_claim_against_a_relist, and four more |
 //!
 //! These stayed green: `fill_place` Relaxed and the fences of `raise`, `ensure_named` and `ensure_found` (the motion and the note have
@@ -27,7 +28,7 @@ use loom::sync::Arc;
 use loom::thread;
 use pgmap_alloc::{AllocError, FreeError, GenPool, Params};
 
-use super::{ONE, Pool, at, model, order, race, range};
+use super::{ONE, Pool, at, model, model_within, order, race, range};
 
 /// A pool of tables of 64 pages, all of them taken page by page, none of them listed.
 fn exhausted(tables: u64) -> Pool {
@@ -231,4 +232,26 @@ fn late_listing_against_a_merge() {
             assert_eq!(pool.free(at(0), order(6)), Err(FreeError::DoubleFree { page: at(5) }));
         },
     );
+}
+
+/// The first table is wholly idle and not merged, the second is taken.
+fn with_a_spare() -> Pool {
+    let pool = Pool::boxed(&Params::new(&[range(0, 128)]).packing_tightly()).unwrap();
+    (0..128).for_each(|_| _ = pool.alloc(ONE).unwrap());
+    assert!(pool.alloc(ONE).is_err());
+    (0..64).for_each(|page| pool.free(at(page), ONE).unwrap());
+    pool
+}
+
+/// Who looks for a table in use before he cuts a whole one takes that one off the lists for a moment: one preemption is enough to see
+/// it, and the searches of both are long.
+#[test]
+fn spare_that_is_passed_over_against_a_refusal() {
+    model_within(1, || {
+        let pool = Arc::new(with_a_spare());
+        let other = Arc::clone(&pool);
+        let other = thread::spawn(move || other.alloc(ONE));
+        let got = (pool.alloc(ONE), other.join().unwrap());
+        assert!(!is_refused(&got.0) && !is_refused(&got.1), "refused though 64 pages were idle");
+    });
 }

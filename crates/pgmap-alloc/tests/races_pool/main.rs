@@ -90,8 +90,13 @@ fn race<S: Send + Sync + 'static, A: 'static, B: 'static>(
 }
 
 fn model(threads: impl Fn() + Send + Sync + 'static) {
+    model_within(3, threads);
+}
+
+/// [`model`] with no more than so many preemptions.
+fn model_within(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = 20_000;
     builder.check(threads);
 }
