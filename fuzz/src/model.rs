@@ -42,6 +42,11 @@ impl Model {
         Model { ranges, taken: RangeMap::new(), folios: BTreeMap::new(), dying: false }
     }
 
+    /// Its ranges lie elsewhere now; nothing that is taken does.
+    pub fn place(&mut self, ranges: Vec<PlacedRange>) {
+        self.ranges = ranges;
+    }
+
     /// The offset after the last one.
     pub fn end(&self) -> u64 {
         self.ranges.iter().map(|range| range.end().get()).max().unwrap_or(0)

@@ -4,17 +4,18 @@ use std::fs;
 use std::path::Path;
 
 use arbitrary::{Arbitrary, Unstructured};
-use pgmap_fuzz::{bulk, driver, op};
+use pgmap_fuzz::{bulk, driver, op, per_cpu};
 
 /// A target by its name, and what it does with some bytes.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     ("request", |bytes| replay(bytes, |input: &op::Input| driver::run(driver::Target::Request, input))),
     ("free", |bytes| replay(bytes, |input: &op::Input| driver::run(driver::Target::Free, input))),
     ("lifecycle", |bytes| replay(bytes, |input: &op::Input| driver::run(driver::Target::Lifecycle, input))),
     ("handle", |bytes| replay(bytes, |input: &op::Input| driver::run(driver::Target::Handle, input))),
     ("bulk", |bytes| replay(bytes, |input: &bulk::Input| bulk::run(input))),
+    ("per_cpu", |bytes| replay(bytes, |input: &per_cpu::Input| per_cpu::run(input))),
 ];
 
 #[test]

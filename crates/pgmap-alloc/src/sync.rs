@@ -16,6 +16,10 @@ pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 // Unit tests count what travels between CPUs.
 #[cfg(all(test, not(loom)))]
 pub(crate) use recorded::{AtomicU32, AtomicU64, Ordering};
+#[cfg(all(test, not(loom)))]
+use recorded::{SpinMutex, SpinMutexGuard};
+#[cfg(not(any(loom, test)))]
+use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// A plain store by the only one who may change the value, where others may still do read-modify-writes that change nothing.
 ///
@@ -76,13 +80,13 @@ pub(crate) fn fence_for_lock() {
 
 /// A lock that is only tried, for data that CPUs hand on; models see it. 128 bytes because neighbouring lines are fetched in pairs.
 #[repr(align(128))]
-pub(crate) struct Tried<T>(#[cfg(not(loom))] spin::mutex::SpinMutex<T>, #[cfg(loom)] loom::sync::Mutex<T>);
+pub(crate) struct Tried<T>(#[cfg(not(loom))] SpinMutex<T>, #[cfg(loom)] loom::sync::Mutex<T>);
 
 #[cfg(loom)]
 pub(crate) use loom::sync::MutexGuard as Held;
 /// What a [`Tried`] gives.
 #[cfg(not(loom))]
-pub(crate) use spin::mutex::SpinMutexGuard as Held;
+pub(crate) type Held<'a, T> = SpinMutexGuard<'a, T>;
 
 impl<T> Tried<T> {
     /// The data, for whoever comes while nobody else has it. Acquire; Release when it is given up.
@@ -104,7 +108,7 @@ impl<T> Tried<Option<T>> {
     pub(crate) fn none<const COUNT: usize>() -> [Self; COUNT] {
         #[cfg(not(loom))]
         {
-            [const { Tried(spin::mutex::SpinMutex::new(None)) }; COUNT]
+            [const { Tried(SpinMutex::new(None)) }; COUNT]
         }
         #[cfg(loom)]
         {

@@ -51,7 +51,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The value for an owned run.
     #[inline]
-    pub(super) fn value_of<'p>(&'p self, run: Run) -> Taken<'p> {
+    pub(crate) fn value_of<'p>(&'p self, run: Run) -> Taken<'p> {
         const { assert!(align_of::<Self>() > ORDER && Order::MAX.get() as usize <= ORDER) };
         let mark = NonZeroUsize::new(self.identity() | run.order().get() as usize).unwrap_or(NonZeroUsize::MIN);
         Taken { mark, start: run.start(), _pool: core::marker::PhantomData }

@@ -2,33 +2,63 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use crate::offset::{Phys, PhysRange, Run};
 use crate::order::Order;
-use crate::pool::{GenPool, Local, Params};
+use crate::per_cpu::PerCpu;
+use crate::pool::{GenPool, Local, Params, Taken};
 
 /// 16 GiB of 4 KiB pages.
 const PAGES: u64 = 1 << 22;
 /// Pages on their way from one CPU to another.
 const TRAVELLING: usize = 100;
 
-pub(super) type Pool = GenPool<'static>;
-
-pub(super) fn pool() -> Pool {
+pub(super) fn pool() -> GenPool<'static> {
     GenPool::new(&Params::new(&[PhysRange { start: Phys(0), pages: PAGES }])).unwrap()
 }
 
-/// How a CPU gets at the pool.
+/// Which way all CPUs get at the pool.
+#[derive(Clone, Copy)]
+pub(super) enum Path {
+    /// Each has a handle.
+    Handle,
+    /// Each uses the handle of its number, of those that all share.
+    PerCpu,
+    /// No handles.
+    Shared,
+}
+
+/// As many handles as a pool can have.
+const HANDLES: usize = 64;
+
+/// How one CPU gets at the pool.
 pub(super) enum Hand<'p> {
     Handle(Box<Local<'p, 8>>),
-    Shared(&'p Pool),
+    PerCpu(Rc<PerCpu<'p, GenPool<'p>, HANDLES>>, usize),
+    Shared(&'p GenPool<'p>),
+}
+
+/// One for each CPU; `None` where there are more CPUs than handles. Two CPUs behind one lock would hand on what lies behind it too,
+/// and that is not recorded.
+pub(super) fn hands<'p>(pool: &'p GenPool<'p>, cpus: usize, path: Path) -> Option<Vec<Hand<'p>>> {
+    let all = 0..cpus;
+    match path {
+        Path::Handle => all.map(|_| Local::new(pool).map(Box::new).map(Hand::Handle)).collect(),
+        Path::PerCpu => {
+            let shared = Rc::new(PerCpu::with_cpus(pool));
+            all.map(|cpu| (cpu < HANDLES).then(|| Hand::PerCpu(Rc::clone(&shared), cpu))).collect()
+        }
+        Path::Shared => Some(all.map(|_| Hand::Shared(pool)).collect()),
+    }
 }
 
 impl Hand<'_> {
     fn alloc(&mut self, order: Order) -> Run {
         match self {
             Hand::Handle(local) => local.take(order),
+            Hand::PerCpu(cpus, cpu) => cpus.on(*cpu).alloc(order).map(Taken::into_raw),
             Hand::Shared(pool) => pool.take(order),
         }
         .unwrap()
@@ -37,6 +67,7 @@ impl Hand<'_> {
     fn free(&mut self, run: Run) {
         match self {
             Hand::Handle(local) => local.give_back(run),
+            Hand::PerCpu(cpus, cpu) => cpus.on(*cpu).free(cpus.owner().value_of(run)).unwrap(),
             Hand::Shared(pool) => pool.give_back(run).unwrap(),
         }
     }

@@ -1,10 +1,13 @@
-//! The atomics of unit tests: core's own, which write down who touches which cache line while somebody asks (`scaling`).
+//! The atomics of unit tests: core's own, which write down who touches which cache line while somebody asks (`scaling`); and the
+//! lock of `Tried`, spin's own, likewise.
 //!
-//! Everything that CPUs share is an atomic, because the crate has no unsafe code; so what is written down here is all that can
-//! travel between them, but for plain fields that are only read once they are built.
+//! Everything that CPUs share is an atomic or lies behind a lock, because the crate has no unsafe code. So what is written down here
+//! is all that can travel between them, but for plain fields that are only read once they are built, and for what lies behind a lock:
+//! that travels only where more than one CPU takes it.
 
 extern crate std;
 
+use core::ops::{Deref, DerefMut};
 use core::sync::atomic;
 use std::cell::{Cell, RefCell};
 use std::thread_local;
@@ -125,3 +128,58 @@ macro_rules! recorded {
 }
 recorded!(AtomicU32, u32);
 recorded!(AtomicU64, u64);
+
+/// spin's lock: a compare-exchange to take it, won or lost, and a plain store to give it up.
+pub(super) struct SpinMutex<T>(spin::mutex::SpinMutex<T>);
+
+impl<T> SpinMutex<T> {
+    pub(super) const fn new(value: T) -> Self {
+        SpinMutex(spin::mutex::SpinMutex::new(value))
+    }
+
+    pub(super) fn try_lock(&self) -> Option<SpinMutexGuard<'_, T>> {
+        // Its first line stands for the flag's: no other lock has a flag there.
+        let flag = core::ptr::from_ref(self).addr();
+        note(flag, Kind::Locked);
+        self.0.try_lock().map(|data| SpinMutexGuard { data, flag })
+    }
+}
+
+/// What is behind the lock.
+pub(crate) struct SpinMutexGuard<'a, T> {
+    data: spin::mutex::SpinMutexGuard<'a, T>,
+    flag: usize,
+}
+
+impl<T> Deref for SpinMutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+impl<T> DerefMut for SpinMutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.data
+    }
+}
+
+impl<T> Drop for SpinMutexGuard<'_, T> {
+    fn drop(&mut self) {
+        note(self.flag, Kind::Write);
+    }
+}
+
+#[test]
+fn a_lock_is_one_locked_instruction_and_one_store() {
+    let lock = SpinMutex::new(7);
+    let (seen, accesses) = record(0, || {
+        let held = lock.try_lock();
+        assert!(lock.try_lock().is_none(), "it is taken");
+        held.as_deref().copied()
+    });
+    assert_eq!(seen, Some(7));
+    let line = core::ptr::from_ref(&lock).addr() / LINE;
+    assert_eq!(accesses, [Kind::Locked, Kind::Locked, Kind::Write].map(|kind| Access { line, kind }));
+}
