@@ -60,7 +60,7 @@ impl Scale {
         add(By::All, pages, Kind::Threads(Box::new([share(pages, 40, 3), share(pages, 40, 4)])));
         add(By::All, pages, Kind::CrossFree);
         for way in [Way::Churned, Way::Emptied] {
-            let descents = packing::SEEDS.map(|seed| Descent::new(pages, &packing::PERCENTS, way, self.steps / 4, seed));
+            let descents = packing::SEEDS.map(|seed| Descent::new(pages, &packing::PERCENTS, way, self.steps, seed));
             add(By::All, pages, Kind::Packing(descents.into()));
         }
         TAIL_PERCENTS.into_iter().for_each(|percent| add(By::All, pages, Kind::Tail(percent, share(pages, percent, 6))));

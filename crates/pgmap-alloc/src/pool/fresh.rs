@@ -58,6 +58,12 @@ impl Fresh {
         *tables = base.checked_add(SLOTS * Table::<WORDS>::RADIX as usize * LINE.div_ceil(WORDS))?;
         Some(Fresh(Some(base)))
     }
+
+    /// Whether the pool has any.
+    #[inline(always)]
+    pub(super) fn has_places(self) -> bool {
+        self.0.is_some()
+    }
 }
 
 /// The places of one slot for one order.

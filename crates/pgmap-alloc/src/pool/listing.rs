@@ -122,8 +122,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn listed(&self, caller: usize, class: u32) -> Option<usize> {
         let tables = self.tables();
         let (level, order) = (class / Self::RADIX, class % Self::RADIX);
-        // Each caller goes out from another entry on top, and from there upwards, so that they meet as late as can be.
-        let caller = caller & (CALLERS - 1);
+        // Each caller goes out from another entry on top, and from there upwards, so that they meet as late as can be; where packing counts
+        // for more, all of them go out from the lowest.
+        let caller = if self.fresh.has_places() { caller & (CALLERS - 1) } else { 0 };
         let (mut table, mut outset) = (0, self.shape.outset(caller, CALLERS));
         for above in (level + 2..=self.shape.top).rev() {
             let Some(entry) = tables.list(above, table, class).first_from(outset) else {
