@@ -131,9 +131,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         filled
     }
 
-    /// The places of a caller for an order of the lowest level, if one is filled.
+    /// Whether a place of a caller for an order of the lowest level is filled, more or less.
     #[inline(always)]
-    pub(super) fn fresh_of<'p>(&self, tables: Tables<'p, WORDS>, caller: usize, order: Order) -> Option<Line<'p, WORDS>> {
-        self.fresh_line(tables, slot_of(caller), order.get()).filter(|line| line.filled() > 0)
+    pub(super) fn may_have_fresh(&self, tables: Tables<'_, WORDS>, caller: usize, order: Order) -> bool {
+        self.fresh_line(tables, slot_of(caller), order.get()).is_some_and(|line| line.filled() > 0)
     }
 }

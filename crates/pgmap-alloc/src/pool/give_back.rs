@@ -43,32 +43,23 @@ impl Spares {
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// An idle page of a run at the levels above and below its own, if there is one.
     #[inline(always)]
-    pub(super) fn idle_page_around(&self, run: Run) -> Option<Offset> {
-        let tables = self.tables();
-        if run.order().get() < Self::RADIX {
-            self.idle_page_above(tables, run, self.shape.place_at(0, run))
-        } else {
-            self.idle_page_around_entries(tables, run)
-        }
-    }
-
-    #[inline(never)]
-    fn idle_page_around_entries(&self, tables: Tables<'_, WORDS>, run: Run) -> Option<Offset> {
-        let place = self.shape.place(run);
-        let above = self.idle_page_above(tables, run, place);
-        above.or_else(|| if self.may_be_split(place) { self.first_idle_below(place) } else { None })
-    }
-
-    #[inline(always)]
-    fn idle_page_above(&self, tables: Tables<'_, WORDS>, run: Run, place: Place) -> Option<Offset> {
+    pub(super) fn idle_page_around(&self, tables: Tables<'_, WORDS>, run: Run, place: Place) -> Option<Offset> {
         // What is below an idle entry is all zeros, and most often there is an idle neighbour.
         let split = tables.table(place.level, place.table).has_near(place.entry);
-        if !split && self.is_idle_above(tables, place.level, place.table) { Some(run.start()) } else { None }
+        if !split && self.is_idle_above(place.level, place.table) {
+            return Some(run.start());
+        }
+        if self.may_be_split(tables, place) {
+            self.first_idle_below(place.level, place.table, place.entry, place.order)
+        } else {
+            None
+        }
     }
 
     /// Whether one of the entries that hold a table is idle.
     #[inline(never)]
-    fn is_idle_above(&self, tables: Tables<'_, WORDS>, mut level: u32, mut index: usize) -> bool {
+    fn is_idle_above(&self, mut level: u32, mut index: usize) -> bool {
+        let tables = self.tables();
         while level < self.shape.top {
             let (table, entry) = self.shape.parent(index);
             level += 1;
@@ -86,19 +77,18 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let here = self.table(place.level, place.table).members(place.entry, place.order).next();
         match here {
             Some(entry) => Some(self.shape.run(Place { entry, order: 0, ..place }).start()),
-            None => self.idle_page_around(run),
+            None => self.idle_page_around(self.tables(), run, place),
         }
     }
 
     /// An idle page in the tables below a run of entries, those that handles work in too.
     #[cold]
-    fn first_idle_below(&self, place: Place) -> Option<Offset> {
-        self.split_entries(place).find_map(|entry| {
-            let (level, table) = (place.level.checked_sub(1)?, self.shape.child(place.table, entry));
+    fn first_idle_below(&self, level: u32, table: usize, entry: u32, order: u32) -> Option<Offset> {
+        self.split_entries(Place { level, table, entry, order }).find_map(|entry| {
+            let (level, table) = (level.checked_sub(1)?, self.shape.child(table, entry));
             let here = self.table(level, table).members(0, Self::RADIX).next();
             let found = here.map(|entry| self.shape.run(Place { level, table, entry, order: 0 }).start());
-            let below = Place { level, table, entry: 0, order: Self::RADIX };
-            found.or_else(|| if level > 0 { self.first_idle_below(below) } else { None })
+            found.or_else(|| if level > 0 { self.first_idle_below(level, table, 0, Self::RADIX) } else { None })
         })
     }
 
@@ -120,22 +110,24 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// [`GenPool::put_back`] for a caller who knows his slot.
     #[inline(always)]
     pub(super) fn put_back_as(&self, caller: usize, run: Run) -> Result<(), FreeError> {
-        // By far most runs are pages or a few, and the tables of those are the easiest to find.
+        // As in `free`.
         if run.order().get() < Self::RADIX {
-            self.put_back_at(caller, self.shape.place_at(0, run))
+            self.put_back_at(caller, self.tables(), self.shape.place_at(0, run))
         } else {
-            self.put_back_at(caller, self.shape.place(run))
+            self.put_back_at(caller, self.tables(), self.shape.place(run))
         }
     }
 
+    /// [`GenPool::put_back_as`] of a run at its place.
     #[inline(always)]
-    fn put_back_at(&self, caller: usize, place: Place) -> Result<(), FreeError> {
-        let tables = self.tables();
+    pub(super) fn put_back_at(&self, caller: usize, tables: Tables<'_, WORDS>, place: Place) -> Result<(), FreeError> {
         let Place { level, table, entry, order } = place;
         if order > 6 {
-            return self.put_back_large(tables, caller, place);
+            return self.put_back_large(caller, level, table, entry, order);
         }
-        let Ok(now) = tables.table(level, table).release_narrow(entry, order) else { return Err(self.idle_already(place)) };
+        let Ok(now) = tables.table(level, table).release_narrow(entry, order) else {
+            return Err(self.idle_already(level, table, entry, order));
+        };
         self.tell_released(place, now);
         if level < self.shape.top && self.ensure_found(tables, caller, place, now) {
             self.keep(level, table);
@@ -166,14 +158,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     #[inline(never)]
-    fn put_back_large(&self, tables: Tables<'_, WORDS>, caller: usize, place: Place) -> Result<(), FreeError> {
-        let Place { level, table, entry, order } = place;
-        let released = tables.table(level, table).release(entry, order, self.tell_odd(level, table));
-        let Ok((grown, before)) = released else { return Err(self.idle_already(place)) };
-        self.tell_idle(place, before);
+    fn put_back_large(&self, caller: usize, level: u32, table: usize, entry: u32, order: u32) -> Result<(), FreeError> {
+        let released = self.table(level, table).release(entry, order, self.tell_odd(level, table));
+        let Ok((grown, before)) = released else { return Err(self.idle_already(level, table, entry, order)) };
+        self.tell_idle(Place { level, table, entry, order }, before);
         if level == 0 && grown < Self::RADIX && self.shape.top > 0 {
             order_after_write();
-            self.ensure_found_grown(tables, caller, table, entry, grown);
+            self.ensure_found_grown(caller, table, entry, grown);
         } else {
             self.released(level, table, grown);
         }
@@ -182,10 +173,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     #[cold]
-    fn idle_already(&self, place: Place) -> FreeError {
-        let table = self.table(place.level, place.table);
-        let entry = table.members(place.entry, place.order).next().unwrap_or(place.entry);
-        FreeError::DoubleFree { page: self.shape.run(Place { entry, order: 0, ..place }).start() }
+    fn idle_already(&self, level: u32, table: usize, entry: u32, order: u32) -> FreeError {
+        let entry = self.table(level, table).members(entry, order).next().unwrap_or(entry);
+        FreeError::DoubleFree { page: self.shape.run(Place { level, table, entry, order: 0 }).start() }
     }
 
     /// After a release that made or completed an idle run of order `grown`: list the table, and keep it when it is whole.
@@ -193,7 +183,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if level == self.shape.top {
             return;
         }
-        self.ensure_listed(self.tables(), level, table, grown);
+        self.ensure_listed(level, table, grown);
         if grown == Self::RADIX {
             self.keep(level, table);
         }

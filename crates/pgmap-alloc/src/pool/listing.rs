@@ -192,58 +192,60 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         let grown = tables.table(level, table).grown_to(entry, order, now);
         if level == 0 {
-            self.ensure_found_grown(tables, caller, table, entry, grown);
+            self.ensure_found_grown(caller, table, entry, grown);
         } else {
-            self.ensure_listed(tables, level, table, grown);
+            self.ensure_listed(level, table, grown);
         }
         grown == Self::RADIX
     }
 
     /// Sees to it that the idle run of `grown` that an entry of the lowest level is part of can be found (rule 1).
     #[inline(never)]
-    pub(super) fn ensure_found_grown(&self, tables: Tables<'_, WORDS>, caller: usize, table: usize, entry: u32, grown: u32) {
+    pub(super) fn ensure_found_grown(&self, caller: usize, table: usize, entry: u32, grown: u32) {
+        let tables = self.tables();
         let (classes, at) = tables.class(0, table);
         let class = classes.class(at);
         let start = Offset::new((table as u64) << Self::RADIX | u64::from(entry >> grown << grown));
         let fresh = grown < Self::RADIX && class >= SPLIT && class < LISTED + grown as u8;
         if !(fresh && self.keep_fresh(tables, caller, start, grown)) {
-            self.ensure_listed(tables, 0, table, grown);
+            self.ensure_listed(0, table, grown);
         }
     }
 
     /// Sees to it that a table with an idle run of `order` (in its entries) can be found by a search for that order (rule 1).
     #[inline]
-    pub(super) fn ensure_listed(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, order: u32) {
+    pub(super) fn ensure_listed(&self, level: u32, table: usize, order: u32) {
         if level == self.shape.top {
             return;
         }
         // As in `ensure_found`.
         order_after_write();
-        let (classes, at) = tables.class(level, table);
+        let (classes, at) = self.tables().class(level, table);
         let class = classes.class(at);
         let wanted = LISTED + order.min(Self::RADIX - 1) as u8;
         if class == OWNED {
-            self.mark_split_above(tables, level, table);
+            self.mark_split_above(level, table);
         } else if class < wanted {
-            self.raise(tables, level, table, wanted);
+            self.raise(level, table, wanted);
         }
     }
 
     /// Raises the class of a table, and sees to it that it can be found.
     #[inline(never)]
-    fn raise(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, wanted: u8) {
+    fn raise(&self, level: u32, table: usize, wanted: u8) {
         // Others rely on the class from now on (rule 4).
         let _moving = self.motion.begin();
-        self.raise_and_name(tables, level, table, wanted);
+        self.raise_and_name(level, table, wanted);
     }
 
     /// Raises the class of a table, unless it is high enough, and names it. The caller has marked the motion.
-    fn raise_and_name(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, wanted: u8) {
+    fn raise_and_name(&self, level: u32, table: usize, wanted: u8) {
+        let tables = self.tables();
         let (classes, at) = tables.class(level, table);
         let class = classes.raise_class(at, wanted).max(wanted);
         // Raise, then look at what names it: against "take the name away, then look at the class" in `leave_group`.
         order_after_write();
-        self.mark_split_above(tables, level, table);
+        self.mark_split_above(level, table);
         if class != OWNED {
             let (above, entry) = self.shape.parent(table);
             self.ensure_named(tables, level + 1, above, entry / GROUP, level * Self::RADIX + u32::from(class - LISTED));
@@ -281,7 +283,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Notes that the tables above a table are in use (rule 5).
-    fn mark_split_above(&self, tables: Tables<'_, WORDS>, level: u32, mut table: usize) {
+    fn mark_split_above(&self, level: u32, mut table: usize) {
+        let tables = self.tables();
         for above in level + 1..self.shape.top {
             (table, _) = self.shape.parent(table);
             let (classes, at) = tables.class(above, table);
@@ -342,7 +345,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn list_anew(&self, level: u32, table: usize) -> Option<u32> {
         let largest = self.table(level, table).largest();
         if largest.is_some() {
-            self.raise_and_name(self.tables(), level, table, Self::class_for(largest));
+            self.raise_and_name(level, table, Self::class_for(largest));
         }
         largest
     }
@@ -449,15 +452,16 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Whether something below a run of entries may be in use. Never wrong where it says no, unless the same entry is being freed at
     /// this moment.
-    #[inline]
-    pub(super) fn may_be_split(&self, place: Place) -> bool {
-        if place.level == 0 {
-            return false;
-        }
-        (place.entry..place.entry + (1 << place.order)).step_by(GROUP as usize).any(|entry| {
-            let (classes, at) = self.tables().class(place.level - 1, self.shape.child(place.table, entry));
+    #[inline(always)]
+    pub(super) fn may_be_split(&self, tables: Tables<'_, WORDS>, place: Place) -> bool {
+        let Some(below) = place.level.checked_sub(1) else { return false };
+        let split = |entry| {
+            let (classes, at) = tables.class(below, self.shape.child(place.table, entry));
             classes.any_class(at, place.order)
-        })
+        };
+        // Most are within one word.
+        split(place.entry)
+            || place.order > 4 && (place.entry..place.entry + (1 << place.order)).step_by(GROUP as usize).skip(1).any(split)
     }
 
     /// The entries of a run below which something may be in use.
@@ -482,7 +486,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Makes a table a handle's whose entry above is the caller's.
     pub(super) fn own_whole(&self, table: usize) {
-        self.raise(self.tables(), 0, table, OWNED);
+        self.raise(0, table, OWNED);
     }
 
     /// Makes a table nobody's, and lists it by what it has. The caller has marked the motion.

@@ -83,6 +83,7 @@ use crate::error::{AllocError, BuildError, FreeError, RequestError};
 use crate::memory::Memory;
 use crate::offset::{Offset, Phys, Run};
 use crate::order::Order;
+use crate::sync::caller_slot;
 use crate::table::Table;
 
 pub use asked::{ExtentParams, Mode};
@@ -109,6 +110,7 @@ use runs::Runs;
 pub use scatter::ScatterParams;
 use search::Hints;
 use shape::{Place, Shape};
+use tables::{CALLERS, Tables};
 pub use taken::Taken;
 
 /// A pool of offsets: gen_pool's place in a driver, without folios.
@@ -256,19 +258,37 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     pub fn free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
         let run = Run::new(offset, order)?;
         self.check_inside(run)?;
-        self.check_taken(run)?;
-        self.give_back(run)
+        // By far most runs are pages or a few, and the tables of those are the easiest to find.
+        if order.get() < Self::RADIX { self.free_at(run, self.shape.place_at(0, run)) } else { self.free_entries(run) }
+    }
+
+    #[inline(never)]
+    fn free_entries(&self, run: Run) -> Result<(), FreeError> {
+        self.free_at(run, self.shape.place(run))
+    }
+
+    /// Gives back a run that lies in a range, at its place.
+    #[inline(always)]
+    fn free_at(&self, run: Run, place: Place) -> Result<(), FreeError> {
+        let tables = self.tables();
+        self.check_taken_at(tables, run, place)?;
+        self.mark(run, Contents::Dirty);
+        self.put_back_at(caller_slot(CALLERS), tables, place)
     }
 
     /// Refuses a run of which a page is held by a reservation, or idle at another level than its own; at its own level the release
     /// sees it.
-    #[inline(always)]
     fn check_taken(&self, run: Run) -> Result<(), FreeError> {
+        self.check_taken_at(self.tables(), run, self.shape.place(run))
+    }
+
+    #[inline(always)]
+    fn check_taken_at(&self, tables: Tables<'_, WORDS>, run: Run, place: Place) -> Result<(), FreeError> {
         if let Some(page) = self.held_in(run) {
             return Err(FreeError::Held { page });
         }
         // Where notes are kept, those of idle pages must not be touched by a free that is refused.
-        let idle = if self.clear.is_tracked() { self.idle_page_in(run) } else { self.idle_page_around(run) };
+        let idle = if self.clear.is_tracked() { self.idle_page_in(run) } else { self.idle_page_around(tables, run, place) };
         match idle {
             Some(page) => Err(FreeError::DoubleFree { page }),
             None => Ok(()),

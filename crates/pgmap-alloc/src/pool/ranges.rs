@@ -42,6 +42,7 @@ impl RangeSlot {
         }
     }
 
+    #[inline(always)]
     fn copy(&self, copy: usize) -> &[AtomicU64] {
         let (even, odd) = self.words.split_at(FIELDS);
         if copy == 0 { even } else { odd }

@@ -7,9 +7,10 @@ use crate::offset::{Offset, Run};
 use crate::order::Order;
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Takes a run of just this order from places for it.
+    /// Takes a run of just this order from the places of a caller for it.
     #[inline(never)]
-    pub(super) fn take_from_line(&self, line: Line<'_, WORDS>, order: Order) -> Option<Run> {
+    pub(super) fn take_from_places(&self, caller: usize, order: Order) -> Option<Run> {
+        let line = self.fresh_line(self.tables(), slot_of(caller), order.get())?;
         for place in (1..=line.filled()).rev() {
             if let Some(start) = line.get(place)
                 && self.claim_fresh(line, place, start, order.get())
@@ -35,7 +36,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 if claimed {
                     // What is left over.
                     let (table, _) = self.shape.entry(start, 0);
-                    self.ensure_listed(tables, 0, table, from - 1);
+                    self.ensure_listed(0, table, from - 1);
                     line.empty(place, start);
                     return Some((Run::aligned(start.get(), order), from));
                 }

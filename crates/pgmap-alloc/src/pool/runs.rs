@@ -129,8 +129,8 @@ fn every(step: u32) -> u64 {
 }
 
 /// The bits of a run in its word; its order is at most 6.
-const fn bits(place: Place) -> u64 {
-    !0 >> (64 - (1u32 << place.order)) << (place.entry % 64)
+const fn bits(entry: u32, order: u32) -> u64 {
+    !0 >> (64 - (1u32 << order)) << (entry % 64)
 }
 
 /// What is told after a change of a table.
@@ -139,7 +139,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     pub(super) fn tell_taken(&self, place: Place, before: u64) {
         if self.runs.digits.is_some() {
-            self.count_run(place, before, false);
+            self.count_run(place.level, place.table, place.entry, place.order, before, false);
         }
     }
 
@@ -147,7 +147,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     pub(super) fn tell_idle(&self, place: Place, before: u64) {
         if self.runs.digits.is_some() {
-            self.count_run(place, before, true);
+            self.count_run(place.level, place.table, place.entry, place.order, before, true);
         }
     }
 
@@ -155,7 +155,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     pub(super) fn tell_released(&self, place: Place, now: u64) {
         if self.runs.digits.is_some() {
-            self.count_word(place, now & !bits(place), now);
+            self.count_word(place.level, place.table, place.entry, now & !bits(place.entry, place.order), now);
         }
     }
 
@@ -176,31 +176,32 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(always)]
     pub(super) fn tell_word(&self, place: Place, before: u64, after: u64) {
         if self.runs.digits.is_some() {
-            self.count_word(place, before, after);
+            self.count_word(place.level, place.table, place.entry, before, after);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn count_run(&self, place: Place, before: u64, idle: bool) {
-        if place.order > IN_WORD as u32 {
+    fn count_run(&self, level: u32, table: usize, entry: u32, order: u32, before: u64, idle: bool) {
+        if order > IN_WORD as u32 {
             // Whole words, of which the others were as the first one.
-            return self.count_whole(place, 1 << (place.order - IN_WORD as u32), idle);
+            return self.count_whole(level, table, entry, 1 << (order - IN_WORD as u32), idle);
         }
-        self.count_word(place, before, if idle { before | bits(place) } else { before & !bits(place) });
+        let bits = bits(entry, order);
+        self.count_word(level, table, entry, before, if idle { before | bits } else { before & !bits });
     }
 
     #[cold]
     #[inline(never)]
-    fn count_word(&self, place: Place, before: u64, after: u64) {
-        self.count(place.level * Self::RADIX, IN_WORD, runs_in(before, IN_WORD), runs_in(after, IN_WORD));
+    fn count_word(&self, level: u32, table: usize, entry: u32, before: u64, after: u64) {
+        self.count(level * Self::RADIX, IN_WORD, runs_in(before, IN_WORD), runs_in(after, IN_WORD));
         if (before == !0) != (after == !0) {
-            self.count_whole(place, 1, after == !0);
+            self.count_whole(level, table, entry, 1, after == !0);
         }
     }
 
     /// Words that are wholly idle now, or not any more.
-    fn count_whole(&self, Place { level, table, entry, .. }: Place, words: usize, idle: bool) {
+    fn count_whole(&self, level: u32, table: usize, entry: u32, words: usize, idle: bool) {
         let Some((digits, _)) = self.runs.digits.as_ref().and_then(|digits| self.beside(digits, level, table)) else { return };
         let (before, after) = digits.add_digits((entry / 64) as usize, words, idle);
         let orders = Self::RADIX as usize - IN_WORD;

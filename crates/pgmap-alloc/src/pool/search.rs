@@ -119,8 +119,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let tables = self.tables();
         if order.get() >= Self::RADIX {
             self.attempt_at(tables, caller, order.get() / Self::RADIX, order)
-        } else if let Some(line) = self.fresh_of(tables, caller, order) {
-            self.take_from_line(line, order).or_else(|| self.attempt_at(tables, caller, 0, order))
+        } else if self.may_have_fresh(tables, caller, order) {
+            self.take_from_places(caller, order).or_else(|| self.attempt_at(tables, caller, 0, order))
         } else {
             self.attempt_at(tables, caller, 0, order)
         }
@@ -128,7 +128,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Takes a run of an order of the lowest level that came back a moment ago, if there is one.
     pub(super) fn take_fresh(&self, caller: usize, order: Order) -> Option<Run> {
-        self.take_from_line(self.fresh_of(self.tables(), caller, order)?, order)
+        if self.may_have_fresh(self.tables(), caller, order) { self.take_from_places(caller, order) } else { None }
     }
 
     #[inline(always)]
@@ -314,7 +314,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.tell_filled(level, table);
             self.tell_taken(Place { level, table, entry: path, order }, !0);
             // At least one half of the table is wholly idle.
-            self.ensure_listed(self.tables(), level, table, Self::RADIX - 1);
+            self.ensure_listed(level, table, Self::RADIX - 1);
         }
         run
     }

@@ -170,7 +170,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return self.free_runs_of(word);
         }
         let page = Run::around(first.get(), Order::ZERO);
-        if let Some(page) = self.idle_page_around(page) {
+        if let Some(page) = self.idle_page_around(self.tables(), page, self.shape.place_at(0, page)) {
             return Err(FreeError::DoubleFree { page });
         }
         self.put_back_word(word.base().get(), word.mask())
