@@ -70,7 +70,8 @@ impl Fresh {
 #[derive(Clone, Copy)]
 pub(super) struct Line<'p, const WORDS: usize> {
     tables: Tables<'p, WORDS>,
-    base: usize,
+    /// Where they stand in the array of tables.
+    pub(super) base: usize,
 }
 
 impl<'p, const WORDS: usize> Line<'p, WORDS> {
@@ -104,6 +105,7 @@ impl<'p, const WORDS: usize> Line<'p, WORDS> {
         table.fill_place(word, start.get() + 1)
     }
 
+    #[inline(always)]
     pub(super) fn empty(self, place: usize, start: Offset) {
         let (table, word) = self.word(place);
         table.empty_place(word, start.get() + 1);
@@ -115,6 +117,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn fresh_line<'p>(&self, tables: Tables<'p, WORDS>, slot: usize, order: u32) -> Option<Line<'p, WORDS>> {
         let line = slot * Self::RADIX as usize + order as usize;
         Some(Line { tables, base: self.fresh.0? + line * LINE.div_ceil(WORDS) })
+    }
+
+    /// The places that stand there.
+    pub(super) fn line_at(&self, base: usize) -> Line<'_, WORDS> {
+        Line { tables: self.tables(), base }
     }
 
     /// Fills a place with an idle run of an order of the lowest level; `false` if there is none for it.

@@ -369,13 +369,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if let LISTED..OWNED = from
             && last
         {
-            self.leave_group(tables, level + 1, above, entry / GROUP, class(from));
+            self.leave_group(level + 1, above, entry / GROUP, class(from));
         }
         true
     }
 
     /// Takes the name of a group away in which nothing is of a class (rule 3). The caller has marked the motion.
-    fn leave_group(&self, tables: Tables<'_, WORDS>, level: u32, table: usize, group: u32, class: u32) {
+    fn leave_group(&self, level: u32, table: usize, group: u32, class: u32) {
+        let tables = self.tables();
         let (groups, word) = tables.groups(level, table, class % Self::RADIX);
         let last = groups.remove_in(word, group);
         if self.in_group(tables, level, table, group, class % Self::RADIX).is_some() {
@@ -389,7 +390,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[cold]
     fn leave_misleading(&self, level: u32, table: usize, group: u32, class: u32) {
         let _moving = self.motion.begin();
-        self.leave_group(self.tables(), level, table, group, class);
+        self.leave_group(level, table, group, class);
     }
 
     /// Says that there is nothing, and takes the names away that said there was.

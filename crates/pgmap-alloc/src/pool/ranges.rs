@@ -218,16 +218,8 @@ impl Copied<'_> {
         self.get(self.index_of(offset)?)
     }
 
-    /// First offset and the first one after it, of the range that `offset` belongs to.
-    #[inline]
-    fn bounds_of(&self, offset: Offset) -> Option<(u64, u64)> {
-        // Most pools have one range.
-        let bounds = if self.count == 1 { self.bounds(0) } else { self.bounds_among(offset) };
-        bounds.filter(|&(first, end)| first <= offset.get() && offset.get() < end)
-    }
-
-    #[inline(never)]
-    fn bounds_among(&self, offset: Offset) -> Option<(u64, u64)> {
+    /// First offset and the first one after it, of the range that `offset` belongs to or that is the next one.
+    fn bounds_from(&self, offset: Offset) -> Option<(u64, u64)> {
         self.bounds(self.index_of(offset).filter(|&index| index < self.count)?)
     }
 
@@ -254,10 +246,16 @@ impl<'s> Ranges<'s> {
     /// Reads one table (rule 1). Lock-free: starts over only after a change.
     #[inline]
     fn read<T>(&self, read: impl Fn(Copied<'_>) -> T) -> T {
+        self.read_named(|table| read(self.copied(table)))
+    }
+
+    /// [`Ranges::read`] of the table that a word names.
+    #[inline(always)]
+    fn read_named<T>(&self, read: impl Fn(u64) -> T) -> T {
         // Acquire: pairs with `replace`, whose copy is complete once its word is seen.
         let mut seen = self.table.load(Ordering::Acquire);
         loop {
-            let found = read(self.copied(seen));
+            let found = read(seen);
             // Acquire: only to start over with; that it comes after the fields is the Acquire of `RangeSlot::read`.
             let now = self.table.load(Ordering::Acquire);
             if now == seen {
@@ -321,7 +319,16 @@ impl<'s> Ranges<'s> {
     /// The first offset after the range that `offset` belongs to. O(log n) in the number of ranges.
     #[inline]
     pub(crate) fn end_of(&self, offset: Offset) -> Option<Offset> {
-        self.read(|ranges| ranges.bounds_of(offset)).map(|(_, end)| Offset::new(end))
+        let bounds = self.read_named(|table| {
+            // Most pools have one range.
+            if table as u32 == 1 { self.slots.get(0)?.bounds((table >> 32) as usize & 1) } else { self.bounds_among(table, offset) }
+        });
+        bounds.filter(|&(first, end)| first <= offset.get() && offset.get() < end).map(|(_, end)| Offset::new(end))
+    }
+
+    #[inline(never)]
+    fn bounds_among(&self, table: u64, offset: Offset) -> Option<(u64, u64)> {
+        self.copied(table).bounds_from(offset)
     }
 
     /// The range that `offset` belongs to, or the next one.

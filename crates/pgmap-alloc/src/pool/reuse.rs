@@ -52,7 +52,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         // What a claim of several words gives back is hidden for a moment.
         let _moving = (order > 6).then(|| self.motion.begin());
         let Some(before) = self.table(0, table).claim_at(entry, order, self.tell_odd(0, table)) else {
-            self.list_misleading(line, place, start);
+            self.list_misleading(line.base, place, start);
             return false;
         };
         self.tell_taken(Place { level: 0, table, entry, order }, before);
@@ -61,11 +61,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Empties a place, and lists the table of the run that it named (rule 3).
     #[cold]
-    fn list_misleading(&self, line: Line<'_, WORDS>, place: usize, start: Offset) {
+    fn list_misleading(&self, base: usize, place: usize, start: Offset) {
         // Until the table is listed the run may be hidden. Not the other way round: the run could be claimed and come back in between, to
         // this very place.
         let _moving = self.motion.begin();
-        line.empty(place, start);
+        self.line_at(base).empty(place, start);
         let (table, _) = self.shape.entry(start, 0);
         self.after_undo(0, table);
     }
@@ -78,7 +78,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let Some(line) = self.fresh_line(tables, slot, order) else { return };
             for place in 1..=PLACES {
                 if let Some(start) = line.get(place) {
-                    self.list_misleading(line, place, start);
+                    self.list_misleading(line.base, place, start);
                 }
             }
         }
