@@ -112,18 +112,23 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn put_back_as(&self, caller: usize, run: Run) -> Result<(), FreeError> {
         // As in `free`.
         if run.order().get() < Self::RADIX {
-            self.put_back_at(caller, self.tables(), self.shape.place_at(0, run))
+            self.put_back_at(|| caller, self.tables(), self.shape.place_at(0, run))
         } else {
-            self.put_back_at(caller, self.tables(), self.shape.place(run))
+            self.put_back_at(|| caller, self.tables(), self.shape.place(run))
         }
     }
 
-    /// [`GenPool::put_back_as`] of a run at its place.
+    /// [`GenPool::put_back_as`] of a run at its place, for a caller whose slot is seldom needed.
     #[inline(always)]
-    pub(super) fn put_back_at(&self, caller: usize, tables: Tables<'_, WORDS>, place: Place) -> Result<(), FreeError> {
+    pub(super) fn put_back_at(
+        &self,
+        caller: impl FnOnce() -> usize,
+        tables: Tables<'_, WORDS>,
+        place: Place,
+    ) -> Result<(), FreeError> {
         let Place { level, table, entry, order } = place;
         if order > 6 {
-            return self.put_back_large(caller, level, table, entry, order);
+            return self.put_back_large(caller(), level, table, entry, order);
         }
         let Ok(now) = tables.table(level, table).release_narrow(entry, order) else {
             return Err(self.idle_already(level, table, entry, order));

@@ -176,7 +176,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Sees to it that what was released into a word of a table below the top can be found, which is now `now` (rule 1). Says
     /// whether the whole table is idle.
     #[inline(always)]
-    pub(super) fn ensure_found(&self, tables: Tables<'_, WORDS>, caller: usize, place: Place, now: u64) -> bool {
+    pub(super) fn ensure_found(&self, tables: Tables<'_, WORDS>, caller: impl FnOnce() -> usize, place: Place, now: u64) -> bool {
         let Place { level, table, entry, order } = place;
         // Release, then look at the class: against "lower the class, then look at the table" in `relist`.
         order_after_write();
@@ -192,7 +192,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         let grown = tables.table(level, table).grown_to(entry, order, now);
         if level == 0 {
-            self.ensure_found_grown(caller, table, entry, grown);
+            self.ensure_found_grown(caller(), table, entry, grown);
         } else {
             self.ensure_listed(level, table, grown);
         }

@@ -259,12 +259,11 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         let run = Run::new(offset, order)?;
         self.check_inside(run)?;
         // By far most runs are pages or a few, and the tables of those are the easiest to find.
-        if order.get() < Self::RADIX { self.free_at(run, self.shape.place_at(0, run)) } else { self.free_entries(run) }
-    }
-
-    #[inline(never)]
-    fn free_entries(&self, run: Run) -> Result<(), FreeError> {
-        self.free_at(run, self.shape.place(run))
+        if order.get() < Self::RADIX {
+            self.free_at(run, self.shape.place_at(0, run))
+        } else {
+            self.free_at(run, self.shape.place(run))
+        }
     }
 
     /// Gives back a run that lies in a range, at its place.
@@ -273,7 +272,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         let tables = self.tables();
         self.check_taken_at(tables, run, place)?;
         self.mark(run, Contents::Dirty);
-        self.put_back_at(caller_slot(CALLERS), tables, place)
+        self.put_back_at(|| caller_slot(CALLERS), tables, place)
     }
 
     /// Refuses a run of which a page is held by a reservation, or idle at another level than its own; at its own level the release
