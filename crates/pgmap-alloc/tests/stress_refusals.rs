@@ -14,18 +14,27 @@ use pgmap_alloc::{AllocError, GenPool, Params, PoolNeeds, RangeSlot, RequestErro
 use support::{Random, at, order, range, stress_time};
 
 /// Runs `work` on each of `threads` threads, with a pool of `pages` pages in tables of `WORDS` words, until the time is up or
-/// one of them has something to say.
+/// one of them has something to say; then with one that packs tightly.
 fn with_pool<const WORDS: usize>(
     pages: u64,
     threads: u64,
     work: impl Fn(&GenPool<'_, WORDS>, u64, &mut Random) -> Option<String> + Sync,
 ) {
     let ranges = [range(0, pages)];
-    let params = Params::new(&ranges);
-    let needs = PoolNeeds::of::<WORDS>(&params).unwrap();
+    for params in [Params::new(&ranges), Params::new(&ranges).packing_tightly()] {
+        with_pool_of(&params, threads, &work);
+    }
+}
+
+fn with_pool_of<const WORDS: usize>(
+    params: &Params<'_>,
+    threads: u64,
+    work: &(impl Fn(&GenPool<'_, WORDS>, u64, &mut Random) -> Option<String> + Sync),
+) {
+    let needs = PoolNeeds::of::<WORDS>(params).unwrap();
     let mut tables: Vec<Table<WORDS>> = (0..needs.tables).map(|_| Table::new()).collect();
     let mut slots: Vec<RangeSlot> = (0..needs.ranges).map(|_| RangeSlot::new()).collect();
-    let pool = GenPool::with_storage(&params, &mut tables, &mut slots).unwrap();
+    let pool = GenPool::with_storage(params, &mut tables, &mut slots).unwrap();
     let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let wrong: Vec<String> = thread::scope(|scope| {
         let run = |id| {

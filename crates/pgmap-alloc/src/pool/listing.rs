@@ -21,7 +21,8 @@
 //!    order or higher. Who raises a class sees to it that it can be found from the summary.
 //! 2. It may be too high, or stand though the table has been merged. Whoever is misled looks at the table, lowers the class
 //!    ([`GenPool::relist`]), and looks again: a release that relied on the class is seen then, or raises it itself.
-//! 3. Groups, lists and the summary may name what is no longer there; whoever is misled takes the name away and looks again, likewise.
+//! 3. Groups, lists and the summary may name what is no longer there. Who lowers a class takes away what names it, if that was the last
+//!    one there, and looks again, likewise; so does whoever is misled.
 //! 4. Between taking away and looking again something may be hidden, and so it is between raising a class, which others rely on at
 //!    once, and naming it: both are motions (`pool::motion`).
 //! 5. Class 0 is never wrong about what is in use: who splits an entry, or gives pages below it back, raises its class, on all levels
