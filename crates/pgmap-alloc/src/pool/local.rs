@@ -242,11 +242,11 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         {
             return Some(run);
         }
-        let whole = self.pool.attempt_as(self.caller, Order::clamped(large))?;
+        let start = self.pool.attempt_as(self.caller, Order::clamped(large))?.get();
         for piece in (1..1 << CUT).rev() {
-            self.push(small as usize, whole.start().get() + (piece << small));
+            self.push(small as usize, start + (piece << small));
         }
-        Some(Run::aligned(whole.start().get(), order))
+        Some(Run::aligned(start, order))
     }
 
     pub(super) fn own_table(&self) -> Option<usize> {

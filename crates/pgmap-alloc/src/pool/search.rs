@@ -5,7 +5,7 @@ use super::prove::{Try, Unproved};
 use super::shape::{LEVELS, Place};
 use super::tables::{CALLERS, Tables};
 use crate::error::AllocError;
-use crate::offset::Run;
+use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, caller_slot};
 use crate::table::{Fit, Miss};
@@ -99,10 +99,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// [`GenPool::take`] for a caller who knows his slot.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_as(&self, caller: usize, order: Order) -> Result<Run, AllocError> {
         match self.attempt_as(caller, order) {
-            Some(run) => Ok(run),
+            Some(start) => Ok(Run::aligned(start.get(), order)),
             None => self.search_or_prove(order),
         }
     }
@@ -110,17 +110,18 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order` if one is found at once.
     #[inline]
     pub(super) fn attempt(&self, order: Order) -> Option<Run> {
-        self.attempt_as(caller_slot(CALLERS), order)
+        self.attempt_as(caller_slot(CALLERS), order).map(|start| Run::aligned(start.get(), order))
     }
 
-    #[inline]
-    pub(super) fn attempt_as(&self, caller: usize, order: Order) -> Option<Run> {
+    /// [`GenPool::attempt`] for a caller who knows his slot; says where the run starts, which registers can hold.
+    #[inline(never)]
+    pub(super) fn attempt_as(&self, caller: usize, order: Order) -> Option<Offset> {
         // By far most runs are pages or a few, and the tables of those are the easiest to find.
         let tables = self.tables();
         if order.get() >= Self::RADIX {
             self.attempt_at(tables, caller, order.get() / Self::RADIX, order)
         } else if self.may_have_fresh(tables, caller, order) {
-            self.take_from_places(caller, order).or_else(|| self.attempt_at(tables, caller, 0, order))
+            self.take_from_places(caller, order).map(Run::start).or_else(|| self.attempt_at(tables, caller, 0, order))
         } else {
             self.attempt_at(tables, caller, 0, order)
         }
@@ -132,14 +133,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     #[inline(always)]
-    fn attempt_at(&self, tables: Tables<'_, WORDS>, caller: usize, level: u32, order: Order) -> Option<Run> {
+    fn attempt_at(&self, tables: Tables<'_, WORDS>, caller: usize, level: u32, order: Order) -> Option<Offset> {
         let wanted = order.get() - level * Self::RADIX;
-        let Some(slot) = self.hints.of(caller, level, wanted) else { return self.search_as(caller, order) };
+        let Some(slot) = self.hints.of(caller, level, wanted) else { return self.search_as(caller, order).map(Run::start) };
         let hint = Hints::last(slot);
-        let Some(table) = hint.table() else { return self.search_as(caller, order) };
+        let Some(table) = hint.table() else { return self.search_as(caller, order).map(Run::start) };
         // The table may now be listed too high; whoever leaves the hint puts that right.
         let Some(before) = tables.table(level, table).claim_within(hint.entry(), wanted) else {
-            return self.attempt_in(slot, level, hint, caller, order);
+            return self.attempt_in(slot, level, hint, caller, order).map(Run::start);
         };
         let place = Place { level, table, entry: hint.entry(), order: wanted };
         self.tell_taken(place, before);
@@ -147,7 +148,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if next.0 != hint.0 {
             Hints::remember(slot, next);
         }
-        Some(self.shape.run(place))
+        Some(self.shape.start(place))
     }
 
     /// Takes a run of `order` from the table of a hint that has failed, else from the lists.

@@ -129,6 +129,13 @@ impl<const WORDS: usize> Shape<WORDS> {
         ((index >> Self::RADIX) as usize, (index & (Table::<WORDS>::ENTRIES - 1)) as u32)
     }
 
+    /// Where the run starts that a place stands for.
+    #[inline(always)]
+    pub(crate) fn start(&self, place: Place) -> Offset {
+        let entry = (place.table as u64) << Self::RADIX | u64::from(place.entry);
+        Offset::new(entry << (place.level * Self::RADIX))
+    }
+
     /// The run that a place stands for.
     #[inline(always)]
     pub(crate) fn run(&self, place: Place) -> Run {
