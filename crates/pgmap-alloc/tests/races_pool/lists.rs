@@ -12,14 +12,14 @@
 //! | `raise` without its motion | release_that_relies_on_a_class_against_its_raise |
 //! | `relist` without its second look | relist_against_a_release_of_a_page, undone_claim_against_a_relist |
 //! | `relist` without its motion | relist_against_whoever_relies_on_the_class |
-//! | `change_class` without its fence | relist_against_a_release_of_a_page |
 //! | `leave_group`, or the end of `unlist_empty`, without its second look | leaving_a_group_against_whoever_raises_a_class_there |
 //! | the exchange of `raise_class`, or its first look, Relaxed | undone_claim_against_a_relist |
 //! | `without` without its motion, or without listing the table anew | spare_that_is_passed_over_against_a_refusal |
 //! | `after_undo` without listing | undone_claim_against_a_relist, and four more |
 //!
-//! These stayed green: `fill_place` Relaxed and the fences of `raise`, `ensure_named` and `ensure_found` (the motion and the note have
-//! fences of their own); `list_misleading` and `leave_group` without their motions
+//! These stayed green: `fill_place` Relaxed and the fences of `raise`, `ensure_named`, `ensure_found`, `change_class` and `remove_in` (the
+//! motion, the note, and what stands between have fences of their own); `unlist_empty` without its other second look, which takes three
+//! levels; `list_misleading` and `leave_group` without their motions
 //! (each stands in for the other: what they hide is named again by somebody who is in motion); a merge that lists nothing after an
 //! undone claim; `set_whole` without the tables below, which takes three levels. Without `mark_split_above` the models stay green, with
 //! two levels each, and `req_43_every_bad_free_is_refused_and_changes_nothing` goes red.
