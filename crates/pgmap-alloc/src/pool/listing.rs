@@ -455,15 +455,23 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Whether something below a run of entries may be in use. Never wrong where it says no, unless the same entry is being freed at
     /// this moment.
     #[inline(always)]
-    pub(super) fn may_be_split(&self, tables: Tables<'_, WORDS>, place: Place) -> bool {
-        let Some(below) = place.level.checked_sub(1) else { return false };
-        let split = |entry| {
-            let (classes, at) = tables.class(below, self.shape.child(place.table, entry));
-            classes.any_class(at, place.order)
-        };
+    pub(super) fn may_be_split(&self, tables: Tables<'_, WORDS>, Place { level, table, entry, order }: Place) -> bool {
+        if level == 0 {
+            return false;
+        }
+        let (classes, at) = tables.class(level - 1, self.shape.child(table, entry));
         // Most are within one word.
-        split(place.entry)
-            || place.order > 4 && (place.entry..place.entry + (1 << place.order)).step_by(GROUP as usize).skip(1).any(split)
+        classes.any_class(at, order) || order > GROUP.trailing_zeros() && self.may_be_split_beyond(level, table, entry, order)
+    }
+
+    /// [`GenPool::may_be_split`] for all but the first group of a run of several.
+    #[inline(never)]
+    fn may_be_split_beyond(&self, level: u32, table: usize, entry: u32, order: u32) -> bool {
+        let tables = self.tables();
+        (entry..entry + (1 << order)).step_by(GROUP as usize).skip(1).any(|entry| {
+            let (classes, at) = tables.class(level.saturating_sub(1), self.shape.child(table, entry));
+            classes.any_class(at, order)
+        })
     }
 
     /// The entries of a run below which something may be in use.
