@@ -123,7 +123,8 @@ fn fold<const ORDER: usize, const N: usize>(words: &mut [u64; N]) {
     let next = |word: u64| word & word >> (1 << ORDER) & LOWER[ORDER];
     if N >> ORDER > 1 {
         for index in 0..N >> (ORDER + 1) {
-            words[index & (N - 1)] = next(words[2 * index & (N - 1)]) | next(words[(2 * index + 1) & (N - 1)]) << (1 << ORDER);
+            let (even, odd) = ((2 * index) & (N - 1), (2 * index + 1) & (N - 1));
+            words[index & (N - 1)] = next(words[even]) | next(words[odd]) << (1 << ORDER);
         }
     } else {
         words[0] = next(words[0]);
