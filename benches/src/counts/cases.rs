@@ -7,7 +7,7 @@ use pgmap_alloc::{Offset, Order, PageWord};
 use crate::peer::{Hand, Peer, SyncPeer};
 use crate::peers::in_bulk::InBulk;
 use crate::peers::nothing::Nothing;
-use crate::peers::ours::{Counted, FolioHandle, Folios, Pool, PoolHandle};
+use crate::peers::ours::{Counted, FolioHandle, Folios, Pool, PoolHandle, Tight};
 use crate::peers::per_cpu::{FoliosPerCpu, PoolPerCpu};
 use crate::trace::{Slots, Trace, shuffled};
 use crate::works::GIB;
@@ -65,7 +65,7 @@ pub fn cases() -> Vec<Case> {
     for order in [0, 9, 18] {
         cases.extend([cycle::<FolioHandle>(order), cycle::<FoliosPerCpu>(order), cycle::<Folios>(order)]);
     }
-    cases.extend([churn::<PoolHandle>(), churn::<PoolPerCpu>(), churn::<Pool>(), churn::<Nothing>()]);
+    cases.extend([churn::<PoolHandle>(), churn::<PoolPerCpu>(), churn::<Pool>(), churn::<Tight>(), churn::<Nothing>()]);
     cases.extend([fill::<PoolHandle>(), fill::<PoolPerCpu>(), fill::<Pool>(), fill::<Nothing>()]);
     cases.extend([free::<PoolHandle>(), free::<PoolPerCpu>(), free::<Pool>(), free::<Nothing>()]);
     cases.extend([bulk_list::<PoolHandle>(), bulk_list::<Pool>(), bulk_words::<PoolHandle>(), bulk_words::<Pool>()]);
