@@ -34,7 +34,7 @@ const SLOT_BITS: u32 = CALLERS.trailing_zeros();
 /// Room in a stack.
 const ROOM: usize = 32;
 /// How many runs of each order are kept.
-const KEEP: [u32; ORDERS] = [32, 32, 32, 32, 24, 20, 16, 14, 10, 12, 4, 4, 4, 4, 4, 4, 4, 4, 4];
+const KEEP: [u32; ORDERS] = [32, 32, 32, 32, 32, 32, 24, 14, 10, 12, 4, 4, 4, 4, 4, 4, 4, 4, 4];
 /// How many pages are fetched at once, at most.
 const FETCH: u32 = 64;
 /// How many words a full stack writes at most when it gives back its oldest runs.
