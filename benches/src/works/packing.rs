@@ -4,14 +4,15 @@
 //!
 //! 1. An idle pool is filled to 80 % with runs of orders 0 to 9, each order equally likely, so that half the pages are in runs of
 //!    2 MiB. Then it is churned there: while there is room for the next run it is allocated, else a random one is freed.
-//! 2. Random runs are freed until 75 % are taken, and the count is made; then until 50 %, and 25 %.
+//! 2. Random runs are freed until 75 % are taken, and it is counted; then until 50 %, and 25 %.
 //! 3. Two ways down, because they ask different things. *Emptied*: frees and nothing else, so what is left idle shows how runs had
 //!    been packed beside each other. *Churned*: after each descent a churn as long as the first, at the new occupancy, so that the
 //!    peer may mend its packing.
 //! 4. Handles stay in use all the while, and are counted as if drained: what is not live in the harness's own books is idle, and
 //!    that is just what a drain would leave idle. A drain at each count would let handles start anew with fresh tables, which
 //!    nobody's handle does.
-//! 5. The count: idle aligned pieces of 2 MiB, as a share of what the idle pages would make if they lay side by side.
+//! 5. The count: idle aligned pieces of 2 MiB, as a share of what the idle pages would make if they lay side by side. It is made at
+//!    sixteen moments of the second half of each churn, or once where there is none, for six seeds; the figure is the mean of all.
 //!
 //! Steps are worked out beforehand and name slots, so every peer does the same with the same seed; where a peer refuses more than
 //! one run in a hundred it has no figure.

@@ -19,7 +19,8 @@
 //!
 //! Taking from places, and listing what they name, is in `reuse`.
 //!
-//! A pool that packs tightly ([`Params::packing_tightly`](super::Params::packing_tightly)) has none: what came back last is seldom what fits tightest among all.
+//! A pool that packs tightly ([`Params::packing_tightly`](super::Params::packing_tightly)) has none: what came back last is seldom what
+//! fits tightest among all.
 //!
 //! Places hold few pages: at most seven runs of each order below 2 MiB for each of the eight slots.
 
