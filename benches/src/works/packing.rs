@@ -57,15 +57,15 @@ fn descend<P: Peer>(pages: u64, trace: &Descent, budget: Budget) -> Outcome {
     }
     let shares = trace.phases.iter().map(|phase| {
         budget.prepare(&phase.down, |step| slots.apply(&mut hand, *step))?;
-        let mut counts = vec![];
-        for watched in phase.watched.chunks(phase.watched.len().div_ceil(MOMENTS).max(1)) {
-            budget.prepare(watched, |step| slots.apply(&mut hand, *step))?;
-            counts.push(share_left(pages, slots.live().map(|(block, order)| (P::Hand::page(block), 1 << order))));
+        // Where nothing is watched there is one moment, and no step before it.
+        let moments = if phase.watched.is_empty() { 1 } else { MOMENTS };
+        let mut sum = 0.0;
+        for moment in 0..moments {
+            let [from, to] = [moment, moment + 1].map(|moment| phase.watched.len() * moment / moments);
+            budget.prepare(&phase.watched[from..to], |step| slots.apply(&mut hand, *step))?;
+            sum += share_left(pages, slots.live().map(|(block, order)| (P::Hand::page(block), 1 << order)));
         }
-        if counts.is_empty() {
-            counts.push(share_left(pages, slots.live().map(|(block, order)| (P::Hand::page(block), 1 << order))));
-        }
-        Ok(100.0 * counts.iter().sum::<f64>() / counts.len() as f64)
+        Ok(100.0 * sum / moments as f64)
     });
     shares.collect()
 }

@@ -199,8 +199,8 @@ fn nearly_whole() -> Pool {
     pool
 }
 
-/// A table that is listed only after it has been merged keeps its entry marked as split: without the second mark in
-/// `listing::enlist_in`, or without the second look in `unmark_split`, the free of the whole at the end goes through.
+/// A table that is listed only after it has been merged keeps its entry marked as in use: were it not so, the free of the whole at the
+/// end would go through.
 #[test]
 fn late_listing_against_a_merge() {
     race(
