@@ -16,7 +16,7 @@
 //! | propose a table and claim in it, splitting larger entries | `search` |
 //! | claim exactly these offsets | `fixed` |
 //! | give back, and merge upwards | `give_back` |
-//! | which tables to look into | `listing` |
+//! | which tables to look into | `listing`, `in_use` |
 //! | what came back a moment ago | `fresh`, `reuse` |
 //! | what the per-CPU handles have | `handles`, `local` |
 //! | when a refusal is true | `motion`, `prove` |
@@ -53,6 +53,7 @@ mod held;
 mod notes;
 mod meeting;
 mod listing;
+mod in_use;
 mod handles;
 mod give_back;
 mod reuse;

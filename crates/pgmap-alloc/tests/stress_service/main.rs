@@ -67,7 +67,7 @@ fn live_and_die<K: Kind>(seed: u64) {
     let mut random = Random::new(seed);
     let ranges = [range(1 << 20, 4096), range(1 << 22, PAGES - 4096)];
     let params = Params::new(&ranges).with_room(1, PAGES + PLUGGED);
-    let params = if seed % 2 == 0 { params } else { params.packing_tightly() };
+    let params = if seed.is_multiple_of(2) { params } else { params.packing_tightly() };
     let params = if random.one_in(2) { params.tracking_clear() } else { params };
     let pgmap = Pgmap::new(&params, K::new()).unwrap();
     let common = Common { pgmap: &pgmap, served: AtomicU64::new(0), post: Mutex::new(vec![]), stop: AtomicBool::new(false) };
