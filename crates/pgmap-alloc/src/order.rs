@@ -76,6 +76,13 @@ impl Order {
         (0..=self.0).map(Order)
     }
 
+    /// The order that a value was built from.
+    #[inline(always)]
+    pub(crate) const fn known(order: u8) -> Order {
+        debug_assert!(order <= Order::MAX.0);
+        Order(order)
+    }
+
     /// For callers inside the crate that hold a number already known to be small enough.
     pub(crate) const fn clamped(order: u32) -> Order {
         Order(if order > Order::MAX.0 as u32 { Order::MAX.0 } else { order as u8 })

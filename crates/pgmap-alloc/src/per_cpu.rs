@@ -24,7 +24,7 @@ use crate::sync::{Held, Tried, this_caller};
 /// A [`Pgmap`] or a [`GenPool`] that any thread uses through the handle of the CPU that it runs on.
 ///
 /// A call takes one locked instruction, for the lock of the handle, beside what the handle itself takes ([`Local`](crate::Local):
-/// most often none). It is lock-free as the shared path is: a lock that is taken is passed by. It may be called from interrupts, and
+/// most often none); with a [`GenPool`] one more where what is at hand will not do. It is lock-free as the shared path is: a lock that is taken is passed by. It may be called from interrupts, and
 /// from a driver's `folio_free`. It allocates no host memory; a handle is made when its CPU is first used. All of them lie
 /// within this value, 5 KiB each, so it is better kept in one place than moved about. Where no handle is left, calls take the
 /// shared path.
@@ -160,6 +160,20 @@ impl<'p, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, GenPool<'p, WORDS>
     /// Takes a run of `order`. Lock-free.
     #[inline]
     pub fn alloc(self, order: Order) -> Result<Taken<'p>, AllocError> {
+        match self.alloc_at_hand(order) {
+            Some(taken) => Ok(taken),
+            None => self.alloc_anyhow(order),
+        }
+    }
+
+    /// What is at hand, if the CPU's handle is not in use.
+    #[inline(always)]
+    fn alloc_at_hand(self, order: Order) -> Option<Taken<'p>> {
+        self.lock(self.cpu)?.as_mut()?.alloc_at_hand(order)
+    }
+
+    #[inline(never)]
+    fn alloc_anyhow(self, order: Order) -> Result<Taken<'p>, AllocError> {
         self.attempt(order).or_else(|refusal| self.insist(order, refusal))
     }
 
@@ -168,7 +182,6 @@ impl<'p, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, GenPool<'p, WORDS>
         if self.make_room(refusal) { self.attempt(order) } else { Err(refusal) }
     }
 
-    #[inline(always)]
     fn attempt(self, order: Order) -> Result<Taken<'p>, AllocError> {
         match handle_in(&mut self.enter()) {
             Some(local) => local.alloc(order),
@@ -179,6 +192,20 @@ impl<'p, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, GenPool<'p, WORDS>
     /// Gives a run back; one of another pool comes back as the error. Lock-free.
     #[inline]
     pub fn free(self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
+        self.free_at_hand(taken).or_else(|taken| self.free_anyhow(taken))
+    }
+
+    /// Has a run at hand afterwards, if the CPU's handle is not in use and has room.
+    #[inline(always)]
+    fn free_at_hand(self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
+        match self.lock(self.cpu).as_deref_mut() {
+            Some(Some(local)) => local.free_at_hand(taken),
+            _ => Err(taken),
+        }
+    }
+
+    #[inline(never)]
+    fn free_anyhow(self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
         match handle_in(&mut self.enter()) {
             Some(local) => local.free(taken),
             None => self.handles.owner.free_taken(taken),

@@ -6,6 +6,7 @@ use super::shape::{LEVELS, Place};
 use super::tables::{CALLERS, Tables};
 use crate::error::FreeError;
 use crate::offset::{Offset, Run};
+use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, order_after_write};
 
 /// Lines among which concurrent callers are spread.
@@ -139,6 +140,44 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         self.motion.note();
         Ok(())
+    }
+
+    /// Puts the first few of some owned runs of less than a word back, neighbours within a word together; says how many. No more than
+    /// `writes` words are written.
+    pub(super) fn put_back_narrow(&self, caller: usize, starts: &[u64], order: Order, writes: usize) -> usize {
+        let (tables, ones) = (self.tables(), !0u64 >> (64 - order.pages()));
+        let mut rest = starts;
+        for _ in 0..writes {
+            let [start, others @ ..] = rest else { break };
+            let near = others.iter().take_while(|&other| other / 64 == start / 64);
+            let word = near.clone().fold(0, |word, other| word | ones << (other % 64));
+            // Owned, so they cannot be idle.
+            if word == 0 {
+                let place = self.shape.place_at(0, Run::aligned(*start, order));
+                if let Ok(now) = tables.table(0, place.table).release_narrow(place.entry, place.order) {
+                    self.tell_released(place, now);
+                    if self.shape.top > 0 && !self.is_covered(tables, place, now) {
+                        self.released_narrow(caller, place.table, place.entry, place.order, now);
+                    }
+                }
+                rest = others;
+            } else {
+                let _ = self.put_back_word(start & !63, word | ones << (start % 64));
+                rest = others.get(near.count()..).unwrap_or_default();
+            }
+        }
+        self.motion.note();
+        starts.len() - rest.len()
+    }
+
+    /// After a release at the lowest level that the table's class does not cover.
+    #[inline(never)]
+    fn released_narrow(&self, caller: usize, table: usize, entry: u32, order: u32, now: u64) {
+        let grown = self.table(0, table).grown_to(entry, order, now);
+        self.ensure_found_grown(caller, table, entry, grown);
+        if grown == Self::RADIX {
+            self.keep(0, table);
+        }
     }
 
     /// Has the word of a page of the lowest level come near: it is about to be written.

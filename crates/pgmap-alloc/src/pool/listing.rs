@@ -178,19 +178,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// whether the whole table is idle.
     #[inline(always)]
     pub(super) fn ensure_found(&self, tables: Tables<'_, WORDS>, caller: impl FnOnce() -> usize, place: Place, now: u64) -> bool {
-        let Place { level, table, entry, order } = place;
-        // Release, then look at the class: against "lower the class, then look at the table" in `relist`.
-        order_after_write();
-        let (classes, at) = tables.class(level, table);
-        let class = classes.class(at);
-        if now != !0 && class >= LISTED + order as u8 && class != OWNED {
-            // It may have grown to a larger run than the table is listed for. Whoever raised the class marks the motion until all
-            // that names it does (rule 4).
-            let above = u32::from(class - LISTED) + 1;
-            if above > 5 || !Table::<WORDS>::is_within(entry, above, now) {
-                return false;
-            }
+        if self.is_covered(tables, place, now) {
+            return false;
         }
+        let Place { level, table, entry, order } = place;
         let grown = tables.table(level, table).grown_to(entry, order, now);
         if level == 0 {
             self.ensure_found_grown(caller(), table, entry, grown);
@@ -198,6 +189,22 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.ensure_listed(level, table, grown);
         }
         grown == Self::RADIX
+    }
+
+    /// Whether what was released into a word, which is now `now`, can be found by the class that its table has.
+    #[inline(always)]
+    pub(super) fn is_covered(&self, tables: Tables<'_, WORDS>, Place { level, table, entry, order }: Place, now: u64) -> bool {
+        // Release, then look at the class: against "lower the class, then look at the table" in `relist`.
+        order_after_write();
+        let (classes, at) = tables.class(level, table);
+        let class = classes.class(at);
+        if now == !0 || class < LISTED + order as u8 || class == OWNED {
+            return false;
+        }
+        // It may have grown to a larger run than the table is listed for. Whoever raised the class marks the motion until all that
+        // names it does (rule 4).
+        let above = u32::from(class - LISTED) + 1;
+        above > 5 || !Table::<WORDS>::is_within(entry, above, now)
     }
 
     /// Sees to it that the idle run of `grown` that an entry of the lowest level is part of can be found (rule 1).

@@ -90,38 +90,47 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         })
     }
 
-    /// Takes a run of `order`. From the stack it is wait-free, without an atomic read-modify-write.
+    /// Takes a run of `order`. What is at hand is taken wait-free, without an atomic read-modify-write.
     #[inline]
     pub(crate) fn take(&mut self, order: Order) -> Result<Run, AllocError> {
-        match self.pop(order.get() as usize) {
-            Some(start) => Ok(Run::aligned(start, order)),
-            None if order == Order::ZERO => self.take_page(),
-            None => self.refill(order),
+        if let Some(run) = self.take_at_hand(order) {
+            return Ok(run);
         }
+        // Taken apart and put together, so that what is at hand need not go through memory.
+        match self.refill(order) {
+            Ok(run) => Ok(run),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a run of `order` that is at hand.
+    #[inline(always)]
+    fn take_at_hand(&mut self, order: Order) -> Option<Run> {
+        let start = match self.pop(order.get() as usize) {
+            None if order == Order::ZERO => self.pop_page()?,
+            start => start?,
+        };
+        Some(Run::aligned(start, order))
     }
 
     /// Gives an owned run back. Onto the stack it is wait-free, without an atomic read-modify-write.
     #[inline]
     pub(crate) fn give_back(&mut self, run: Run) {
         let order = run.order().get() as usize;
-        let full = KEEP.get(order).is_none_or(|&most| self.at_hand(order) >= most);
-        // Relaxed: as in `Handles::press`.
-        if full || self.public.pressed.load(Ordering::Relaxed) != 0 {
-            self.spill(run);
-        } else {
+        if self.has_room(order) {
             self.keep(order, run);
+        } else {
+            self.spill(run);
         }
+    }
+
+    /// Whether another run of an order may be kept.
+    #[inline(always)]
+    fn has_room(&self, order: usize) -> bool {
+        KEEP.get(order).is_some_and(|&most| self.at_hand(order) < most) && !self.is_pressed()
     }
 
     /// Takes the lowest page of the word that is at hand.
-    #[inline]
-    fn take_page(&mut self) -> Result<Run, AllocError> {
-        match self.pop_page() {
-            Some(page) => Ok(Run::aligned(page, Order::ZERO)),
-            None => self.refill(Order::ZERO),
-        }
-    }
-
     #[inline]
     fn pop_page(&mut self) -> Option<u64> {
         // Relaxed, both: as the counts in `at_hand`.
@@ -139,6 +148,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     }
 
     /// Whether somebody was refused since the last drain.
+    #[inline(always)]
     pub(super) fn is_pressed(&self) -> bool {
         // Relaxed: as in `Handles::press`.
         self.public.pressed.load(Ordering::Relaxed) != 0
@@ -410,13 +420,47 @@ impl<'p, const WORDS: usize> LocalPool<'p, WORDS> {
     /// Takes a run of `order`.
     #[inline]
     pub fn alloc(&mut self, order: Order) -> Result<Taken<'p>, AllocError> {
-        let run = self.0.take(order)?;
+        match self.alloc_at_hand(order) {
+            Some(taken) => Ok(taken),
+            None => self.fetch(order),
+        }
+    }
+
+    /// [`LocalPool::alloc`] of what is at hand.
+    #[inline(always)]
+    pub(crate) fn alloc_at_hand(&mut self, order: Order) -> Option<Taken<'p>> {
+        let run = self.0.take_at_hand(order)?;
+        Some(self.0.pool.value_of(run))
+    }
+
+    /// [`LocalPool::alloc`] where nothing is at hand.
+    #[inline(never)]
+    fn fetch(&mut self, order: Order) -> Result<Taken<'p>, AllocError> {
+        let run = self.0.refill(order)?;
         Ok(self.0.pool.value_of(run))
     }
 
     /// Gives a run back; one of another pool comes back as the error.
     #[inline]
     pub fn free(&mut self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
+        self.free_at_hand(taken).or_else(|taken| self.give_back(taken))
+    }
+
+    /// [`LocalPool::free`] where that takes no more than to have the run at hand; else it comes back.
+    #[inline(always)]
+    pub(crate) fn free_at_hand(&mut self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
+        let order = taken.order().get() as usize;
+        if self.0.pool.clear.is_tracked() || !self.0.has_room(order) {
+            return Err(taken);
+        }
+        let run = self.0.pool.run_of(taken)?;
+        self.0.push(order, run.start().get());
+        Ok(())
+    }
+
+    /// [`LocalPool::free`] where that may take more.
+    #[inline(never)]
+    fn give_back(&mut self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
         self.0.give_back(self.0.pool.run_of(taken)?);
         Ok(())
     }

@@ -25,7 +25,7 @@
 use super::GenPool;
 use super::motion::Moving;
 use super::plane::Plane;
-use super::shape::Place;
+use super::shape::{Place, WORD};
 use crate::error::FreeError;
 use crate::extent::Extent;
 use crate::offset::{Offset, Run};
@@ -139,31 +139,17 @@ impl<const WORDS: usize> Unused<'_, WORDS> {
     /// Puts the first few of some owned runs back, neighbours within a word together; says how many. No more than `writes` words
     /// are written.
     pub(super) fn put_back_first(&self, caller: usize, starts: &[u64], order: Order, writes: usize) -> usize {
+        let (pool, first) = (self.pool, starts.get(..writes).unwrap_or(starts));
         // A write waits for its line, and the next one for the write: looked at together, the lines come at the same time.
-        starts.iter().take(writes).for_each(|start| self.pool.expect_word(Offset::new(*start)));
-        let mut gone = 0;
-        for _ in 0..writes {
-            let Some(&start) = starts.get(gone) else { break };
-            let mut count = 1;
-            let mut word = 0;
-            if !self.forgotten && order.get() < 6 {
-                let ones = !0u64 >> (64 - order.pages());
-                word = ones << (start % 64);
-                while let Some(&next) = starts.get(gone + count).filter(|&&next| next / 64 == start / 64) {
-                    word |= ones << (next % 64);
-                    count += 1;
-                }
-            }
-            // Owned, so they cannot be idle.
-            let run = Run::aligned(start, order);
-            let _ = match self.forgotten {
-                false if count > 1 => self.pool.put_back_word(start & !63, word),
-                false => self.pool.put_back_as(caller, run),
-                true => self.pool.give_back(run),
-            };
-            gone += count;
+        first.iter().for_each(|&start| pool.expect_word(Offset::new(start)));
+        if !self.forgotten && order < WORD {
+            return pool.put_back_narrow(caller, starts, order, writes);
         }
-        gone
+        for run in first.iter().map(|&start| Run::aligned(start, order)) {
+            // Owned, so it cannot be idle.
+            let _ = if self.forgotten { pool.give_back(run) } else { pool.put_back_as(caller, run) };
+        }
+        first.len()
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) struct Shape<const WORDS: usize> {
     /// The level of the one table on top.
     pub(crate) top: u32,
     base: [usize; 8],
+    strides: [usize; 8],
     classes: [usize; 8],
     /// How many entries of storage the array needs.
     pub(crate) storage: usize,
@@ -45,10 +46,11 @@ impl<const WORDS: usize> Shape<WORDS> {
 
     /// `None` when the offsets, or the array, are too many.
     pub(crate) fn new(pages: u64) -> Option<Self> {
-        let mut shape = Shape { pages, top: 0, base: [0; 8], classes: [0; 8], storage: 0 };
+        let mut shape = Shape { pages, top: 0, base: [0; 8], strides: [0; 8], classes: [0; 8], storage: 0 };
         for level in 0..LEVELS {
             let tables = shape.tables(level as u32)?;
             shape.base[level] = shape.storage;
+            shape.strides[level] = Self::stride(level as u32);
             shape.storage = shape.storage.checked_add(tables.checked_mul(Self::stride(level as u32))?)?;
             // A pool that fills a table exactly gets one above it, so that its largest run is an entry too.
             if pages >> (Self::RADIX * (level as u32 + 1)) == 0 {
@@ -88,7 +90,8 @@ impl<const WORDS: usize> Shape<WORDS> {
     #[inline(always)]
     pub(crate) fn table(&self, level: u32, table: usize) -> usize {
         // Those of the lowest level come first.
-        if level == 0 { table } else { self.base[level as usize & 7] + table * Self::stride(level) }
+        let at = level as usize & 7;
+        if level == 0 { table } else { self.base[at] + table * self.strides[at] }
     }
 
     /// Where in the array the class of a table stands, of a level below the top.

@@ -29,7 +29,7 @@ impl Taken<'_> {
 
     /// Its order.
     pub fn order(&self) -> Order {
-        Order::clamped((self.mark.get() & ORDER) as u32)
+        Order::known((self.mark.get() & ORDER) as u8)
     }
 
     /// Its pages.

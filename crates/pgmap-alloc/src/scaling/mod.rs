@@ -222,12 +222,14 @@ fn the_model_is_what_the_simulation_sees_and_what_is_written() {
     assert!(written.contains(&table), "ARCHITECTURE.md should say\n{table}");
 }
 
-/// What handles that all share cost beside handles of one's own: the lock, and no line.
+/// What handles that all share cost beside handles of one's own: the lock, once more for the few calls that need more than what is
+/// at hand, and no line.
 #[test]
 fn a_call_through_handles_that_all_share_locks_once_more() {
-    for work in [hot_pair, churn, elsewhere] {
+    for (work, seldom) in [(hot_pair as NewWork, 0.0), (churn, 0.05), (elsewhere, 0.05)] {
         let [own, shared] = [Path::Handle, Path::PerCpu].map(|path| simulate(work, path, 4).unwrap());
-        let same = |a: f64, b: f64| (a - b).abs() < 1.0 / CALLS as f64 / 2.0;
-        assert!(same(own.locked + 1.0, shared.locked) && same(own.transfers, shared.transfers), "{own:?}, {shared:?}");
+        let (least, rounding) = (own.locked + 1.0, 1.0 / CALLS as f64 / 2.0);
+        let locks = least - rounding..least + seldom + rounding;
+        assert!(locks.contains(&shared.locked) && (own.transfers - shared.transfers).abs() < rounding, "{own:?}, {shared:?}");
     }
 }
