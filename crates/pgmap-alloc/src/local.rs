@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::error::{AllocError, PutError};
 use crate::folio::Folio;
+use crate::offset::{Offset, Run};
 use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
@@ -34,6 +35,21 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 }
 
+impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// Puts the reference that was a folio's; if it was the last, `keep` gets the run, unless the driver keeps it.
+    #[inline]
+    pub(crate) fn put_folio(&self, head: Offset, keep: impl FnOnce(Run)) -> Put {
+        // The folio held a reference, so there is one to put.
+        let after = self.folios.word(head).put(1, Self::ENDING);
+        self.ops().trace(Event::Put { offset: head, count: 1 });
+        let Ok(AfterPut::LastPut(order)) = after else { return Put::InService };
+        if let Some(run) = self.leave_service(head, order, GoesTo::Handle) {
+            keep(run);
+        }
+        Put::Freed
+    }
+}
+
 impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
     /// [`Pgmap::alloc_folio`] from what is at hand.
     ///
@@ -49,6 +65,34 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
     /// [`Local::alloc_folio`], with what the driver keeps with the folio.
     #[inline]
     pub fn alloc_folio_with(&mut self, order: Order, data: O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
+        match self.alloc_at_hand(order, data) {
+            Some(folio) => Ok(folio),
+            None => self.alloc_anyhow(order, data),
+        }
+    }
+
+    /// [`Local::alloc_folio_with`] of what is at hand, if nothing stands in the way.
+    #[inline]
+    pub(crate) fn alloc_at_hand(&mut self, order: Order, data: O::Data) -> Option<Folio<'p, O, WORDS>> {
+        if self.pgmap.is_dying() {
+            return None;
+        }
+        let run = self.runs.take_at_hand(order)?;
+        match self.pgmap.enter_service(run, data) {
+            Ok(()) => {
+                self.pgmap.ops().trace(Event::Alloc { offset: run.start(), order });
+                Some(Folio::adopt(self.pgmap, run.start()))
+            }
+            Err(refusal) => {
+                // Not onto the stack: giving an unfit run back to the pgmap takes it out of the pool.
+                self.pgmap.release_refused(run, refusal);
+                None
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn alloc_anyhow(&mut self, order: Order, data: O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
         if self.pgmap.is_dying() {
             self.runs.drain();
             return Err(AllocError::Dying);
@@ -60,7 +104,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
                 ops.trace(Event::Alloc { offset: run.start(), order });
                 return Ok(Folio::adopt(self.pgmap, run.start()));
             };
-            // Not onto the stack: giving an unfit run back to the pgmap takes it out of the pool.
+            // As in `alloc_at_hand`.
             self.pgmap.release_refused(run, refusal);
             if refusal == Refusal::Dying {
                 self.runs.drain();
@@ -73,23 +117,28 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
     /// pgmap comes back with [`PutError::Foreign`].
     #[inline]
     pub fn put(&mut self, folio: Folio<'p, O, WORDS>) -> Result<Put, (PutError, Folio<'p, O, WORDS>)> {
-        if !core::ptr::addr_eq(folio.pgmap(), self.pgmap) {
-            return Err((PutError::Foreign, folio));
+        if core::ptr::addr_eq(folio.pgmap(), self.pgmap) {
+            Ok(self.put_own(folio.into_raw()))
+        } else {
+            Err((PutError::Foreign, folio))
         }
-        let head = folio.into_raw();
-        // The folio held a reference, so there is one to put.
-        let after = self.pgmap.folios.word(head).put(1, Pgmap::<O, WORDS>::ENDING);
-        self.pgmap.ops().trace(Event::Put { offset: head, count: 1 });
-        let Ok(AfterPut::LastPut(order)) = after else { return Ok(Put::InService) };
-        if let Some(run) = self.pgmap.leave_service(head, order, GoesTo::Handle) {
-            if self.pgmap.is_calm_after() {
-                self.runs.give_back(run);
-            } else {
-                self.pgmap.release(run);
-                self.leave_closed_ranges();
-            }
+    }
+
+    /// Puts the reference that was a folio's of this pgmap.
+    fn put_own(&mut self, head: Offset) -> Put {
+        let pgmap = self.pgmap;
+        pgmap.put_folio(head, |run| self.keep(run))
+    }
+
+    /// Has a run at hand that a folio has left.
+    #[inline]
+    pub(crate) fn keep(&mut self, run: Run) {
+        if self.pgmap.is_calm_after() {
+            self.runs.give_back(run);
+        } else {
+            self.pgmap.release(run);
+            self.leave_closed_ranges();
         }
-        Ok(Put::Freed)
     }
 
     /// Gives back all that is at hand.

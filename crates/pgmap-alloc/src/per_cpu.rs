@@ -14,6 +14,7 @@ use core::fmt;
 use crate::error::{AllocError, PutError};
 use crate::folio::Folio;
 use crate::handles::Handles;
+use crate::offset::Offset;
 use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
@@ -226,20 +227,24 @@ impl<'p, O: PgmapOps, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, Pgmap
     /// [`OnCpu::alloc_folio`], with what the driver keeps with the folio: made anew for each attempt.
     #[inline]
     pub fn alloc_folio_with(self, order: Order, data: impl Fn() -> O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
-        self.attempt_folio(order, data()).or_else(|refusal| self.insist_on_folio(order, data, refusal))
+        match self.alloc_folio_at_hand(order, data()) {
+            Some(folio) => Ok(folio),
+            None => self.alloc_folio_anyhow(order, data),
+        }
     }
 
-    #[cold]
-    fn insist_on_folio(
-        self,
-        order: Order,
-        data: impl Fn() -> O::Data,
-        refusal: AllocError,
-    ) -> Result<Folio<'p, O, WORDS>, AllocError> {
-        if self.make_room(refusal) { self.attempt_folio(order, data()) } else { Err(refusal) }
+    /// From what is at hand, if the CPU's handle is not in use.
+    #[inline]
+    fn alloc_folio_at_hand(self, order: Order, data: O::Data) -> Option<Folio<'p, O, WORDS>> {
+        self.lock(self.cpu)?.as_mut()?.alloc_at_hand(order, data)
     }
 
-    #[inline(always)]
+    #[inline(never)]
+    fn alloc_folio_anyhow(self, order: Order, data: impl Fn() -> O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
+        self.attempt_folio(order, data())
+            .or_else(|refusal| if self.make_room(refusal) { self.attempt_folio(order, data()) } else { Err(refusal) })
+    }
+
     fn attempt_folio(self, order: Order, data: O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
         match handle_in(&mut self.enter()) {
             Some(local) => local.alloc_folio_with(order, data),
@@ -251,10 +256,20 @@ impl<'p, O: PgmapOps, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, Pgmap
     /// [`PutError::Foreign`]. Lock-free.
     #[inline]
     pub fn put(self, folio: Folio<'p, O, WORDS>) -> Result<Put, (PutError, Folio<'p, O, WORDS>)> {
-        match handle_in(&mut self.enter()) {
-            Some(local) => local.put(folio),
-            None => self.handles.owner.put(folio),
+        if core::ptr::addr_eq(folio.pgmap(), self.handles.owner) {
+            Ok(self.put_own(folio.into_raw()))
+        } else {
+            Err((PutError::Foreign, folio))
         }
+    }
+
+    /// The handle is entered after `folio_free`, which may use it, and only by the last put.
+    fn put_own(self, head: Offset) -> Put {
+        let owner = self.handles.owner;
+        owner.put_folio(head, |run| match handle_in(&mut self.enter()) {
+            Some(local) => local.keep(run),
+            None => owner.release(run),
+        })
     }
 }
 

@@ -32,13 +32,41 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// For drivers that keep offsets in their own structures; [`Pgmap::alloc_folio`] keeps the reference in a type.
     #[inline]
     pub fn alloc_folio_raw(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
+        match self.alloc_at_once(order, data) {
+            Some(head) => Ok(head),
+            None => self.alloc_anyhow(order, data),
+        }
+    }
+
+    /// [`Pgmap::alloc_folio_raw`] where a run is found at once and nothing stands in the way.
+    #[inline]
+    fn alloc_at_once(&self, order: Order, data: O::Data) -> Option<Offset> {
+        if self.lifetime.now().is_dying() {
+            return None;
+        }
+        let run = self.pool.attempt(order)?;
+        match self.enter_service(run, data) {
+            Ok(()) => {
+                self.ops().trace(Event::Alloc { offset: run.start(), order });
+                Some(run.start())
+            }
+            Err(refusal) => {
+                // Giving an unfit run back takes it out of the pool, so the next run is another.
+                self.release_refused(run, refusal);
+                None
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn alloc_anyhow(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
         loop {
             let run = self.take_run(order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
             let Err(refusal) = self.enter_service(run, data) else {
                 self.ops().trace(Event::Alloc { offset: run.start(), order });
                 return Ok(run.start());
             };
-            // Giving an unfit run back takes it out of the pool, so the next run is another.
+            // As in `alloc_at_once`.
             self.release_refused(run, refusal);
             if refusal == Refusal::Dying {
                 return Err(AllocError::Dying);

@@ -105,7 +105,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
 
     /// Takes a run of `order` that is at hand.
     #[inline(always)]
-    fn take_at_hand(&mut self, order: Order) -> Option<Run> {
+    pub(crate) fn take_at_hand(&mut self, order: Order) -> Option<Run> {
         let start = match self.pop(order.get() as usize) {
             None if order == Order::ZERO => self.pop_page()?,
             start => start?,

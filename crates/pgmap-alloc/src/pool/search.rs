@@ -103,13 +103,17 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn take_as(&self, caller: usize, order: Order) -> Result<Run, AllocError> {
         match self.attempt_as(caller, order) {
             Some(start) => Ok(Run::aligned(start.get(), order)),
-            None => self.search_or_prove(order),
+            // Taken apart and put together, so that what is found at once need not go through memory.
+            None => match self.search_or_prove(order) {
+                Ok(run) => Ok(run),
+                Err(error) => Err(error),
+            },
         }
     }
 
     /// Takes a run of `order` if one is found at once.
     #[inline]
-    pub(super) fn attempt(&self, order: Order) -> Option<Run> {
+    pub(crate) fn attempt(&self, order: Order) -> Option<Run> {
         self.attempt_as(caller_slot(CALLERS), order).map(|start| Run::aligned(start.get(), order))
     }
 
