@@ -311,8 +311,13 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     /// Refuses a run that is not wholly in one range.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn check_inside(&self, run: Run) -> Result<(), Outside> {
+        if self.ranges.is_in_the_only_one(run.start(), run.end()) { Ok(()) } else { self.check_among_ranges(run) }
+    }
+
+    #[inline(never)]
+    fn check_among_ranges(&self, run: Run) -> Result<(), Outside> {
         let end = self.ranges.end_of(run.start()).ok_or(Outside::OutOfRange)?;
         if run.end() > end { Err(Outside::CrossesRange) } else { Ok(()) }
     }

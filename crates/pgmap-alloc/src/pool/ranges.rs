@@ -316,6 +316,15 @@ impl<'s> Ranges<'s> {
         self.at_or_after(offset).filter(|range| range.first <= offset)
     }
 
+    /// Whether there is but one range, as in most pools, and these pages lie in it.
+    #[inline(always)]
+    pub(super) fn is_in_the_only_one(&self, first: Offset, end: Offset) -> bool {
+        // Acquire, both: as in `read_named`.
+        let table = self.table.load(Ordering::Acquire);
+        let bounds = if table as u32 == 1 { self.slots.get(0).and_then(|slot| slot.bounds((table >> 32) as usize & 1)) } else { None };
+        bounds.is_some_and(|bounds| bounds.0 <= first.get() && end.get() <= bounds.1) && self.table.load(Ordering::Acquire) == table
+    }
+
     /// The first offset after the range that `offset` belongs to. O(log n) in the number of ranges.
     #[inline]
     pub(crate) fn end_of(&self, offset: Offset) -> Option<Offset> {
