@@ -47,7 +47,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub(super) fn idle_page_around(&self, tables: Tables<'_, WORDS>, run: Run, place: Place) -> Option<Offset> {
         // What is below an idle entry is all zeros, and most often there is an idle neighbour.
         let split = tables.table(place.level, place.table).has_near(place.entry);
-        if !split && self.is_idle_above(place.level, place.table) {
+        if !split && self.is_idle_above(tables, place.level, place.table) {
             return Some(run.start());
         }
         if self.may_be_split(tables, place) {
@@ -58,9 +58,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Whether one of the entries that hold a table is idle.
-    #[inline(never)]
-    fn is_idle_above(&self, mut level: u32, mut index: usize) -> bool {
-        let tables = self.tables();
+    #[inline(always)]
+    fn is_idle_above(&self, tables: Tables<'_, WORDS>, mut level: u32, mut index: usize) -> bool {
         while level < self.shape.top {
             let (table, entry) = self.shape.parent(index);
             level += 1;
