@@ -81,6 +81,12 @@ impl<'p, const WORDS: usize> Line<'p, WORDS> {
         (self.tables.get(self.base + index / WORDS), index % WORDS)
     }
 
+    /// A table of the lowest level.
+    #[inline(always)]
+    pub(super) fn table(self, table: usize) -> &'p Table<WORDS> {
+        self.tables.table(0, table)
+    }
+
     #[inline(always)]
     pub(super) fn filled(self) -> usize {
         let (table, word) = self.word(0);

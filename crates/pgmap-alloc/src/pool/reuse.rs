@@ -11,12 +11,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline(never)]
     pub(super) fn take_from_places(&self, caller: usize, order: Order) -> Option<Run> {
         let line = self.fresh_line(self.tables(), slot_of(caller), order.get())?;
-        for place in (1..=line.filled()).rev() {
+        let mut filled = line.filled();
+        while filled > 0 {
+            let place = filled;
+            filled -= 1;
             if let Some(start) = line.get(place)
                 && self.claim_fresh(line, place, start, order.get())
             {
                 line.empty(place, start);
-                line.set_filled(place - 1);
+                line.set_filled(filled);
                 return Some(Run::aligned(start.get(), order));
             }
         }
@@ -51,7 +54,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (table, entry) = self.shape.entry(start, 0);
         // What a claim of several words gives back is hidden for a moment.
         let _moving = (order > 6).then(|| self.motion.begin());
-        let Some(before) = self.table(0, table).claim_at(entry, order, self.tell_odd(0, table)) else {
+        let Some(before) = line.table(table).claim_at(entry, order, self.tell_odd(0, table)) else {
             self.list_misleading(line.base, place, start);
             return false;
         };
