@@ -8,6 +8,10 @@
 //! 2. The number of the CPU is a hint. A wrong one costs the travel of a line and nothing else.
 //! 3. What the handles have at hand looks taken to everyone else. Here nobody is refused before all of them that are not in use just
 //!    then have been drained.
+//! 4. What is at hand is taken, and a run had at hand, by a short path that enters, does no more than that, and leaves. All else enters
+//!    anew.
+//! 5. A put counts on the folio's word first. The last one calls `folio_free`, and enters only then, for the run: so `folio_free` finds
+//!    the handle free.
 
 use core::fmt;
 
@@ -25,10 +29,10 @@ use crate::sync::{Held, Tried, this_caller};
 /// A [`Pgmap`] or a [`GenPool`] that any thread uses through the handle of the CPU that it runs on.
 ///
 /// A call takes one locked instruction, for the lock of the handle, beside what the handle itself takes ([`Local`](crate::Local):
-/// most often none); with a [`GenPool`] one more where what is at hand will not do. It is lock-free as the shared path is: a lock that is taken is passed by. It may be called from interrupts, and
-/// from a driver's `folio_free`. It allocates no host memory; a handle is made when its CPU is first used. All of them lie
-/// within this value, 5 KiB each, so it is better kept in one place than moved about. Where no handle is left, calls take the
-/// shared path.
+/// most often none), and one more where what is at hand will not do; a put that is not the last takes none. It is lock-free as the
+/// shared path is: a lock that is taken is passed by. It may be called from interrupts, and from a driver's `folio_free`, which runs
+/// before the handle is entered. It allocates no host memory; a handle is made when its CPU is first used. All of them lie within this
+/// value, 5 KiB each, so it is better kept in one place than moved about. Where no handle is left, calls take the shared path.
 ///
 /// What holds for pages at hand is said at [`Local`](crate::Local). Before a call is refused, all handles that are not in use just
 /// then are drained. Before a range is taken away, or a pool is asked how much is idle, call [`PerCpu::drain`].
@@ -280,3 +284,26 @@ impl<'p, P: Handles<'p>, const CPUS: usize> Clone for OnCpu<'_, 'p, P, CPUS> {
 }
 
 impl<'p, P: Handles<'p>, const CPUS: usize> Copy for OnCpu<'_, 'p, P, CPUS> {}
+
+#[cfg(all(test, feature = "alloc", not(loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::offset::{Phys, PhysRange};
+    use crate::pool::Params;
+    use crate::sync::recorded::{Kind, record};
+
+    /// A put that is not the last changes the folio's word, and that is all: no handle is entered for it.
+    #[test]
+    fn a_put_that_is_not_the_last_enters_no_handle() {
+        let pgmap: Pgmap<'_, ()> = Pgmap::new(&Params::new(&[PhysRange { start: Phys(0), pages: 1 << 10 }]), ()).unwrap();
+        let cpus = PerCpu::<'_, _, 2>::with_cpus(&pgmap);
+        let folio = cpus.on(0).alloc_folio(Order::ZERO).unwrap();
+        let locked = |folio| {
+            let (put, accesses) = record(0, || cpus.on(0).put(folio).unwrap());
+            (put, accesses.iter().filter(|access| access.kind == Kind::Locked).count())
+        };
+        assert_eq!(locked(folio.clone()), (Put::InService, 1));
+        assert_eq!(locked(folio), (Put::Freed, 2));
+    }
+}

@@ -61,25 +61,30 @@ fn req_29_a_run_or_folio_of_another_comes_back() {
     maps.iter().for_each(|map| assert_eq!(partition(map).idle, 64));
 }
 
-/// `folio_free` runs while the handle is in use: it finds another one, and the shared path when there is none.
+/// `folio_free` runs before the handle is entered, which it may use; in a handle that is in use it finds another one, and the shared path
+/// when there is none.
 #[test]
 fn req_19_folio_free_may_allocate_from_the_same_cpu() {
-    fn nested<const CPUS: usize>() {
+    fn nested<const CPUS: usize>(in_use: bool) {
         let map: &'static Map = leaked(&[range(0, 1 << 10)]);
         let cpus: &'static PerCpu<'static, Map, CPUS> = Box::leak(Box::new(PerCpu::with_cpus(map)));
         let inside = move |_| {
-            cpus.on(0).with(|handle| assert_eq!(handle.is_some(), CPUS > 1));
+            cpus.on(0).with(|handle| assert_eq!(handle.is_some(), !in_use || CPUS > 1));
             std::mem::forget(cpus.on(0).alloc_folio(order(3)).unwrap());
             AfterFree::Release
         };
         map.ops().on_free.set(Box::new(inside)).ok().unwrap();
-        cpus.on(0).put(cpus.on(0).alloc_folio(Order::ZERO).unwrap()).unwrap();
+        let folio = cpus.on(0).alloc_folio(Order::ZERO).unwrap();
+        let put = |folio| if in_use { cpus.on(0).with(|handle| handle.unwrap().put(folio)) } else { cpus.on(0).put(folio) };
+        put(folio).unwrap();
         cpus.drain();
         let census = partition(map);
         assert_eq!((map.ops().calls(), census.in_service, census.block), (1, 8, 0));
     }
-    nested::<1>();
-    nested::<2>();
+    for in_use in [false, true] {
+        nested::<1>(in_use);
+        nested::<2>(in_use);
+    }
 }
 
 #[test]

@@ -321,7 +321,8 @@ impl<'s> Ranges<'s> {
     pub(super) fn is_in_the_only_one(&self, first: Offset, end: Offset) -> bool {
         // Acquire, both: as in `read_named`.
         let table = self.table.load(Ordering::Acquire);
-        let bounds = if table as u32 == 1 { self.slots.get(0).and_then(|slot| slot.bounds((table >> 32) as usize & 1)) } else { None };
+        let bounds =
+            if table as u32 == 1 { self.slots.get(0).and_then(|slot| slot.bounds((table >> 32) as usize & 1)) } else { None };
         bounds.is_some_and(|bounds| bounds.0 <= first.get() && end.get() <= bounds.1) && self.table.load(Ordering::Acquire) == table
     }
 
