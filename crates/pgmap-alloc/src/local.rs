@@ -78,17 +78,8 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
             return None;
         }
         let run = self.runs.take_at_hand(order)?;
-        match self.pgmap.enter_service(run, data) {
-            Ok(()) => {
-                self.pgmap.ops().trace(Event::Alloc { offset: run.start(), order });
-                Some(Folio::adopt(self.pgmap, run.start()))
-            }
-            Err(refusal) => {
-                // Not onto the stack: giving an unfit run back to the pgmap takes it out of the pool.
-                self.pgmap.release_refused(run, refusal);
-                None
-            }
-        }
+        // Not onto the stack after a refusal: giving an unfit run back to the pgmap takes it out of the pool.
+        self.pgmap.start(run, data).ok().map(|head| Folio::adopt(self.pgmap, head))
     }
 
     #[inline(never)]
@@ -98,17 +89,14 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
             return Err(AllocError::Dying);
         }
         loop {
-            let ops = self.pgmap.ops();
-            let run = self.runs.take(order).inspect_err(|_| ops.trace(Event::Refused { order }))?;
-            let Err(refusal) = self.pgmap.enter_service(run, data) else {
-                ops.trace(Event::Alloc { offset: run.start(), order });
-                return Ok(Folio::adopt(self.pgmap, run.start()));
-            };
-            // As in `alloc_at_hand`.
-            self.pgmap.release_refused(run, refusal);
-            if refusal == Refusal::Dying {
-                self.runs.drain();
-                return Err(AllocError::Dying);
+            let run = self.runs.take(order).inspect_err(|_| self.pgmap.ops().trace(Event::Refused { order }))?;
+            match self.pgmap.start(run, data) {
+                Ok(head) => return Ok(Folio::adopt(self.pgmap, head)),
+                Err(Refusal::Dying) => {
+                    self.runs.drain();
+                    return Err(AllocError::Dying);
+                }
+                Err(_) => {}
             }
         }
     }

@@ -45,31 +45,33 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             return None;
         }
         let run = self.pool.attempt(order)?;
-        match self.enter_service(run, data) {
-            Ok(()) => {
-                self.ops().trace(Event::Alloc { offset: run.start(), order });
-                Some(run.start())
-            }
-            Err(refusal) => {
-                // Giving an unfit run back takes it out of the pool, so the next run is another.
-                self.release_refused(run, refusal);
-                None
-            }
-        }
+        self.start(run, data).ok()
     }
 
     #[inline(never)]
     fn alloc_anyhow(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
         loop {
             let run = self.take_run(order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
-            let Err(refusal) = self.enter_service(run, data) else {
-                self.ops().trace(Event::Alloc { offset: run.start(), order });
-                return Ok(run.start());
-            };
-            // As in `alloc_at_once`.
-            self.release_refused(run, refusal);
-            if refusal == Refusal::Dying {
-                return Err(AllocError::Dying);
+            match self.start(run, data) {
+                Ok(head) => return Ok(head),
+                Err(Refusal::Dying) => return Err(AllocError::Dying),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Steps 2 to 4 of the walk of a run that the pool picked; after a refusal it has gone back.
+    #[inline]
+    pub(crate) fn start(&self, run: Run, data: O::Data) -> Result<Offset, Refusal> {
+        match self.enter_service(run, data) {
+            Ok(()) => {
+                self.ops().trace(Event::Alloc { offset: run.start(), order: run.order() });
+                Ok(run.start())
+            }
+            Err(refusal) => {
+                // Giving an unfit run back takes it out of the pool, so the next run is another.
+                self.release_refused(run, refusal);
+                Err(refusal)
             }
         }
     }

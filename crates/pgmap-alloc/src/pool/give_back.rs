@@ -165,6 +165,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 rest = others.get(near.count()..).unwrap_or_default();
             }
         }
+        // One note for all: what came back and has not been noted has not come back yet, for who refuses meanwhile.
         self.motion.note();
         starts.len() - rest.len()
     }
