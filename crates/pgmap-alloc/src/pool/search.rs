@@ -163,13 +163,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             if let Ok(fit) = self.table(level, table).claim_tightest(wanted, hint.at_most(), self.tell_odd(level, table)) {
                 let place = Place { level, table, entry: fit.entry, order: wanted };
                 self.tell_taken(place, fit.before);
-                let more = !fit.last || fit.from < hint.at_most();
-                let next = Hint::new(table, fit, hint.at_most(), more).after(wanted);
-                Hints::remember(slot, if more { Hint(next.0 | Hint::USED) } else { next });
-                if !more {
-                    // As in `take_from`.
-                    self.settle(level, table);
-                }
+                let next = Hint::new(table, fit, hint.at_most(), true).after(wanted);
+                Hints::remember(slot, Hint(next.0 | Hint::USED));
                 return Some(self.shape.run(place));
             }
             Hints::remember(slot, Hint(hint.0 & !Hint::MORE));
