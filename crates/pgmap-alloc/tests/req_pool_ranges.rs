@@ -8,7 +8,7 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgmap_alloc::{
-    AddRangeError, AllocError, BuildError, GenPool, Offset, Params, Phys, PhysRange, RemoveRangeError, RequestError,
+    AddRangeError, AllocError, BuildError, FreeError, GenPool, Offset, Params, Phys, PhysRange, RemoveRangeError, RequestError,
 };
 use support::{order, range};
 
@@ -143,4 +143,21 @@ fn req_06_ranges_come_and_go_under_load() {
     }
     assert_eq!(pool.alloc(order(12)), Ok(Offset::new(0)));
     assert_eq!(pool.alloc(order(0)), Err(AllocError::NoSpace { cached: 0 }));
+}
+
+/// Wherever the only range begins and ends: what lies beside it is refused, page by page.
+#[test]
+fn req_43_nothing_beside_the_only_range_is_freed() {
+    let pool = pool(&[range(0, 512)], 1, 1 << 20);
+    let added = pool.add_range(range(1 << 18, 513)).unwrap();
+    pool.remove_range(Offset::new(0)).unwrap();
+    let (first, end) = (added.first.get(), added.first.get() + added.pages);
+    let all: Vec<_> = std::iter::from_fn(|| pool.alloc(order(0)).ok()).collect();
+    assert_eq!(all.len(), 513);
+    for page in [0, first - 1, end, end + 1] {
+        assert_eq!(pool.free(Offset::new(page), order(0)), Err(FreeError::OutOfRange), "{page}");
+    }
+    assert_eq!(pool.free(Offset::new(end - 1), order(1)), Err(FreeError::CrossesRange));
+    assert_eq!(pool.avail(), 0, "nothing has changed");
+    all.into_iter().for_each(|page| pool.free(page, order(0)).unwrap());
 }

@@ -6,10 +6,10 @@
 mod support;
 
 use pgmap_alloc::{
-    Accounted, AccountedError, AllocError, AllocExtentError, ExtentParams, GenPool, Limits, Offset, Owner, Owners, Params, Pgmap,
-    ReserveError, Urgency,
+    Accounted, AccountedError, AllocError, AllocExtentError, ExtentParams, GenPool, Limits, Offset, Order, Owner, Owners, Params,
+    PerCpu, Pgmap, ReserveError, Urgency,
 };
-use support::{at, order, pool, range, window};
+use support::{at, order, pgmap, pool, range, window};
 
 const SCATTERED: AllocError = AllocError::Fragmented { cached: 0 };
 const FULL: AllocError = AllocError::NoSpace { cached: 0 };
@@ -96,4 +96,40 @@ fn req_44_a_pool_with_an_account_says_too_whether_the_owner_is_why() {
     let refusals = books.account().refusals;
     assert_eq!((refusals.too_large, refusals.no_space, refusals.fragmented, refusals.owner), (1, 1, 1, 1));
     assert_eq!((refusals.contended, refusals.watermark), (0, 0));
+}
+
+/// A handle that has room hears of the refusal all the same: at its next free it gives all back.
+#[test]
+fn req_44_a_handle_gives_all_back_at_its_next_free_after_a_refusal() {
+    let pool = pool(512);
+    let mut handle = pool.local().unwrap();
+    let (one, other) = (handle.alloc(Order::ZERO).unwrap(), handle.alloc(Order::ZERO).unwrap());
+    handle.free(one).unwrap();
+    assert_eq!(pool.alloc(order(9)), Err(AllocError::NoSpace { cached: 63 }));
+    handle.free(other).unwrap();
+    assert_eq!(handle.cached(), 0);
+    let whole = pool.alloc(order(9)).unwrap();
+    pool.free(whole, order(9)).unwrap();
+
+    let pgmap = pgmap(&[range(0, 512)]);
+    let mut handle = pgmap.local().unwrap();
+    let (one, other) = (handle.alloc_folio(Order::ZERO).unwrap(), handle.alloc_folio(Order::ZERO).unwrap());
+    handle.put(one).unwrap();
+    assert_eq!(pgmap.alloc_folio(order(9)).map(drop), Err(AllocError::NoSpace { cached: 63 }));
+    handle.put(other).unwrap();
+    assert_eq!(handle.cached(), 0);
+    pgmap.alloc_folio(order(9)).unwrap();
+}
+
+/// The same through handles that all share, where it is the pool that was refused: who asks them has drained them before.
+#[test]
+fn req_44_handles_that_all_share_hear_of_a_refusal_too() {
+    let pool = pool(512);
+    let cpus = PerCpu::new(&pool);
+    let (one, other) = (cpus.on(0).alloc(Order::ZERO).unwrap(), cpus.on(0).alloc(Order::ZERO).unwrap());
+    cpus.on(0).free(one).unwrap();
+    assert_eq!(pool.alloc(order(9)), Err(AllocError::NoSpace { cached: 63 }));
+    cpus.on(0).free(other).unwrap();
+    let whole = pool.alloc(order(9)).unwrap();
+    pool.free(whole, order(9)).unwrap();
 }

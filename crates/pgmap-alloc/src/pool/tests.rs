@@ -336,3 +336,23 @@ fn req_43_idle_pages_in_a_handle_s_table_are_seen_by_a_free_of_the_whole() {
     assert!(matches!(refused, Err(FreeError::DoubleFree { page }) if whole.contains(page)), "{refused:?}");
     handle.free(page).unwrap();
 }
+
+/// What a handle gives back page by page can be found, and whoever is about to refuse hears of it before the call returns.
+#[test]
+fn req_44_what_a_handle_gives_back_can_be_found_and_is_noted() {
+    let pool = pool::<8>(&[range(0, 2048)]);
+    let mut handle = pool.local().unwrap();
+    let mut taken: Vec<_> = (0..2048).map(|_| handle.alloc(Order::ZERO).unwrap()).collect();
+    // No neighbours one after another.
+    taken.sort_by_key(|page| page.offset().get().reverse_bits());
+    let watch = pool.motion.watch();
+    for page in taken {
+        let (before, notes) = (handle.cached(), watch.notes());
+        handle.free(page).unwrap();
+        if handle.cached() <= before {
+            assert!(watch.notes() > notes, "something became idle");
+            pool.audit().unwrap();
+        }
+    }
+    assert!(pool.avail() > 2000);
+}
