@@ -225,13 +225,13 @@ impl<'p, O: PgmapOps, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, Pgmap
     where
         O::Data: Default,
     {
-        self.alloc_folio_with(order, O::Data::default)
+        self.alloc_folio_with(order, O::Data::default())
     }
 
-    /// [`OnCpu::alloc_folio`], with what the driver keeps with the folio: made anew for each attempt.
+    /// [`OnCpu::alloc_folio`], with what the driver keeps with the folio.
     #[inline]
-    pub fn alloc_folio_with(self, order: Order, data: impl Fn() -> O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
-        match self.alloc_folio_at_hand(order, data()) {
+    pub fn alloc_folio_with(self, order: Order, data: O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
+        match self.alloc_folio_at_hand(order, data) {
             Some(folio) => Ok(folio),
             None => self.alloc_folio_anyhow(order, data),
         }
@@ -244,9 +244,9 @@ impl<'p, O: PgmapOps, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, Pgmap
     }
 
     #[inline(never)]
-    fn alloc_folio_anyhow(self, order: Order, data: impl Fn() -> O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
-        self.attempt_folio(order, data())
-            .or_else(|refusal| if self.make_room(refusal) { self.attempt_folio(order, data()) } else { Err(refusal) })
+    fn alloc_folio_anyhow(self, order: Order, data: O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
+        self.attempt_folio(order, data)
+            .or_else(|refusal| if self.make_room(refusal) { self.attempt_folio(order, data) } else { Err(refusal) })
     }
 
     fn attempt_folio(self, order: Order, data: O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
