@@ -121,7 +121,7 @@ fn req_44_a_handle_gives_all_back_at_its_next_free_after_a_refusal() {
     pgmap.alloc_folio(order(9)).unwrap();
 }
 
-/// The same through handles that all share, where it is the pool that was refused: who asks them has drained them before.
+/// The same through handles that all share, where the pool itself refuses; they drain themselves before they do.
 #[test]
 fn req_44_handles_that_all_share_hear_of_a_refusal_too() {
     let pool = pool(512);

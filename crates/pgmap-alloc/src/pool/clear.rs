@@ -102,6 +102,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Whether it remembers which idle pages are cleared.
+    #[inline]
     pub(crate) fn tracks_clear(&self) -> bool {
         self.clear.is_tracked()
     }

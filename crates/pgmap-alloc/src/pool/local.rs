@@ -443,14 +443,19 @@ impl<'p, const WORDS: usize> LocalPool<'p, WORDS> {
     /// Gives a run back; one of another pool comes back as the error.
     #[inline]
     pub fn free(&mut self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
-        self.free_at_hand(taken).or_else(|taken| self.give_back(taken))
+        if self.0.pool.tracks_clear() {
+            self.give_back(taken)
+        } else {
+            self.free_at_hand(taken).or_else(|taken| self.give_back(taken))
+        }
     }
 
-    /// [`LocalPool::free`] where that takes no more than to have the run at hand; else it comes back.
+    /// [`LocalPool::free`] where that takes no more than to have the run at hand; else it comes back. Not where a pool tracks what pages
+    /// hold: there the notes must be written.
     #[inline(always)]
     pub(crate) fn free_at_hand(&mut self, taken: Taken<'p>) -> Result<(), Taken<'p>> {
         let order = taken.order().get() as usize;
-        if self.0.pool.clear.is_tracked() || !self.0.has_room(order) {
+        if !self.0.has_room(order) {
             return Err(taken);
         }
         let run = self.0.pool.run_of(taken)?;

@@ -35,6 +35,7 @@ pub(crate) struct Shape<const WORDS: usize> {
     /// The level of the one table on top.
     pub(crate) top: u32,
     base: [usize; 8],
+    /// [`Shape::stride`] of each level: to be read, every access would work it out.
     strides: [usize; 8],
     classes: [usize; 8],
     /// How many entries of storage the array needs.
