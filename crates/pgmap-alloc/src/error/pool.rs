@@ -31,6 +31,8 @@ errors! {
         NoPages => "no pages were asked for",
         /// The alignment is no power of two.
         Alignment { align: u64 } => "an alignment of {align} pages is no power of two",
+        /// The page from which alignment should count belongs to no range, so it has no address.
+        BaseOutside { base: Offset } => "page {base}, from which alignment should count, lies outside the pool",
         /// More pages than the window has.
         LargerThanWindow { pages: u64 } => "the window has fewer than {pages} pages",
         /// No page of the window belongs to the pool.

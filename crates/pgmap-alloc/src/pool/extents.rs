@@ -3,7 +3,7 @@
 use core::ops::ControlFlow;
 
 use super::GenPool;
-use super::asked::{ExtentParams, Mode, order_inside};
+use super::asked::{ExtentParams, Mode};
 use super::choose::Holding;
 use super::clear::Wish;
 use super::fit::Side;
@@ -76,7 +76,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// An extent that is cleared, if there is one at once.
     fn prefer_extent(&self, params: &ExtentParams) -> Option<Extent> {
-        if !self.tracks_clear() || self.clear.is_barren(Contents::Cleared, order_inside(params)) {
+        if !self.tracks_clear() || self.clear.is_barren(Contents::Cleared, self.asked(params).order_inside()) {
             return None;
         }
         let place = self.choose_place(params, Holding::ClearedSoon, Some).ok().flatten();
@@ -104,6 +104,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if !params.align.is_power_of_two() {
             return Err(AllocExtentError::Alignment { align: params.align });
         }
+        if let Some(base) = params.base.filter(|&base| !self.has_offset(base)) {
+            return Err(AllocExtentError::BaseOutside { base });
+        }
         if params.pages > params.window.pages() {
             return Err(AllocExtentError::LargerThanWindow { pages: params.pages });
         }
@@ -119,7 +122,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The quick way: a run of the next power of two, of which the end is given back.
     fn take_and_trim(&self, params: &ExtentParams) -> Option<Extent> {
-        if params.base_within_align() != 0 {
+        if params.base.is_some() {
             return None;
         }
         let order = Order::covering(params.pages.max(params.align))?;

@@ -181,7 +181,8 @@ enum NoPiece {
 
 fn scatter_error(error: AllocExtentError) -> ScatterError {
     match error {
-        AllocExtentError::NoPages | AllocExtentError::Alignment { .. } => ScatterError::NoPages,
+        // No base was named.
+        AllocExtentError::NoPages | AllocExtentError::Alignment { .. } | AllocExtentError::BaseOutside { .. } => ScatterError::NoPages,
         AllocExtentError::LargerThanWindow { pages } => ScatterError::LargerThanWindow { pages },
         AllocExtentError::WindowOutside => ScatterError::WindowOutside,
         AllocExtentError::TooLarge { pages } => ScatterError::TooLarge { pages },
