@@ -88,7 +88,7 @@ impl ExtentParams {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
-    /// As the pool likes: quickly, and so that large runs stay whole.
+    /// As the pool likes: quickly, at the low end of a gap that is tight, so that large runs stay whole.
     Simple,
     /// By this fit, gaps at low offsets first.
     BottomUp(Fit),
@@ -132,6 +132,11 @@ impl Asked {
     pub(super) fn order_around(&self) -> Option<Order> {
         let slack = if self.crooked() == 0 { self.pages.max(self.align) } else { self.pages.checked_add(self.align)? };
         Order::covering(slack)
+    }
+
+    /// Whether it is an aligned run.
+    pub(super) fn is_run(&self) -> bool {
+        self.align > 1 && self.align == self.pages && self.crooked() == 0
     }
 
     /// How far the base is from the last multiple of the alignment.

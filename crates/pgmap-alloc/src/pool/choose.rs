@@ -156,6 +156,7 @@ mod tests {
     use super::*;
     use crate::offset::{Phys, PhysRange, Run};
     use crate::pool::Params;
+    use crate::pool::fit::first_fit_align;
     use crate::sync::recorded::record;
 
     /// A pool in which of every eight pages the first `idle` are, and eight side by side at the very end.
@@ -213,6 +214,22 @@ mod tests {
         // Who wants the best of a few pays for a few, whatever the fit.
         same_at_every_size(looks(6, false, exact.comparing(64)));
         same_at_every_size(looks(6, false, five.by(Mode::TopDown(best_fit)).comparing(64)));
+    }
+
+    /// What an extent was claimed from stays listed until somebody comes by.
+    #[test]
+    fn req_41_tables_that_extents_have_filled_are_not_looked_at_again() {
+        for mode in [Mode::Simple, Mode::BottomUp(first_fit_align), Mode::BottomUp(best_fit)] {
+            same_at_every_size([1 << 14, 1 << 18].map(|pages| {
+                let pool = GenPool::new(&Params::new(&[PhysRange { start: Phys(0), pages }])).unwrap();
+                let ask = ExtentParams::new(300).by(mode);
+                let looks = || record(0, || pool.alloc_extent(&ask).unwrap()).1.len();
+                for _ in 0..pages / 300 - 2 {
+                    looks();
+                }
+                looks()
+            }));
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@
 //! | what came back a moment ago | `fresh`, `reuse` |
 //! | what the per-CPU handles have | `handles`, `local` |
 //! | when a refusal is true | `motion`, `prove` |
-//! | contiguous pages of any number, by any fit | `asked`, `choose`, `fit`, `extents` |
+//! | contiguous pages of any number, by any fit | `asked`, `choose`, `nearby`, `fit`, `extents` |
 //! | many runs, or pages by the word, in one call | `pieces`, `scatter`, `words`, `bulk`, `local_bulk` |
 //! | bits beside the tables | `plane` |
 //! | two phases: reserve, commit | `reserve`, `held` |
@@ -66,6 +66,7 @@ mod local;
 mod clear;
 mod asked;
 mod choose;
+mod nearby;
 mod extents;
 mod scan;
 mod pieces;
