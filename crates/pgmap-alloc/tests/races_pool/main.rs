@@ -42,6 +42,7 @@ mod held;
 mod lists;
 mod mistakes;
 mod ranges;
+mod spares;
 
 use loom::sync::Arc;
 use loom::thread;
