@@ -253,7 +253,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     ) -> ControlFlow<()> {
         let mut pending: Option<Extent> = None;
         self.walk(&Trail { window, order, from: Side::Bottom }, &mut |level, idle| {
-            self.refine(level, idle, contents, &mut |piece| {
+            // All of it lies in one word of a table.
+            let (table, _) = self.shape.entry(idle.start(), level);
+            let cleared = self.stands_for_cleared(level, table);
+            self.refine((level, cleared), idle, contents, &mut |piece| {
                 let joined = pending.filter(|before| before.end() == piece.start());
                 if let Some(before) = joined {
                     pending = Extent::between(before.start(), piece.end()).ok();
@@ -268,10 +271,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         pending.map_or(ControlFlow::Continue(()), see)
     }
 
-    /// Shows `see` what of some idle entries of a level holds this.
+    /// Shows `see` what of some idle entries of a level holds this; given is whether the entry above their table stands for cleared pages.
     fn refine(
         &self,
-        level: u32,
+        (level, above): (u32, bool),
         idle: Extent,
         contents: Contents,
         see: &mut dyn FnMut(Extent) -> ControlFlow<()>,
@@ -281,16 +284,17 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let mut at = idle.start().get() >> scale;
         while at <= end {
             let (table, entry) = self.shape.entry(Offset::new(at << scale), level);
-            let (clear, mixed) = match self.notes(level, table) {
-                Some((clear, mixed)) => (clear.note_word(entry), mixed.map_or(0, |mixed| mixed.note_word(entry))),
+            let (flips, mixed) = match self.notes(level, table) {
+                Some((flips, mixed)) => (flips.note_word(entry), mixed.map_or(0, |mixed| mixed.note_word(entry))),
                 None => (0, 0),
             };
             let bit = entry % 64;
-            let (clear, mixed) = (clear >> bit, mixed >> bit);
+            let (clear, mixed) = ((if above { !flips } else { flips }) >> bit, mixed >> bit);
+            let cleared = clear & 1 != 0;
             let (count, same) = if mixed & 1 != 0 {
                 (1, None)
-            } else if clear & 1 != 0 {
-                (clear.trailing_ones(), Some(Contents::Cleared))
+            } else if cleared {
+                ((clear & !mixed).trailing_ones(), Some(Contents::Cleared))
             } else {
                 ((clear | mixed).trailing_zeros(), Some(Contents::Dirty))
             };
@@ -298,7 +302,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let piece = Extent::between(Offset::new(at << scale), Offset::new(next << scale)).ok().and_then(|it| it.common(idle));
             match (piece, same) {
                 (Some(piece), Some(same)) if same == contents => see(piece)?,
-                (Some(piece), None) => self.refine(level.saturating_sub(1), piece, contents, see)?,
+                (Some(piece), None) => self.refine((level.saturating_sub(1), cleared), piece, contents, see)?,
                 _ => {}
             }
             at = next;

@@ -356,7 +356,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Some(whole) = self.search_as(caller, self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.own_whole(table);
-        self.split_notes(0, table);
         self.table(0, table).fill(self.tell_odd(0, table));
         self.tell_filled(0, table);
         publish(table);

@@ -1,6 +1,7 @@
 //! Single pages by the word: 64 of them cost one write.
 
 use super::GenPool;
+use super::notes::Forgotten;
 use super::pieces::{Found, Piece};
 use super::shape::WORD;
 use crate::error::{AllocError, FreeError, FreeManyError, ScatterError};
@@ -32,10 +33,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// ```
     pub fn alloc_words<'o>(&self, pages: u64, out: &'o mut [PageWord]) -> Result<&'o [PageWord], ScatterError> {
         self.check_words(pages)?;
+        let since = self.forgotten();
         let taken = self.take_words(pages, out, |left, found| self.next_piece(left, Order::ZERO, found));
         match taken.refused {
             None => Ok(out.get(..taken.words).unwrap_or_default()),
-            Some(refusal) => Err(self.undo_words(out.get(..taken.words).unwrap_or_default(), refusal)),
+            Some(refusal) => Err(self.undo_words(since, out.get(..taken.words).unwrap_or_default(), refusal)),
         }
     }
 
@@ -80,12 +82,20 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         TakenWords { words, refused: None }
     }
 
-    /// Gives back what was taken of what could not be whole; says why it could not.
+    /// Gives back what was taken of what could not be whole, as it was; says why it could not.
     #[cold]
-    pub(super) fn undo_words(&self, taken: &[PageWord], refusal: Refusal) -> ScatterError {
-        // Taken by us a moment ago. The notes of what they hold stand where the larger runs were that they were cut from, so
-        // they come back as dirty.
-        let _ = self.free_words(taken);
+    pub(super) fn undo_words(&self, since: Forgotten, taken: &[PageWord], refusal: Refusal) -> ScatterError {
+        let unused = self.unused(since);
+        let mut left = taken;
+        while let Some(word) = left.first() {
+            let row = whole_row(left).max(1);
+            match Extent::new(word.base(), row as u64 * PageWord::MOST) {
+                Ok(whole) if row > 1 => unused.put_back_row(whole),
+                _ => unused.put_back_word(*word),
+            }
+            left = left.get(row..).unwrap_or_default();
+        }
+        drop(unused);
         match refusal {
             Refusal::ListFull { room } => ScatterError::ListFull { room },
             Refusal::Pool(AllocError::NoSpace { cached } | AllocError::Fragmented { cached }) => {
