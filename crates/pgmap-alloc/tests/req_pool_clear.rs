@@ -8,8 +8,8 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pgmap_alloc::{
-    AfterFree, AllocError, AllocExtentError, Contents, DirtyRun, Extent, ExtentParams, FreeError, Freed, GenPool, Mode, PageWord,
-    Params, Pgmap, PgmapOps, PoolNeeds, Retirement, Run, ScatterError, ScatterParams, Wish, fit,
+    AfterFree, AllocError, AllocExtentError, Contents, DirtyRun, Extent, ExtentParams, FreeError, Freed, GenPool, Lookup, Mode,
+    PageWord, Params, Pgmap, PgmapOps, PoolNeeds, Removal, Retirement, Run, ScatterError, ScatterParams, Wish, fit,
 };
 use support::{EndOnPanic, Random, at, clear_pool as pool, order, range, window};
 
@@ -496,4 +496,51 @@ fn req_64_a_refused_bulk_call_forgets_nothing() {
         drop(handle);
         assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (4096, 4096), "{pages} pages, by a handle");
     }
+}
+
+/// A pgmap in which everything is cleared.
+fn cleared_pgmap(pages: u64) -> Pgmap<'static, Clearing> {
+    let pgmap = pgmap(pages);
+    pgmap.dirty_blocks(Extent::ALL, order(20)).for_each(pgmap_alloc::Block::release_cleared);
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), pages);
+    pgmap
+}
+
+#[test]
+fn req_64_a_range_that_is_opened_again_holds_what_it_held() {
+    let pgmap = cleared_pgmap(2048);
+    // Two of its pages are dirty, one of them taken while the range closes.
+    let taken = pgmap.request_block(at(77), order(0)).unwrap();
+    drop(pgmap.request_block(at(1000), order(0)).unwrap());
+    let closed = pgmap.close_range(at(0)).unwrap();
+    let Removal::Waiting(closed, _) = closed.poll_removal() else { panic!("a page is taken") };
+    drop(taken);
+    drop(closed);
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 2046);
+    // What is forgotten meanwhile is dirty.
+    let taken = pgmap.request_block(at(77), order(0)).unwrap();
+    let Removal::Waiting(closed, _) = pgmap.close_range(at(0)).unwrap().poll_removal() else { panic!("a page is taken") };
+    pgmap.forget_clear(Extent::ALL).unwrap();
+    drop((closed, taken));
+    assert_eq!((pgmap.avail_cleared(Extent::ALL), pgmap.validate().unwrap().idle), (0, 2048));
+    // The pool's own removal, given up in the middle.
+    let pool = all_cleared(2048 + 64);
+    pool.alloc_at(at(2100), order(0)).unwrap();
+    pool.remove_range(at(0)).unwrap_err();
+    assert_eq!(pool.avail_cleared(Extent::ALL), 2048 + 63);
+}
+
+#[test]
+fn req_64_a_run_that_does_not_enter_service_holds_what_it_held() {
+    let pgmap = cleared_pgmap(2048);
+    let mut handle = pgmap.local().unwrap();
+    // One of the runs that lie in the handle goes bad, so it is passed over, and its other pages are as they were.
+    let folio = handle.alloc_folio(order(3)).unwrap();
+    let mut after = (folio.offset().get() + 8..2048).map(at);
+    let bad = after.find(|page| matches!(pgmap.lookup(*page), Ok(Lookup::Block))).unwrap();
+    assert_eq!(pgmap.retire(bad), Ok(Retirement::Pending));
+    let all: Vec<_> = (0..3).map(|_| handle.alloc_folio(order(3)).unwrap()).collect();
+    assert_eq!(pgmap.retired().collect::<Vec<_>>(), [bad]);
+    drop((handle, folio, all));
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 2048 - 32 - 1);
 }

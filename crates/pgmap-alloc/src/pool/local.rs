@@ -193,6 +193,12 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
         self.public.cached()
     }
 
+    /// What was read before any of its runs was taken.
+    #[inline]
+    pub(crate) fn since(&self) -> Forgotten {
+        self.since
+    }
+
     /// Gives back all that it has at hand, and its tables.
     #[cold]
     pub(crate) fn drain(&mut self) {

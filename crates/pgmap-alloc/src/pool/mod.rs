@@ -100,6 +100,7 @@ pub use local::LocalPool;
 pub(crate) use motion::Motion;
 use notes::Clear;
 pub use notes::Contents;
+pub(crate) use notes::Forgotten;
 use params::Layout;
 pub use params::{ClearState, Params, PoolNeeds, Reservations, Reuse, RunCounts};
 pub use partition::Partition;

@@ -58,7 +58,7 @@ const FORGETTING: u64 = 0xFFFF;
 
 /// Whether what is known was being forgotten at some moment, and how often it had been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Forgotten(u64);
+pub(crate) struct Forgotten(u64);
 
 /// Where to look, and where not, for idle pages that hold one or the other. Both may be wrong, which costs a look or a wish.
 struct Hint {
@@ -186,9 +186,15 @@ impl<const WORDS: usize> Unused<'_, WORDS> {
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// To be read before pages are taken that may go back unused (rule 6).
     #[inline]
-    pub(super) fn forgotten(&self) -> Forgotten {
+    pub(crate) fn forgotten(&self) -> Forgotten {
         // SeqCst: the read half of rule 6; pairs with `Clear::forgetting`.
         Forgotten(self.clear.forgotten.load(Ordering::SeqCst))
+    }
+
+    /// Makes an owned run idle that was taken when or after `since` was read, and not used.
+    #[cold]
+    pub(crate) fn give_back_unused(&self, since: Forgotten, run: Run) -> Result<(), FreeError> {
+        self.unused(since).put_back(run)
     }
 
     /// Runs that were taken when or after `since` was read, and not used, go back by what this returns, as long as it lives.
