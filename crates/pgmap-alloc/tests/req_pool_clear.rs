@@ -544,3 +544,18 @@ fn req_64_a_run_that_does_not_enter_service_holds_what_it_held() {
     drop((handle, folio, all));
     assert_eq!(pgmap.avail_cleared(Extent::ALL), 2048 - 32 - 1);
 }
+
+/// What a handle has fetched is idle for everybody: forgotten like all else, before somebody gets it.
+#[test]
+fn req_65_a_handle_hands_out_nothing_as_cleared_that_was_forgotten_meanwhile() {
+    for o in [0, 3] {
+        let pool = all_cleared(512 * 4);
+        let mut handle = pool.local().unwrap();
+        let first = handle.alloc(order(o)).unwrap();
+        assert_eq!(pool.contents_of(first.run().into()), Contents::Cleared);
+        assert!(handle.cached() > 0);
+        pool.forget_clear(Extent::ALL).unwrap();
+        let second = handle.alloc(order(o)).unwrap();
+        assert_eq!(pool.contents_of(second.run().into()), Contents::Dirty);
+    }
+}
