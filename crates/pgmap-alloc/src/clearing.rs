@@ -27,8 +27,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         loop {
             let since = self.pool.forgotten();
             let taken = if self.is_dying() { Err(AllocError::Dying) } else { self.pool.take_wishing(order, wish) };
-            let run = taken.inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
-            let contents = self.pool.contents(run);
+            let (run, contents) = taken.inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
             let Err(refusal) = self.enter_service(run, data) else {
                 self.ops().trace(Event::Alloc { offset: run.start(), order });
                 return Ok((Folio::adopt(self, run.start()), contents));

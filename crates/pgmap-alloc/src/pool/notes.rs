@@ -47,8 +47,8 @@ use crate::table::{Notes, Table};
 /// Where the notes of each level stand, if there are any.
 pub(super) struct Clear {
     notes: Option<Plane>,
-    cleared: Hint,
-    dirty: Hint,
+    cleared: Barren,
+    dirty: Barren,
     /// How often somebody began to forget what is known, above [`FORGETTING`]; how many are at it, in those bits (rule 6).
     forgotten: AtomicU64,
 }
@@ -60,24 +60,18 @@ const FORGETTING: u64 = 0xFFFF;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forgotten(u64);
 
-/// Where to look, and where not, for idle pages that hold one or the other. Both may be wrong, which costs a look or a wish.
-struct Hint {
-    /// Where such pages were found last: the next search starts here, and then once more from the bottom.
-    last: AtomicU64,
-    /// No such run of this order or more was found, and none has come back since. For those who only prefer such pages: wrong for
-    /// a moment while somebody frees, and where pages come back unused.
-    barren: AtomicU64,
-}
-
-impl Hint {
-    fn new() -> Hint {
-        Hint { last: AtomicU64::new(0), barren: AtomicU64::new(u64::MAX) }
-    }
-}
+/// For idle pages that hold one or the other: no run of this order or more was found, and none has come back since; `u64::MAX` if nothing
+/// is known. Only for callers that prefer such pages or do not care.
+///
+/// Too low, so that a wish is not granted, where somebody frees at the moment when a search has found nothing; until the next such free. Too
+/// high, after somebody has taken the last one; that costs the next search.
+struct Barren(AtomicU64);
 
 impl Clear {
     pub(super) fn new(notes: Option<Plane>) -> Clear {
-        Clear { notes, cleared: Hint::new(), dirty: Hint::new(), forgotten: AtomicU64::new(0) }
+        // Nobody has cleared anything yet.
+        let [cleared, dirty] = [0, u64::MAX].map(|barren| Barren(AtomicU64::new(barren)));
+        Clear { notes, cleared, dirty, forgotten: AtomicU64::new(0) }
     }
 
     #[inline]
@@ -95,31 +89,35 @@ impl Clear {
         done
     }
 
-    fn hint(&self, contents: Contents) -> &Hint {
-        if contents == Contents::Cleared { &self.cleared } else { &self.dirty }
+    fn barren(&self, contents: Contents) -> &AtomicU64 {
+        if contents == Contents::Cleared { &self.cleared.0 } else { &self.dirty.0 }
     }
 
-    pub(super) fn last(&self, contents: Contents) -> u64 {
-        // Relaxed: a hint.
-        self.hint(contents).last.load(Ordering::Relaxed)
-    }
-
+    #[inline]
     pub(super) fn is_barren(&self, contents: Contents, order: Order) -> bool {
         // Relaxed: a hint.
-        u64::from(order.get()) >= self.hint(contents).barren.load(Ordering::Relaxed)
+        u64::from(order.get()) >= self.barren(contents).load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_barren(&self, contents: Contents, order: Option<Order>) {
-        let (hint, order) = (self.hint(contents), order.map_or(u64::MAX, |order| u64::from(order.get())));
-        // Relaxed: as in `is_barren`. Looked at first, because the line is everybody's.
-        if hint.barren.load(Ordering::Relaxed) != order {
-            hint.barren.store(order, Ordering::Relaxed);
+    /// Notes that a search found no such run.
+    pub(super) fn set_barren(&self, contents: Contents, order: Order) {
+        // Relaxed: as in `is_barren`.
+        self.barren(contents).store(u64::from(order.get()), Ordering::Relaxed);
+    }
+
+    /// The order from which on nothing was found, if there is one.
+    #[inline]
+    fn barren_from(&self, contents: Contents) -> Option<u64> {
+        // Relaxed: as in `is_barren`.
+        Some(self.barren(contents).load(Ordering::Relaxed)).filter(|&order| order != u64::MAX)
+    }
+
+    /// Notes that there may be runs again. Looked at first, because the line is everybody's.
+    fn set_fertile(&self, contents: Contents) {
+        if self.barren_from(contents).is_some() {
+            // Relaxed: as in `is_barren`.
+            self.barren(contents).store(u64::MAX, Ordering::Relaxed);
         }
-    }
-
-    pub(super) fn remember(&self, contents: Contents, run: Run) {
-        // Relaxed: as in `last`.
-        self.hint(contents).last.store(run.start().get(), Ordering::Relaxed);
     }
 }
 
@@ -202,6 +200,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         // The motion before the look: see rule 6.
         let moving = self.clear.is_tracked().then(|| self.motion.begin());
         order_after_write();
+        if moving.is_some() {
+            // Nobody has marked them, so nobody has said that there are such runs again.
+            self.clear.set_fertile(Contents::Cleared);
+            self.clear.set_fertile(Contents::Dirty);
+        }
         let forgotten = since.0 & FORGETTING != 0 || since.0 / (FORGETTING + 1) != self.forgotten().0 / (FORGETTING + 1);
         Unused { pool: self, forgotten, _moving: moving }
     }
@@ -230,8 +233,28 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[inline]
     pub(super) fn mark(&self, run: Run, contents: Contents) {
         if self.clear.is_tracked() {
-            self.write_notes(self.shape.place(run), contents);
-            self.clear.set_barren(contents, None);
+            let place = self.shape.place(run);
+            self.write_notes(place, contents);
+            if let Some(barren) = self.clear.barren_from(contents) {
+                self.revive(place, contents, barren);
+            }
+        }
+    }
+
+    /// A run is about to be idle: whether it makes one of those of which none was found.
+    #[inline(never)]
+    fn revive(&self, Place { level, table, entry, order }: Place, contents: Contents, barren: u64) {
+        let (idle, holds) = self.holding_in(level, table, (entry / 64) as usize, contents);
+        let mut grown = order;
+        if order < 6 {
+            let own = (1 << (1 << order)) - 1 << (entry % 64);
+            while grown < 6 && Table::<WORDS>::is_within(entry, grown + 1, (idle | own) & holds) {
+                grown += 1;
+            }
+        }
+        // What reaches beyond a word may make a run of any order.
+        if grown >= 6 || u64::from(level * Self::RADIX + grown) >= barren {
+            self.clear.set_fertile(contents);
         }
     }
 
@@ -281,6 +304,17 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.wipe_below(whole, mixed);
         }
         flips.set_notes(0, Self::RADIX, false);
+    }
+
+    /// A word of a table, and the entries in it all of whose pages hold this, idle or not, as far as can be seen.
+    #[inline]
+    pub(super) fn holding_in(&self, level: u32, table: usize, index: usize, contents: Contents) -> (u64, u64) {
+        let Some((flips, mixed)) = self.notes(level, table) else { return (0, 0) };
+        let entry = index as u32 * 64;
+        let flipped = (contents == Contents::Cleared) != self.stands_for_cleared(level, table);
+        let flips = flips.note_word(entry);
+        let same = if flipped { flips } else { !flips };
+        (self.table(level, table).note_word(entry), same & !mixed.map_or(0, |mixed| mixed.note_word(entry)))
     }
 
     /// What the notes of an owned run say; dirty if not all of it is cleared.

@@ -1,6 +1,6 @@
 //! Looking at what is idle.
 
-use super::word::{has, largest};
+use super::word::{first_run, has, largest, tightest, tightest_part};
 use super::{Table, idle_words};
 use crate::sync::Ordering;
 
@@ -17,6 +17,20 @@ impl<const WORDS: usize> Table<WORDS> {
             0 => largest(seen),
             idle => largest([idle]).map(|order| order + 6),
         }
+    }
+
+    /// The first of the runs of `order`, at most 6, whose bits in a word are all set.
+    #[inline]
+    pub(crate) fn first_in_word(word: u64, order: u32) -> Option<u32> {
+        first_run(word, order)
+    }
+
+    /// The first entry of the tightest run of `order` or more whose bits are all set.
+    pub(crate) fn tightest_in(words: &[u64; WORDS], order: u32) -> Option<u32> {
+        if let Some(found) = tightest_part(words, order) {
+            return Some(found.index as u32 * 64 + found.bit);
+        }
+        tightest(idle_words(words), order.saturating_sub(6)).map(|found| found.bit * 64)
     }
 
     /// Whether an idle run of `order` or more exists.
