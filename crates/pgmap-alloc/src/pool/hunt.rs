@@ -5,9 +5,13 @@
 //! | the word in which it found such a run last | one word of a table and of its notes |
 //! | the rest of that table | one table and its notes |
 //! | what came back to its places a moment ago (`fresh`) | seven looks |
-//! | the listed tables after that one, in order of offset, and then those before it | a table and its notes each |
+//! | a few of the listed tables, from where it has come round to on | a table and its notes each |
 //! | idle entries above, of which one has to be split | a table and its notes each |
-//! | once more, after tables have been merged and all places listed | the same |
+//! | all the way round the listed tables | a table and its notes each |
+//! | tables and entries once more, after tables have been merged and all places listed | the same |
+//!
+//! So a caller that uses up the cleared pages of one table after another does not look at all that it has left behind each time it needs the next
+//! table, and one that lives on what comes back finds holes before it splits what is whole.
 //!
 //! All of it is a hint. What a word and its notes said may have changed by the time of the claim: a caller that insists
 //! looks at the notes of what it has claimed, and puts it back if they say otherwise; any other keeps the run. Where nothing is found
@@ -27,23 +31,43 @@ use crate::table::Table;
 /// Lines among which concurrent callers are spread.
 const SLOTS: usize = in_models(1, 8);
 
-/// Where callers found runs last: for each of the contents and each level the number of a word, counted over all tables, plus one; 0 = none.
+/// Where callers look for runs that hold one or the other, by level.
 ///
-/// Only hints: another caller of the slot may have gone on elsewhere, and the table may have been merged.
+/// Only hints: another caller of the slot may have gone on elsewhere, and a table may have been merged. A stale one costs a look.
 pub(super) struct Finds([Line; SLOTS]);
 
 /// One caller slot. 128 bytes because neighbouring lines are fetched in pairs.
 #[repr(align(128))]
-struct Line([[AtomicU64; LEVELS]; 2]);
+struct Line([[Find; LEVELS]; 2]);
+
+struct Find {
+    /// The word in which a run was found last, counted over all tables, plus one; 0 = none.
+    last: AtomicU64,
+    /// The table up to which the search has come round.
+    round: AtomicU64,
+}
 
 impl Finds {
     pub(super) fn new() -> Finds {
-        Finds(core::array::from_fn(|_| Line(core::array::from_fn(|_| core::array::from_fn(|_| AtomicU64::new(0))))))
+        let find = |_| Find { last: AtomicU64::new(0), round: AtomicU64::new(0) };
+        Finds(core::array::from_fn(|_| Line(core::array::from_fn(|_| core::array::from_fn(find)))))
     }
 
     #[inline]
-    fn mine(&self, contents: Contents, level: u32) -> Option<&AtomicU64> {
+    fn mine(&self, contents: Contents, level: u32) -> Option<&Find> {
         self.0[caller_slot(SLOTS) & (SLOTS - 1)].0[usize::from(contents == Contents::Cleared)].get(level as usize)
+    }
+
+    fn round(&self, contents: Contents, level: u32) -> usize {
+        // Relaxed: a hint.
+        self.mine(contents, level).map_or(0, |find| find.round.load(Ordering::Relaxed) as usize)
+    }
+
+    fn set_round(&self, contents: Contents, level: u32, table: usize) {
+        if let Some(find) = self.mine(contents, level) {
+            // Relaxed: a hint.
+            find.round.store(table as u64, Ordering::Relaxed);
+        }
     }
 }
 
@@ -56,12 +80,17 @@ pub(super) struct Quarry {
     pub(super) insists: bool,
 }
 
-/// How far a search goes.
+/// How many listed tables are looked at before something whole is split.
+const FEW: u32 = 8;
+
+/// How far a search goes. Tables that are wholly idle are left alone before the last: they may be merged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// Tables that are wholly idle are left alone: they may be merged.
-    Partial,
-    /// Those too, and those that handles work in.
+    /// [`FEW`] tables, and entries above.
+    Few,
+    /// All tables.
+    Round,
+    /// All that can be found.
     All,
 }
 
@@ -81,7 +110,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn hunt_where_last(&self, quarry: Quarry) -> Option<Run> {
         let (level, wanted) = self.level_of(quarry);
         // Relaxed: a hint.
-        let word = self.finds.mine(quarry.contents, level)?.load(Ordering::Relaxed).checked_sub(1)?;
+        let word = self.finds.mine(quarry.contents, level)?.last.load(Ordering::Relaxed).checked_sub(1)?;
         let (table, index) = (word as usize / WORDS, word as usize % WORDS);
         if wanted > 6 {
             return None;
@@ -102,18 +131,20 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         {
             return Try::Got(run);
         }
-        for reach in [Reach::Partial, Reach::All] {
+        for reach in [Reach::Few, Reach::Round, Reach::All] {
             if reach == Reach::All {
                 // As in every search: runs of this order may stand in tables that have not been merged yet.
                 self.merge_spares(level);
                 self.list_fresh();
             }
-            let mut left = looks;
-            match self.hunt_in_tables(quarry, reach, &mut left) {
+            let mut few = looks.min(if reach == Reach::Few { FEW } else { u32::MAX });
+            match self.hunt_in_tables(quarry, reach, &mut few) {
+                Try::Lost if reach == Reach::Few => {}
                 Try::Nothing => {}
                 found => return found,
             }
-            for above in level + 1..=self.shape.top {
+            let mut left = looks;
+            for above in (level + 1..=self.shape.top).filter(|_| reach != Reach::Round) {
                 match self.hunt_above(quarry, above, &mut left) {
                     Try::Nothing => {}
                     found => return found,
@@ -181,32 +212,29 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn remember(&self, quarry: Quarry, level: u32, table: usize, entry: u32) {
         if let Some(find) = self.finds.mine(quarry.contents, level) {
             // Relaxed: a hint.
-            find.store((table * WORDS) as u64 + u64::from(entry / 64) + 1, Ordering::Relaxed);
+            find.last.store((table * WORDS) as u64 + u64::from(entry / 64) + 1, Ordering::Relaxed);
         }
     }
 
-    /// In the tables of the run's own level, from that of the last find on.
+    /// In the tables of the run's own level, once round; `Lost` when the looks were used up.
     fn hunt_in_tables(&self, quarry: Quarry, reach: Reach, looks: &mut u32) -> Try<Run> {
         let (level, wanted) = self.level_of(quarry);
         if level == self.shape.top {
             return self.hunt_in(quarry, 0).map_or(Try::Nothing, Try::Got);
         }
-        // Relaxed: a hint.
-        let last = self.finds.mine(quarry.contents, level).and_then(|find| find.load(Ordering::Relaxed).checked_sub(1));
-        let last = last.map_or(0, |word| word as usize / WORDS);
-        for (mut at, end) in [(last, usize::MAX), (0, last)] {
+        let from = self.finds.round(quarry.contents, level);
+        for (mut at, end) in [(from, usize::MAX), (0, from)] {
             while let Some(table) = self.next_listed(level, at, wanted).filter(|&table| table < end) {
                 at = table + 1;
-                if reach == Reach::Partial && self.is_whole(level, table) {
+                if reach != Reach::All && self.is_whole(level, table) {
                     continue;
                 }
+                self.finds.set_round(quarry.contents, level, at);
                 if let Some(run) = self.hunt_in(quarry, table) {
                     return Try::Got(run);
                 }
                 *looks = looks.saturating_sub(1);
                 if *looks == 0 {
-                    // The next search goes on from here.
-                    self.remember(quarry, level, table, 0);
                     return Try::Lost;
                 }
             }
@@ -216,26 +244,43 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// In the idle entries of the tables of a level above: one that holds nothing else, or a part of one.
     fn hunt_above(&self, quarry: Quarry, above: u32, looks: &mut u32) -> Try<Run> {
-        let mut next = if above == self.shape.top { Some(0) } else { self.next_listed(above, 0, 0) };
-        while let Some(table) = next {
-            let (idle, holds) = self.holding(above, table, quarry.contents);
-            let pure = core::array::from_fn(|index| idle[index] & holds[index]);
-            let pure = Table::<WORDS>::tightest_in(&pure, 0);
-            let part = pure.map(|entry| self.head_of(quarry, above, table, entry));
-            if let Some(run) = part.or_else(|| self.find_in_mixed(quarry, above, table, &idle, looks)) {
-                let _moving = self.motion.begin();
-                let taken = if self.claim_run(run) { self.keep_or_put_back(run, quarry) } else { None };
-                let place = self.shape.place(run);
-                self.remember(quarry, place.level, place.table, place.entry);
-                return taken.map_or(Try::Lost, Try::Got);
+        let from = if above == self.shape.top { 0 } else { self.finds.round(quarry.contents, above) };
+        for (at, end) in [(from, usize::MAX), (0, from)] {
+            let mut next = Some(at);
+            while let Some(at) = next {
+                // The one on top is in no list.
+                let listed = if above == self.shape.top { Some(at) } else { self.next_listed(above, at, 0) };
+                let Some(table) = listed.filter(|&table| table < end) else { break };
+                if let Some(run) = self.find_above(quarry, above, table, looks) {
+                    self.finds.set_round(quarry.contents, above, table);
+                    return self.claim_found(run, quarry).map_or(Try::Lost, Try::Got);
+                }
+                *looks = looks.saturating_sub(1);
+                if *looks == 0 {
+                    return Try::Lost;
+                }
+                next = (above < self.shape.top).then_some(table + 1);
             }
-            *looks = looks.saturating_sub(1);
-            if *looks == 0 {
-                return Try::Lost;
-            }
-            next = if above == self.shape.top { None } else { self.next_listed(above, table + 1, 0) };
         }
         Try::Nothing
+    }
+
+    /// A run in an idle entry of a table of a level above.
+    fn find_above(&self, quarry: Quarry, above: u32, table: usize, looks: &mut u32) -> Option<Run> {
+        let (idle, holds) = self.holding(above, table, quarry.contents);
+        let pure = core::array::from_fn(|index| idle[index] & holds[index]);
+        let entry = Table::<WORDS>::tightest_in(&pure, 0);
+        let run = entry.map(|entry| self.head_of(quarry, above, table, entry));
+        run.or_else(|| self.find_in_mixed(quarry, above, table, &idle, looks))
+    }
+
+    /// Claims a run below an idle entry, and goes on there next time.
+    fn claim_found(&self, run: Run, quarry: Quarry) -> Option<Run> {
+        let _moving = self.motion.begin();
+        let taken = if self.claim_run(run) { self.keep_or_put_back(run, quarry) } else { None };
+        let place = self.shape.place(run);
+        self.remember(quarry, place.level, place.table, place.entry);
+        taken
     }
 
     fn head_of(&self, quarry: Quarry, level: u32, table: usize, entry: u32) -> Run {
