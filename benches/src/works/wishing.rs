@@ -25,8 +25,8 @@ pub fn wishing<P: Peer>(pages: u64, order: u32, percent: u64, budget: Budget) ->
     let start = Instant::now();
     // The first pair is not timed: it finds the machine cold.
     for round in 0.. {
-        let wished = taking::<P>(pages, order, percent, |hand| hand.alloc_cleared_first(order))?;
-        let taken = taking::<P>(pages, order, percent, |hand| hand.alloc(order))?;
+        let wished = taking::<P>(pages, order, percent, Asks::Cleared)?;
+        let taken = taking::<P>(pages, order, percent, Asks::Anything)?;
         if round > 0 {
             (wish, plain) = (wish + wished, plain + taken);
             if start.elapsed() >= budget.measure {
@@ -37,12 +37,14 @@ pub fn wishing<P: Peer>(pages: u64, order: u32, percent: u64, budget: Budget) ->
     Ok(vec![wish.as_nanos() as f64 / plain.as_nanos() as f64])
 }
 
-fn taking<P: Peer>(
-    pages: u64,
-    order: u32,
-    percent: u64,
-    mut take: impl for<'a> FnMut(&mut P::Hand<'a>) -> Option<<P::Hand<'a> as Hand>::Block>,
-) -> Result<Duration, Skip> {
+/// What the timed allocations ask for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Cleared,
+    Anything,
+}
+
+fn taking<P: Peer>(pages: u64, order: u32, percent: u64, asks: Asks) -> Result<Duration, Skip> {
     let mut peer = P::build_tracking(pages).ok_or(Skip::Unsupported)?;
     let mut hand = peer.hand();
     let runs = pages >> order;
@@ -55,7 +57,8 @@ fn taking<P: Peer>(
     let mut taken = Vec::with_capacity(count as usize);
     let start = Instant::now();
     for _ in 0..count {
-        taken.push(take(&mut hand).ok_or(Skip::Refused)?);
+        let block = if asks == Asks::Cleared { hand.alloc_cleared_first(order) } else { hand.alloc(order) };
+        taken.push(block.ok_or(Skip::Refused)?);
     }
     Ok(start.elapsed())
 }

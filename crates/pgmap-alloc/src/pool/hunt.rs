@@ -19,7 +19,7 @@
 
 use super::GenPool;
 use super::fresh::slot_of;
-use super::notes::Contents;
+use super::notes::{Contents, held_in};
 use super::prove::Try;
 use super::shape::{LEVELS, Place};
 use super::tables::CALLERS;
@@ -81,7 +81,7 @@ pub(super) struct Quarry {
 }
 
 /// How many listed tables are looked at before something whole is split.
-const FEW: u32 = 8;
+const FEW: u32 = 4;
 
 /// How far a search goes. Tables that are wholly idle are left alone before the last: they may be merged.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,6 +131,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         {
             return Try::Got(run);
         }
+        if let Some(run) = self.hunt_in_last(quarry) {
+            return Try::Got(run);
+        }
         for reach in [Reach::Few, Reach::Round, Reach::All] {
             if reach == Reach::All {
                 // As in every search: runs of this order may stand in tables that have not been merged yet.
@@ -165,11 +168,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The words of a table, and the entries in them all of whose pages hold this.
     fn holding(&self, level: u32, table: usize, contents: Contents) -> ([u64; WORDS], [u64; WORDS]) {
-        let mut both = ([0; WORDS], [0; WORDS]);
-        for (index, (idle, holds)) in both.0.iter_mut().zip(both.1.iter_mut()).enumerate() {
-            (*idle, *holds) = self.holding_in(level, table, index, contents);
-        }
-        both
+        let flipped = (contents == Contents::Cleared) != self.stands_for_cleared(level, table);
+        let (here, notes) = (self.table(level, table), self.notes(level, table));
+        let word = |index| held_in(notes, index as u32 * 64, flipped);
+        (core::array::from_fn(|index| here.note_word(index as u32 * 64)), core::array::from_fn(word))
     }
 
     /// Claims entries that were seen to hold what is wanted.
@@ -196,6 +198,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         let _ = self.put_back(run);
         None
+    }
+
+    /// In the table in which one was found last.
+    fn hunt_in_last(&self, quarry: Quarry) -> Option<Run> {
+        let (level, _) = self.level_of(quarry);
+        // Relaxed: a hint.
+        let word = self.finds.mine(quarry.contents, level)?.last.load(Ordering::Relaxed).checked_sub(1)?;
+        self.hunt_in(quarry, word as usize / WORDS)
     }
 
     /// The tightest run of a table, which is where the next one is looked for first.

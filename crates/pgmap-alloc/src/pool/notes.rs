@@ -210,10 +210,21 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 }
 
+/// The notes of a table: flips, and (above the lowest level) mixed.
+pub(super) type Beside<'p, const WORDS: usize> = Option<(&'p Table<WORDS>, Option<&'p Table<WORDS>>)>;
+
+/// Which of the 64 entries around one all differ from what the entry above the table stands for, or do not, with all that is below.
+#[inline]
+pub(super) fn held_in<const WORDS: usize>(notes: Beside<'_, WORDS>, entry: u32, flipped: bool) -> u64 {
+    let Some((flips, mixed)) = notes else { return 0 };
+    let flips = flips.note_word(entry);
+    (if flipped { flips } else { !flips }) & !mixed.map_or(0, |mixed| mixed.note_word(entry))
+}
+
 /// The notes.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// The notes of a table: flips, and (above the lowest level) mixed.
-    pub(super) fn notes(&self, level: u32, table: usize) -> Option<(&Table<WORDS>, Option<&Table<WORDS>>)> {
+    #[inline]
+    pub(super) fn notes(&self, level: u32, table: usize) -> Beside<'_, WORDS> {
         self.beside(self.clear.notes.as_ref()?, level, table)
     }
 
@@ -309,12 +320,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// A word of a table, and the entries in it all of whose pages hold this, idle or not, as far as can be seen.
     #[inline]
     pub(super) fn holding_in(&self, level: u32, table: usize, index: usize, contents: Contents) -> (u64, u64) {
-        let Some((flips, mixed)) = self.notes(level, table) else { return (0, 0) };
-        let entry = index as u32 * 64;
         let flipped = (contents == Contents::Cleared) != self.stands_for_cleared(level, table);
-        let flips = flips.note_word(entry);
-        let same = if flipped { flips } else { !flips };
-        (self.table(level, table).note_word(entry), same & !mixed.map_or(0, |mixed| mixed.note_word(entry)))
+        let entry = index as u32 * 64;
+        (self.table(level, table).note_word(entry), held_in(self.notes(level, table), entry, flipped))
     }
 
     /// What the notes of an owned run say; dirty if not all of it is cleared.
