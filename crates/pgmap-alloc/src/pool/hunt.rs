@@ -208,12 +208,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.hunt_in(quarry, word as usize / WORDS)
     }
 
-    /// The tightest run of a table, which is where the next one is looked for first.
+    /// A run of a table, in a word that holds other things too if there is one; that word is where the next one is looked for first.
     fn hunt_in(&self, quarry: Quarry, table: usize) -> Option<Run> {
         let (level, wanted) = self.level_of(quarry);
         let (idle, holds) = self.holding(level, table, quarry.contents);
         let both = core::array::from_fn(|index| idle[index] & holds[index]);
-        let entry = Table::<WORDS>::tightest_in(&both, wanted)?;
+        let entry = Table::<WORDS>::first_in_part(&both, wanted)?;
         let run = self.claim_seen(Place { level, table, entry, order: wanted }, quarry)?;
         self.remember(quarry, level, table, entry);
         Some(run)
@@ -279,7 +279,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn find_above(&self, quarry: Quarry, above: u32, table: usize, looks: &mut u32) -> Option<Run> {
         let (idle, holds) = self.holding(above, table, quarry.contents);
         let pure = core::array::from_fn(|index| idle[index] & holds[index]);
-        let entry = Table::<WORDS>::tightest_in(&pure, 0);
+        let entry = Table::<WORDS>::first_in_part(&pure, 0);
         let run = entry.map(|entry| self.head_of(quarry, above, table, entry));
         run.or_else(|| self.find_in_mixed(quarry, above, table, &idle, looks))
     }
@@ -308,7 +308,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 left &= left - 1;
                 let (_, holds) = self.holding(below, child, quarry.contents);
                 let (at, wanted) = self.level_of(quarry);
-                let entry = Table::<WORDS>::tightest_in(&holds, if at == below { wanted } else { 0 });
+                let entry = Table::<WORDS>::first_in_part(&holds, if at == below { wanted } else { 0 });
                 let found = match entry {
                     Some(entry) => Some(self.head_of(quarry, below, child, entry)),
                     None if at < below => self.find_in_mixed(quarry, below, child, &[!0; WORDS], looks),

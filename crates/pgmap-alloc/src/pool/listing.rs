@@ -199,12 +199,16 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 let group = left.trailing_zeros();
                 left &= left - 1;
                 let (classes, at) = tables.class(level, self.shape.child(above, group * GROUP));
-                let mut listed = classes.classes_from(at / GROUP, LISTED + order as u8) & !classes.classes_from(at / GROUP, OWNED);
+                let mut listed = classes.classes_from(at / GROUP, LISTED + order as u8);
                 if group == first / GROUP {
                     listed &= !0 << (first % GROUP);
                 }
-                if listed != 0 {
-                    return Some(self.shape.child(above, group * GROUP + listed.trailing_zeros()));
+                while listed != 0 {
+                    let entry = listed.trailing_zeros();
+                    listed &= listed - 1;
+                    if classes.class(at / GROUP * GROUP + entry) != OWNED {
+                        return Some(self.shape.child(above, group * GROUP + entry));
+                    }
                 }
             }
             (above, first) = (above + 1, 0);

@@ -341,11 +341,19 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// Whether all pages of some owned entries differ from what the entry above the table stands for, or none does.
-    fn are_all(&self, Place { level, table, entry, order }: Place, flipped: bool) -> bool {
-        let Some((flips, mixed)) = self.notes(level, table) else { return !flipped };
-        let Some(mixed) = mixed.filter(|mixed| mixed.notes(entry, order) != Notes::None) else {
-            return flips.notes(entry, order) == if flipped { Notes::All } else { Notes::None };
-        };
+    #[inline]
+    fn are_all(&self, place: Place, flipped: bool) -> bool {
+        let Some((flips, mixed)) = self.notes(place.level, place.table) else { return !flipped };
+        match mixed.filter(|mixed| mixed.notes(place.entry, place.order) != Notes::None) {
+            Some(mixed) => self.are_all_mixed(place, flips, mixed, flipped),
+            None => flips.notes(place.entry, place.order) == if flipped { Notes::All } else { Notes::None },
+        }
+    }
+
+    /// [`GenPool::are_all`] where something may stand below.
+    #[cold]
+    fn are_all_mixed(&self, place: Place, flips: &Table<WORDS>, mixed: &Table<WORDS>, flipped: bool) -> bool {
+        let Place { level, table, entry, order } = place;
         (entry..entry + (1 << order)).all(|entry| {
             let below = flipped != flips.note(entry);
             let child =
