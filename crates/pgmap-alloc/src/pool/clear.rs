@@ -56,7 +56,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             return Err(AllocError::TooLarge);
         }
         if self.tracks_clear() {
-            let quarry = Quarry { order, contents: Contents::Cleared, insists: true };
+            let quarry = Quarry::new(order, Contents::Cleared, true);
             if let Try::Got(run) = self.hunt(quarry, u32::MAX) {
                 return Ok(run);
             }
@@ -103,7 +103,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if !self.clear.is_tracked() || self.clear.is_barren(contents, order) {
             return None;
         }
-        match self.hunt(Quarry { order, contents, insists: false }, LOOKS) {
+        match self.hunt(Quarry::new(order, contents, false), LOOKS) {
             Try::Got(run) => Some(run),
             Try::Lost => None,
             Try::Nothing => {

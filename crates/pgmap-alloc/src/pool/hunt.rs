@@ -18,18 +18,15 @@
 //! nothing is proved (`clear` does that). Where the last search found nothing is remembered by order (`notes`, *barren*).
 
 use super::GenPool;
-use super::fresh::slot_of;
+use super::fresh::{SLOTS, slot_of};
 use super::notes::{Contents, held_in};
 use super::prove::Try;
 use super::shape::{LEVELS, Place};
 use super::tables::CALLERS;
 use crate::offset::Run;
 use crate::order::Order;
-use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
+use crate::sync::{AtomicU64, Ordering, caller_slot};
 use crate::table::Table;
-
-/// Lines among which concurrent callers are spread.
-const SLOTS: usize = in_models(1, 8);
 
 /// Where callers look for runs that hold one or the other, by level.
 ///
@@ -54,17 +51,17 @@ impl Finds {
     }
 
     #[inline]
-    fn mine(&self, contents: Contents, level: u32) -> Option<&Find> {
-        self.0[caller_slot(SLOTS) & (SLOTS - 1)].0[usize::from(contents == Contents::Cleared)].get(level as usize)
+    fn of(&self, quarry: Quarry, level: u32) -> Option<&Find> {
+        self.0[slot_of(quarry.caller)].0[usize::from(quarry.contents == Contents::Cleared)].get(level as usize)
     }
 
-    fn round(&self, contents: Contents, level: u32) -> usize {
+    fn round(&self, quarry: Quarry, level: u32) -> usize {
         // Relaxed: a hint.
-        self.mine(contents, level).map_or(0, |find| find.round.load(Ordering::Relaxed) as usize)
+        self.of(quarry, level).map_or(0, |find| find.round.load(Ordering::Relaxed) as usize)
     }
 
-    fn set_round(&self, contents: Contents, level: u32, table: usize) {
-        if let Some(find) = self.mine(contents, level) {
+    fn set_round(&self, quarry: Quarry, level: u32, table: usize) {
+        if let Some(find) = self.of(quarry, level) {
             // Relaxed: a hint.
             find.round.store(table as u64, Ordering::Relaxed);
         }
@@ -78,6 +75,15 @@ pub(super) struct Quarry {
     pub(super) contents: Contents,
     /// Whether a run that turns out to hold something else is put back.
     pub(super) insists: bool,
+    /// The caller's slot, found out once: it is where the caller's stack lies, which may reach from one slot into the next.
+    caller: usize,
+}
+
+impl Quarry {
+    #[inline]
+    pub(super) fn new(order: Order, contents: Contents, insists: bool) -> Quarry {
+        Quarry { order, contents, insists, caller: caller_slot(CALLERS) }
+    }
 }
 
 /// How many listed tables are looked at before something whole is split.
@@ -105,19 +111,34 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// In the word in which one was found last.
+    /// In the word in which one was found last, and in those of its table that hold other things too.
     #[inline]
     fn hunt_where_last(&self, quarry: Quarry) -> Option<Run> {
         let (level, wanted) = self.level_of(quarry);
-        // Relaxed: a hint.
-        let word = self.finds.mine(quarry.contents, level)?.last.load(Ordering::Relaxed).checked_sub(1)?;
-        let (table, index) = (word as usize / WORDS, word as usize % WORDS);
+        let find = self.finds.of(quarry, level)?;
+        // Relaxed, both: a hint.
+        let word = find.last.load(Ordering::Relaxed).checked_sub(1)?;
+        let (table, last) = (word as usize / WORDS, word as usize % WORDS);
         if wanted > 6 {
             return None;
         }
-        let (idle, holds) = self.holding_in(level, table, index, quarry.contents);
-        let bit = Table::<WORDS>::first_in_word(idle & holds, wanted)?;
-        self.claim_seen(Place { level, table, entry: index as u32 * 64 + bit, order: wanted }, quarry)
+        let (here, notes) = (self.table(level, table), self.notes(level, table));
+        let flipped = (quarry.contents == Contents::Cleared) != self.stands_for_cleared(level, table);
+        for step in 0..WORDS {
+            let index = (last + step) % WORDS;
+            let entry = index as u32 * 64;
+            let both = here.note_word(entry) & held_in(notes, entry, flipped);
+            if step > 0 && both == !0 {
+                continue;
+            }
+            if let Some(bit) = Table::<WORDS>::first_in_word(both, wanted) {
+                if step > 0 {
+                    find.last.store((table * WORDS + index) as u64 + 1, Ordering::Relaxed);
+                }
+                return self.claim_seen(Place { level, table, entry: entry + bit, order: wanted }, quarry);
+            }
+        }
+        None
     }
 
     #[inline(never)]
@@ -204,7 +225,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     fn hunt_in_last(&self, quarry: Quarry) -> Option<Run> {
         let (level, _) = self.level_of(quarry);
         // Relaxed: a hint.
-        let word = self.finds.mine(quarry.contents, level)?.last.load(Ordering::Relaxed).checked_sub(1)?;
+        let word = self.finds.of(quarry, level)?.last.load(Ordering::Relaxed).checked_sub(1)?;
         self.hunt_in(quarry, word as usize / WORDS)
     }
 
@@ -220,7 +241,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     fn remember(&self, quarry: Quarry, level: u32, table: usize, entry: u32) {
-        if let Some(find) = self.finds.mine(quarry.contents, level) {
+        if let Some(find) = self.finds.of(quarry, level) {
             // Relaxed: a hint.
             find.last.store((table * WORDS) as u64 + u64::from(entry / 64) + 1, Ordering::Relaxed);
         }
@@ -232,14 +253,14 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if level == self.shape.top {
             return self.hunt_in(quarry, 0).map_or(Try::Nothing, Try::Got);
         }
-        let from = self.finds.round(quarry.contents, level);
+        let from = self.finds.round(quarry, level);
         for (mut at, end) in [(from, usize::MAX), (0, from)] {
             while let Some(table) = self.next_listed(level, at, wanted).filter(|&table| table < end) {
                 at = table + 1;
                 if reach != Reach::All && self.is_whole(level, table) {
                     continue;
                 }
-                self.finds.set_round(quarry.contents, level, at);
+                self.finds.set_round(quarry, level, at);
                 if let Some(run) = self.hunt_in(quarry, table) {
                     return Try::Got(run);
                 }
@@ -254,7 +275,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// In the idle entries of the tables of a level above: one that holds nothing else, or a part of one.
     fn hunt_above(&self, quarry: Quarry, above: u32, looks: &mut u32) -> Try<Run> {
-        let from = if above == self.shape.top { 0 } else { self.finds.round(quarry.contents, above) };
+        let from = if above == self.shape.top { 0 } else { self.finds.round(quarry, above) };
         for (at, end) in [(from, usize::MAX), (0, from)] {
             let mut next = Some(at);
             while let Some(at) = next {
@@ -262,7 +283,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 let listed = if above == self.shape.top { Some(at) } else { self.next_listed(above, at, 0) };
                 let Some(table) = listed.filter(|&table| table < end) else { break };
                 if let Some(run) = self.find_above(quarry, above, table, looks) {
-                    self.finds.set_round(quarry.contents, above, table);
+                    self.finds.set_round(quarry, above, table);
                     return self.claim_found(run, quarry).map_or(Try::Lost, Try::Got);
                 }
                 *looks = looks.saturating_sub(1);
@@ -328,7 +349,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// A run of just this order that came back to the caller's places a moment ago.
     fn hunt_in_places(&self, quarry: Quarry) -> Option<Run> {
-        let line = self.fresh_line(self.tables(), slot_of(caller_slot(CALLERS)), quarry.order.get())?;
+        let line = self.fresh_line(self.tables(), slot_of(quarry.caller), quarry.order.get())?;
         for place in (1..=line.filled()).rev() {
             let Some(start) = line.get(place) else { continue };
             let (table, entry) = self.shape.entry(start, 0);
