@@ -92,12 +92,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.put_back(run)
     }
 
-    /// Whether it remembers which idle pages are cleared.
-    #[inline]
-    pub(crate) fn tracks_clear(&self) -> bool {
-        self.clear.is_tracked()
-    }
-
     #[inline]
     fn prefer(&self, order: Order, contents: Contents) -> Option<Run> {
         if !self.clear.is_tracked() || self.clear.is_barren(contents, order) {

@@ -147,10 +147,8 @@ impl<const WORDS: usize> Unused<'_, WORDS> {
 
     /// Puts owned pages back that lie side by side, as the largest runs there are.
     pub(super) fn put_back_row(&self, row: Extent) {
-        for run in row.runs(self.pool.largest_entry()) {
-            // Owned, so it cannot be idle.
-            let _ = self.put_back(run);
-        }
+        // Owned, so none of them can be idle.
+        row.runs(self.pool.largest_entry()).for_each(|run| _ = Unused::put_back(self, run));
     }
 
     /// Puts owned pages of one word back.
@@ -223,6 +221,12 @@ pub(super) fn held_in<const WORDS: usize>(notes: Beside<'_, WORDS>, entry: u32, 
 
 /// The notes.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// Whether it remembers which idle pages are cleared.
+    #[inline]
+    pub(crate) fn tracks_clear(&self) -> bool {
+        self.clear.is_tracked()
+    }
+
     #[inline]
     pub(super) fn notes(&self, level: u32, table: usize) -> Beside<'_, WORDS> {
         self.beside(self.clear.notes.as_ref()?, level, table)
