@@ -31,7 +31,7 @@ fn table(criterion: &mut Criterion) {
                 times(criterion, work, &entries);
             }
             Kind::Metadata(_) => sizes(work, &entries),
-            Kind::HotPair(_) | Kind::Fill(_) | Kind::Packing(_) | Kind::Cycle(_) | Kind::Build => {}
+            Kind::HotPair(_) | Kind::Fill(_) | Kind::Packing(_) | Kind::Wishing(..) | Kind::Cycle(_) | Kind::Build => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::peers::per_cpu::{FoliosPerCpu, PoolPerCpu};
 use crate::sample::{Budget, Outcome, Skip};
 use crate::trace::Trace;
 use crate::works::metadata::State;
-use crate::works::{By, Kind, Work, alternating, bulk, churn, fill, folio, hot_pair, metadata, packing, tail, threads};
+use crate::works::{By, Kind, Work, alternating, bulk, churn, fill, folio, hot_pair, metadata, packing, tail, threads, wishing};
 
 /// One column of the table.
 pub struct Entry {
@@ -142,6 +142,7 @@ fn measure<P: Peer, S: SyncPeer>(work: &Work, budget: Budget) -> Outcome {
         Kind::Fill(order) => fill::fill_and_free::<P>(pages, order, budget),
         Kind::Bulk(trace) => bulk::list::<P>(pages, trace.as_deref(), budget),
         Kind::Alternating(wanted) => alternating::alternating::<P>(*wanted, budget),
+        Kind::Wishing(order, percent) => wishing::wishing::<P>(pages, *order, *percent, budget),
         Kind::Threads(traces) => threads::churn::<S>(pages, traces, budget),
         Kind::CrossFree => threads::cross_free::<S>(pages, budget),
         Kind::Packing(trace) => packing::packing::<P>(pages, trace, budget),

@@ -11,6 +11,7 @@ pub mod packing;
 mod scale;
 pub mod tail;
 pub mod threads;
+pub mod wishing;
 
 use std::rc::Rc;
 
@@ -60,6 +61,8 @@ pub enum Kind {
     BulkWords(Option<Rc<Trace>>),
     /// 4 GiB that came back half cleared, half dirty, and then this.
     Alternating(Wanted),
+    /// Runs of this order wished for, where so many in a hundred are cleared.
+    Wishing(u32, u64),
     /// Each thread its own churn.
     Threads(Box<[Trace; 2]>),
     /// One thread frees what the other allocates.
@@ -109,6 +112,7 @@ impl Kind {
             Kind::Bulk(trace) => bulk_rows("", trace.is_some()),
             Kind::BulkWords(trace) => bulk_rows(" by the word", trace.is_some()),
             Kind::Alternating(wanted) => alternating_rows(*wanted),
+            Kind::Wishing(order, percent) => vec![(format!("cleared wished for, order {order}, {percent} % are"), "x plain")],
             Kind::Threads(_) => {
                 vec![("churn on 2 threads".into(), "Mop/s"), ("churn on 2 threads, against 1".into(), "x")]
             }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::alternating::{self, Wanted};
 use super::metadata::State;
-use super::{By, GIB, Kind, Work, packing};
+use super::{By, GIB, Kind, Work, packing, wishing};
 use crate::trace::{Descent, Trace, Way, shuffled};
 
 /// How large the works are.
@@ -56,6 +56,9 @@ impl Scale {
         }
         for wanted in [Wanted::Whole, Wanted::Pieces, Wanted::ClearedFirst] {
             add(By::All, alternating::PAGES, Kind::Alternating(wanted));
+        }
+        for order in wishing::ORDERS {
+            wishing::PERCENTS.into_iter().for_each(|percent| add(By::All, GIB << (order / 2), Kind::Wishing(order, percent)));
         }
         add(By::All, pages, Kind::Threads(Box::new([share(pages, 40, 3), share(pages, 40, 4)])));
         add(By::All, pages, Kind::CrossFree);

@@ -9,28 +9,31 @@ use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::pool::ExtentParams;
-use crate::service::GoesTo;
+use crate::service::{GoesTo, Refusal};
 use crate::trace::Event;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Takes idle pages without a folio, wherever they fit best. As [`Pgmap::alloc_folio_raw`].
     pub fn alloc_block(&self, order: Order) -> Result<Block<'_, O, WORDS>, AllocError> {
         loop {
+            // Where nothing is pending no run goes back.
+            let since = if self.lifetime.now().is_calm() { None } else { Some(self.pool.forgotten()) };
             let run = self.take_run(order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
             if self.unfit(run).is_none() {
                 self.ops().trace(Event::Alloc { offset: run.start(), order });
                 return Ok(Block::adopt(self, run));
             }
             // Giving an unfit run back takes it out of the pool, so the next run is another.
-            self.release(run);
+            self.release_refused(run, Refusal::Bad, since);
         }
     }
 
     /// Takes exactly these idle pages without a folio. As [`Pgmap::request_folio_raw`].
     pub fn request_block(&self, offset: Offset, order: Order) -> Result<Block<'_, O, WORDS>, RequestError> {
+        let since = self.pool.forgotten();
         let run = self.take_run_at(offset, order)?;
         if let Some(refusal) = self.unfit(run) {
-            self.release(run);
+            self.release_unused(run, since);
             return Err(refusal.into());
         }
         self.ops().trace(Event::Request { offset, order });
@@ -42,6 +45,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// As [`GenPool::alloc_extent`](crate::GenPool::alloc_extent).
     pub fn alloc_extent(&self, params: &ExtentParams) -> Result<Blocks<'_, O, WORDS>, AllocExtentError> {
         loop {
+            let since = self.pool.forgotten();
             let taken = if self.is_dying() { Err(AllocExtentError::Dying) } else { self.pool.alloc_extent(params) };
             let extent = taken.inspect_err(|_| {
                 let order = Order::covering(params.pages).unwrap_or(Order::MAX);
@@ -52,7 +56,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 return Ok(Blocks { pgmap: self, at: extent.start(), end: extent.end(), largest: Order::MAX });
             }
             // Giving unfit runs back takes them out of the pool, so the next extent is another.
-            extent.runs(Order::MAX).for_each(|run| self.release(run));
+            extent.runs(Order::MAX).for_each(|run| self.release_unused(run, since));
         }
     }
 }

@@ -25,15 +25,15 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         data: O::Data,
     ) -> Result<(Folio<'_, O, WORDS>, Contents), AllocError> {
         loop {
+            let since = self.pool.forgotten();
             let taken = if self.is_dying() { Err(AllocError::Dying) } else { self.pool.take_wishing(order, wish) };
-            let run = taken.inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
-            let contents = self.pool.contents(run);
+            let (run, contents) = taken.inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
             let Err(refusal) = self.enter_service(run, data) else {
                 self.ops().trace(Event::Alloc { offset: run.start(), order });
                 return Ok((Folio::adopt(self, run.start()), contents));
             };
             // Giving an unfit run back takes it out of the pool, so the next run is another.
-            self.release_refused(run, refusal);
+            self.release_refused(run, refusal, Some(since));
             if refusal == Refusal::Dying {
                 return Err(AllocError::Dying);
             }

@@ -22,7 +22,7 @@ use crate::offset::{Offset, PhysRange, Run};
 use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
-use crate::pool::{PlacedRange, runs_of};
+use crate::pool::{Forgotten, PlacedRange, runs_of};
 use crate::queue::Place;
 use crate::report::{RunState, SnapshotRun};
 use crate::standing::Reason;
@@ -46,6 +46,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// way until its last put.
     pub fn close_range(&self, first: Offset) -> Result<Closed<'_, O, WORDS>, RemoveRangeError> {
         let range = self.ranges().find(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
+        let since = self.pool.forgotten();
         self.lifetime.add_mark();
         self.leaving.set(range.first, range.end()).map_err(|fault| {
             self.lifetime.remove_mark();
@@ -55,7 +56,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 NotLeaving::Changing => RemoveRangeError::Changing,
             }
         })?;
-        Ok(Closed { pgmap: self, range })
+        Ok(Closed { pgmap: self, range, since })
     }
 
     /// Takes what is idle between two pages of a range that is leaving.
@@ -64,23 +65,24 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         for run in idle {
             let last = (run.start.get() + run.pages).min(end.get());
             for piece in runs_of(run.start.get(), last, Order::MAX) {
+                let since = self.pool.forgotten();
                 if self.pool.take_at(piece).is_ok() {
                     let declared = self.folios.word(piece.start()).declare(piece.order(), Reason::Leaving.to_bits());
                     debug_assert!(declared, "an owned run has a folio");
                     // Rule 2.
                     full_fence();
                     if self.leaving.within(piece).is_none() {
-                        self.reopen(piece);
+                        self.reopen(piece, since);
                     }
                 }
             }
         }
     }
 
-    /// Makes a run that was taken because its range was leaving idle again.
-    fn reopen(&self, run: Run) {
+    /// Makes a run that was taken because its range was leaving, after `since` was read, idle again, as it was.
+    fn reopen(&self, run: Run, since: Forgotten) {
         if self.folios.word(run.start()).undeclare(run.order()) {
-            self.release(run);
+            self.release_unused(run, since);
         }
     }
 
@@ -106,6 +108,8 @@ pub enum Removal<'p, O: PgmapOps, const WORDS: usize = 8> {
 pub struct Closed<'p, O: PgmapOps, const WORDS: usize = 8> {
     pgmap: &'p Pgmap<'p, O, WORDS>,
     range: PlacedRange,
+    /// Read before any of it was taken: what its pages hold is known still when it opens again.
+    since: Forgotten,
 }
 
 impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
@@ -188,7 +192,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
     fn open(&self) {
         for run in self.runs() {
             if let RunState::Special { order, reason: Reason::Leaving } = run.state {
-                self.pgmap.reopen(Run::around(run.start.get(), order));
+                self.pgmap.reopen(Run::around(run.start.get(), order), self.since);
             }
         }
     }

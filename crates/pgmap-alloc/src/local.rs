@@ -79,7 +79,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
         }
         let run = self.runs.take_at_hand(order)?;
         // Not onto the stack after a refusal: giving an unfit run back to the pgmap takes it out of the pool.
-        self.pgmap.start(run, data).ok().map(|head| Folio::adopt(self.pgmap, head))
+        self.pgmap.start(run, data, Some(self.runs.since())).ok().map(|head| Folio::adopt(self.pgmap, head))
     }
 
     #[inline(never)]
@@ -90,7 +90,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
         }
         loop {
             let run = self.runs.take(order).inspect_err(|_| self.pgmap.ops().trace(Event::Refused { order }))?;
-            match self.pgmap.start(run, data) {
+            match self.pgmap.start(run, data, Some(self.runs.since())) {
                 Ok(head) => return Ok(Folio::adopt(self.pgmap, head)),
                 Err(Refusal::Dying) => {
                     self.runs.drain();

@@ -21,6 +21,7 @@ use crate::offset::{Offset, Run};
 use crate::ops::{AfterFree, Freed, PgmapOps};
 use crate::order::Order;
 use crate::pgmap::Pgmap;
+use crate::pool::Forgotten;
 use crate::state::{Ending, State};
 use crate::trace::Event;
 
@@ -41,18 +42,20 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// [`Pgmap::alloc_folio_raw`] where a run is found at once and nothing stands in the way.
     #[inline]
     fn alloc_at_once(&self, order: Order, data: O::Data) -> Option<Offset> {
-        if self.lifetime.now().is_dying() {
+        // Where something is pending a run may have to go back, and there is more to remember.
+        if !self.lifetime.now().is_calm() {
             return None;
         }
         let run = self.pool.attempt(order)?;
-        self.start(run, data).ok()
+        self.start(run, data, None).ok()
     }
 
     #[inline(never)]
     fn alloc_anyhow(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
         loop {
+            let since = self.pool.forgotten();
             let run = self.take_run(order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
-            match self.start(run, data) {
+            match self.start(run, data, Some(since)) {
                 Ok(head) => return Ok(head),
                 Err(Refusal::Dying) => return Err(AllocError::Dying),
                 Err(_) => {}
@@ -60,9 +63,10 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         }
     }
 
-    /// Steps 2 to 4 of the walk of a run that the pool picked; after a refusal it has gone back.
+    /// Steps 2 to 4 of the walk of a run that the pool picked; after a refusal it has gone back: as it was, where the caller has read
+    /// `since` before the run was taken.
     #[inline]
-    pub(crate) fn start(&self, run: Run, data: O::Data) -> Result<Offset, Refusal> {
+    pub(crate) fn start(&self, run: Run, data: O::Data, since: Option<Forgotten>) -> Result<Offset, Refusal> {
         match self.enter_service(run, data) {
             Ok(()) => {
                 self.ops().trace(Event::Alloc { offset: run.start(), order: run.order() });
@@ -70,7 +74,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             }
             Err(refusal) => {
                 // Giving an unfit run back takes it out of the pool, so the next run is another.
-                self.release_refused(run, refusal);
+                self.release_refused(run, refusal, since);
                 Err(refusal)
             }
         }
@@ -79,9 +83,10 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Puts exactly these pages into service as one folio, if all of them are idle, with one reference that the caller owns and
     /// puts with [`Pgmap::put_raw`]. O(levels), the same for every order.
     pub fn request_folio_raw(&self, offset: Offset, order: Order, data: O::Data) -> Result<(), RequestError> {
+        let since = self.pool.forgotten();
         let run = self.take_run_at(offset, order)?;
         self.enter_service(run, data).map_err(|refusal| {
-            self.release_refused(run, refusal);
+            self.release_refused(run, refusal, Some(since));
             RequestError::from(refusal)
         })?;
         self.ops().trace(Event::Request { offset, order });
@@ -135,9 +140,12 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     /// Gives a run back that did not enter service; where a folio stands on it already it stays taken, as it should have been.
-    pub(crate) fn release_refused(&self, run: Run, refusal: Refusal) {
-        if refusal != Refusal::Occupied {
-            self.release(run);
+    #[cold]
+    pub(crate) fn release_refused(&self, run: Run, refusal: Refusal, since: Option<Forgotten>) {
+        match since {
+            _ if refusal == Refusal::Occupied => {}
+            Some(since) => self.release_unused(run, since),
+            None => self.release(run),
         }
     }
 
@@ -243,6 +251,16 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub(crate) fn release(&self, run: Run) {
         // Refused only if pages were given back behind the owner's back, through the raw forms: they are idle already.
         let _ = self.pool.give_back(run);
+        if !self.is_calm_after() {
+            self.attend(run);
+        }
+    }
+
+    /// [`Pgmap::release`] of a run that was not used and was taken after `since` was read.
+    #[cold]
+    pub(crate) fn release_unused(&self, run: Run, since: Forgotten) {
+        // As in `release`.
+        let _ = self.pool.give_back_unused(since, run);
         if !self.is_calm_after() {
             self.attend(run);
         }

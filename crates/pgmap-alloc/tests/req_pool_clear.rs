@@ -8,8 +8,8 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pgmap_alloc::{
-    AfterFree, AllocError, AllocExtentError, Contents, DirtyRun, Extent, ExtentParams, FreeError, Freed, GenPool, Mode, Params,
-    Pgmap, PgmapOps, PoolNeeds, Retirement, Run, ScatterError, ScatterParams, Wish, fit,
+    AfterFree, AllocError, AllocExtentError, Contents, DirtyRun, Extent, ExtentParams, FreeError, Freed, GenPool, Lookup, Mode,
+    PageWord, Params, Pgmap, PgmapOps, PoolNeeds, Removal, Retirement, Run, ScatterError, ScatterParams, Wish, fit,
 };
 use support::{EndOnPanic, Random, at, clear_pool as pool, order, range, window};
 
@@ -418,4 +418,144 @@ fn req_46_a_refused_free_leaves_the_clear_state_as_it_was() {
     assert!(before > 0);
     assert_eq!(pool.free(page, order(0)), Err(FreeError::DoubleFree { page }));
     assert_eq!(pool.avail_cleared(Extent::ALL), before);
+}
+
+/// What parts of a taken run hold, at every size.
+fn parts(pool: &GenPool<'_>, run: Extent) -> Vec<(Extent, Contents)> {
+    let sizes = (0..run.pages().ilog2()).flat_map(|o| (0..run.pages() >> o).map(move |part| (part << o, 1 << o)));
+    let crooked = [(1, 2), (3, 61), (63, 2), (100, 29)].into_iter().filter(|(start, pages)| start + pages <= run.pages());
+    let parts = sizes.chain(crooked).map(|(start, pages)| Extent::new(at(run.start().get() + start), pages).unwrap());
+    parts.map(|part| (part, pool.contents_of(part))).collect()
+}
+
+/// Requirement 65: unknown is dirty at every size.
+#[test]
+fn req_65_parts_of_a_dirty_run_are_dirty_at_every_size() {
+    let pool = pool(2048);
+    // Cleared page by page, then used as a whole and given back dirty.
+    pool.alloc_at(at(0), order(9)).unwrap();
+    (0..512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
+    pool.alloc_at(at(0), order(9)).unwrap();
+    pool.free(at(0), order(9)).unwrap();
+    pool.alloc_at(at(0), order(9)).unwrap();
+    assert!(parts(&pool, window(0, 512)).iter().all(|(_, contents)| *contents == Contents::Dirty));
+    // The other way round: cleared as a whole, so cleared in every part.
+    pool.free_cleared(at(0), order(9)).unwrap();
+    pool.alloc_at(at(0), order(9)).unwrap();
+    assert!(parts(&pool, window(0, 512)).iter().all(|(_, contents)| *contents == Contents::Cleared));
+    // What comes back in part changes nothing of the rest, whoever has either.
+    pool.free(at(64), order(6)).unwrap();
+    assert_eq!(pool.contents_of(window(0, 64)), Contents::Cleared);
+    assert_eq!(pool.contents_of(window(128, 512)), Contents::Cleared);
+    pool.alloc_at(at(64), order(6)).unwrap();
+    for (part, contents) in parts(&pool, window(0, 512)) {
+        let dirty = part.common(window(64, 128)).is_some();
+        assert_eq!(contents, if dirty { Contents::Dirty } else { Contents::Cleared }, "{part}");
+    }
+}
+
+#[test]
+fn req_65_parts_of_a_block_hold_what_the_block_held() {
+    let pgmap = pgmap(2048);
+    let whole = || pgmap.request_block(at(0), order(9)).unwrap();
+    whole().split(order(0)).for_each(pgmap_alloc::Block::release_cleared);
+    drop(whole());
+    assert!(whole().split(order(8)).all(|half| half.contents() == Contents::Dirty));
+    whole().release_cleared();
+    // The kept part of a trimmed block, and the halves of a block of which one has gone already.
+    let block = whole();
+    assert!(block.trim(100).all(|kept| kept.contents() == Contents::Cleared));
+    whole().release_cleared();
+    let mut halves = whole().split(order(8));
+    let (low, high) = (halves.next().unwrap(), halves.next().unwrap());
+    drop(low);
+    assert_eq!(high.contents(), Contents::Cleared);
+    assert_eq!(high.split(order(7)).map(|part| part.contents()).collect::<Vec<_>>(), [Contents::Cleared; 2]);
+}
+
+/// Requirement 64: a refused call leaves what pages hold as it was.
+#[test]
+fn req_64_a_refused_bulk_call_forgets_nothing() {
+    for (o, runs) in [(0, 65), (4, 5), (6, 2)] {
+        let mut out = vec![at(0); runs];
+        let pool = all_cleared(64);
+        pool.alloc_many(order(o), &mut out).unwrap_err();
+        assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (64, 64), "order {o}");
+        let mut handle = pool.local().unwrap();
+        handle.alloc_many(order(o), &mut out).unwrap_err();
+        drop(handle);
+        assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (64, 64), "order {o}, by a handle");
+    }
+    for (pages, room) in [(4096, 10), (700, 10), (70, 1)] {
+        let mut out = vec![PageWord::EMPTY; room];
+        let pool = all_cleared(4096);
+        pool.alloc_words(pages, &mut out).unwrap_err();
+        assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (4096, 4096), "{pages} pages");
+        let mut handle = pool.local().unwrap();
+        handle.alloc_words(pages, &mut out).unwrap_err();
+        drop(handle);
+        assert_eq!((pool.avail(), pool.avail_cleared(Extent::ALL)), (4096, 4096), "{pages} pages, by a handle");
+    }
+}
+
+/// A pgmap in which everything is cleared.
+fn cleared_pgmap(pages: u64) -> Pgmap<'static, Clearing> {
+    let pgmap = pgmap(pages);
+    pgmap.dirty_blocks(Extent::ALL, order(20)).for_each(pgmap_alloc::Block::release_cleared);
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), pages);
+    pgmap
+}
+
+#[test]
+fn req_64_a_range_that_is_opened_again_holds_what_it_held() {
+    let pgmap = cleared_pgmap(2048);
+    // Two of its pages are dirty, one of them taken while the range closes.
+    let taken = pgmap.request_block(at(77), order(0)).unwrap();
+    drop(pgmap.request_block(at(1000), order(0)).unwrap());
+    let closed = pgmap.close_range(at(0)).unwrap();
+    let Removal::Waiting(closed, _) = closed.poll_removal() else { panic!("a page is taken") };
+    drop(taken);
+    drop(closed);
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 2046);
+    // What is forgotten meanwhile is dirty.
+    let taken = pgmap.request_block(at(77), order(0)).unwrap();
+    let Removal::Waiting(closed, _) = pgmap.close_range(at(0)).unwrap().poll_removal() else { panic!("a page is taken") };
+    pgmap.forget_clear(Extent::ALL).unwrap();
+    drop((closed, taken));
+    assert_eq!((pgmap.avail_cleared(Extent::ALL), pgmap.validate().unwrap().idle), (0, 2048));
+    // The pool's own removal, given up in the middle.
+    let pool = all_cleared(2048 + 64);
+    pool.alloc_at(at(2100), order(0)).unwrap();
+    pool.remove_range(at(0)).unwrap_err();
+    assert_eq!(pool.avail_cleared(Extent::ALL), 2048 + 63);
+}
+
+#[test]
+fn req_64_a_run_that_does_not_enter_service_holds_what_it_held() {
+    let pgmap = cleared_pgmap(2048);
+    let mut handle = pgmap.local().unwrap();
+    // One of the runs that lie in the handle goes bad, so it is passed over, and its other pages are as they were.
+    let folio = handle.alloc_folio(order(3)).unwrap();
+    let mut after = (folio.offset().get() + 8..2048).map(at);
+    let bad = after.find(|page| matches!(pgmap.lookup(*page), Ok(Lookup::Block))).unwrap();
+    assert_eq!(pgmap.retire(bad), Ok(Retirement::Pending));
+    let all: Vec<_> = (0..3).map(|_| handle.alloc_folio(order(3)).unwrap()).collect();
+    assert_eq!(pgmap.retired().collect::<Vec<_>>(), [bad]);
+    drop((handle, folio, all));
+    assert_eq!(pgmap.avail_cleared(Extent::ALL), 2048 - 32 - 1);
+}
+
+/// What a handle has fetched is idle for everybody: forgotten like all else, before somebody gets it.
+#[test]
+fn req_65_a_handle_hands_out_nothing_as_cleared_that_was_forgotten_meanwhile() {
+    for o in [0, 3] {
+        let pool = all_cleared(512 * 4);
+        let mut handle = pool.local().unwrap();
+        let first = handle.alloc(order(o)).unwrap();
+        assert_eq!(pool.contents_of(first.run().into()), Contents::Cleared);
+        assert!(handle.cached() > 0);
+        pool.forget_clear(Extent::ALL).unwrap();
+        let second = handle.alloc(order(o)).unwrap();
+        assert_eq!(pool.contents_of(second.run().into()), Contents::Dirty);
+    }
 }

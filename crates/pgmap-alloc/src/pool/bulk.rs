@@ -1,8 +1,10 @@
 //! Many runs of one order in one call.
 
 use super::GenPool;
+use super::notes::Forgotten;
 use super::pieces::{Found, Piece};
 use crate::error::{AllocError, FreeManyError};
+use crate::extent::Extent;
 use crate::offset::{Offset, Run, RunError};
 use crate::order::Order;
 use crate::page_word::PageWord;
@@ -17,8 +19,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// As [`GenPool::alloc_words`] takes them; what comes in one piece is written side by side, so that it costs little to give
     /// back. Lock-free; a refusal is true as there.
     pub fn alloc_many(&self, order: Order, out: &mut [Offset]) -> Result<(), AllocError> {
+        let since = self.forgotten();
         let (done, error) = self.fill(order, out, |left, found| self.next_piece(left, order, found));
-        error.map_or(Ok(()), |error| Err(self.undo_many(order, out, done, error)))
+        error.map_or(Ok(()), |error| Err(self.undo_many(since, order, out.get(..done).unwrap_or_default(), out.len(), error)))
     }
 
     /// Takes a run of `order` for as many places of `out` as there are runs, from the first on; says how many.
@@ -46,12 +49,39 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         (done, None)
     }
 
-    /// Gives back the first `done` runs of a list that could not be filled; says why it could not.
+    /// Gives back the runs of a list of `wanted` that could not be filled, as they were; says why it could not.
     #[cold]
-    pub(super) fn undo_many(&self, order: Order, list: &[Offset], done: usize, error: AllocError) -> AllocError {
-        // As in `undo_words`.
-        let _ = self.free_many(order, list.get(..done).unwrap_or_default());
-        self.explain_all(order, list.len(), error)
+    pub(super) fn undo_many(
+        &self,
+        since: Forgotten,
+        order: Order,
+        taken: &[Offset],
+        wanted: usize,
+        error: AllocError,
+    ) -> AllocError {
+        let unused = self.unused(since);
+        let mut left = taken;
+        while let Some(first) = left.first() {
+            let row = row(order, left);
+            let done = match (Extent::new(*first, (row as u64) << order.get()), word_of(order, left)) {
+                (Ok(whole), _) if row > 0 => {
+                    unused.put_back_row(whole);
+                    row
+                }
+                (_, Ok((word, count))) if !word.is_empty() => {
+                    unused.put_back_word(word);
+                    count
+                }
+                _ => {
+                    // Owned, so it cannot be idle.
+                    let _ = unused.put_back(Run::around(first.get(), order));
+                    1
+                }
+            };
+            left = left.get(done..).unwrap_or_default();
+        }
+        drop(unused);
+        self.explain_all(order, wanted, error)
     }
 }
 

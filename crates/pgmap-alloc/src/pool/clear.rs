@@ -5,6 +5,7 @@ use core::ops::ControlFlow;
 
 use super::GenPool;
 use super::fit::Side;
+use super::hunt::Quarry;
 use super::notes::{Contents, Forgotten};
 use super::prove::{Try, Unproved};
 use super::walk::Trail;
@@ -13,7 +14,7 @@ use crate::extent::Extent;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
 
-/// How many stretches of pages a caller who only prefers them looks at.
+/// How many tables a caller who only prefers what they hold looks at.
 const LOOKS: u32 = 64;
 
 /// What an allocation wants its pages to be.
@@ -31,27 +32,36 @@ pub enum Wish {
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run of `order`, and says what it holds. [`GenPool::free_cleared`] says what a run holds that comes back.
     ///
-    /// Costs what [`GenPool::alloc`] costs. Whoever wants cleared pages, or does not care and would have got some, pays for a look at
-    /// the notes of the tables that have idle runs as large, from where such pages were found last.
+    /// Lock-free. Costs about what [`GenPool::alloc`] costs, while such runs are found where the caller found the last one, or in a
+    /// table near it; else O(tables with idle runs as large), but for a wish that is no condition no more than 64 looks at tables. That
+    /// there are none is remembered, until one comes back.
     pub fn alloc_wishing(&self, order: Order, wish: Wish) -> Result<(Offset, Contents), AllocError> {
-        let run = self.take_wishing(order, wish)?;
-        Ok((run.start(), self.contents(run)))
+        self.take_wishing(order, wish).map(|(run, contents)| (run.start(), contents))
     }
 
-    pub(crate) fn take_wishing(&self, order: Order, wish: Wish) -> Result<Run, AllocError> {
+    pub(crate) fn take_wishing(&self, order: Order, wish: Wish) -> Result<(Run, Contents), AllocError> {
         let preferred = match wish {
-            Wish::DontCare => self.spare_cleared(order),
+            // Where nothing is cleared all is dirty.
+            Wish::DontCare if self.clear.is_barren(Contents::Cleared, Order::ZERO) => None,
+            Wish::DontCare => self.prefer(order, Contents::Dirty),
             Wish::PreferCleared => self.prefer(order, Contents::Cleared),
-            Wish::Cleared => return self.take_cleared(order),
+            Wish::Cleared => return self.take_cleared(order).map(|run| (run, Contents::Cleared)),
         };
-        preferred.map_or_else(|| self.take(order), Ok)
+        let run = preferred.map_or_else(|| self.take(order), Ok)?;
+        Ok((run, self.contents(run)))
     }
 
     fn take_cleared(&self, order: Order) -> Result<Run, AllocError> {
         if order > self.largest_order() {
             return Err(AllocError::TooLarge);
         }
-        let found = self.until_proved(self.shape.top, || self.take_holding(order, Contents::Cleared, u32::MAX));
+        if self.tracks_clear() {
+            let quarry = Quarry::new(order, Contents::Cleared, true);
+            if let Try::Got(run) = self.hunt(quarry, u32::MAX) {
+                return Ok(run);
+            }
+        }
+        let found = self.until_proved(self.shape.top, || self.take_holding(order, Contents::Cleared));
         found.map_err(|unproved| match unproved {
             Unproved::Nothing => AllocError::NoneCleared,
             Unproved::Contended => AllocError::Contended,
@@ -63,25 +73,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub fn contents_of(&self, extent: Extent) -> Contents {
         let cleared = extent.runs(self.largest_entry()).all(|run| self.is_all(run, Contents::Cleared));
         if cleared { Contents::Cleared } else { Contents::Dirty }
-    }
-
-    /// The run that packs best if it is dirty, else another that is.
-    fn spare_cleared(&self, order: Order) -> Option<Run> {
-        if !self.clear.is_tracked() {
-            return None;
-        }
-        // The first run is hidden for a while though it may come back.
-        let _moving = self.motion.begin();
-        let run = self.attempt(order)?;
-        if self.is_all(run, Contents::Dirty) {
-            return Some(run);
-        }
-        let dirty = self.prefer(order, Contents::Dirty);
-        if dirty.is_some() {
-            // Ours, and never used.
-            let _ = self.put_back(run);
-        }
-        dirty.or(Some(run))
     }
 
     /// [`GenPool::free`] of a run that is all zero.
@@ -101,54 +92,27 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.put_back(run)
     }
 
-    /// Whether it remembers which idle pages are cleared.
     #[inline]
-    pub(crate) fn tracks_clear(&self) -> bool {
-        self.clear.is_tracked()
-    }
-
     fn prefer(&self, order: Order, contents: Contents) -> Option<Run> {
         if !self.clear.is_tracked() || self.clear.is_barren(contents, order) {
             return None;
         }
-        if let Try::Got(run) = self.take_holding(order, contents, LOOKS) {
-            return Some(run);
-        }
-        // As in every search: runs of this order may stand in tables that have not been merged yet.
-        let level = order.get() / Self::RADIX;
-        self.merge_spares(level);
-        match self.take_holding(order, contents, LOOKS) {
+        match self.hunt(Quarry::new(order, contents, false), LOOKS) {
             Try::Got(run) => Some(run),
             Try::Lost => None,
             Try::Nothing => {
-                self.clear.set_barren(contents, Some(order));
+                self.clear.set_barren(contents, order);
                 None
             }
         }
     }
 
-    fn take_holding(&self, order: Order, contents: Contents, looks: u32) -> Try<Run> {
-        let last = Offset::new(self.clear.last(contents)).align_down(order).get();
-        let from = |start: u64, end: u64| match Extent::between(Offset::new(start), Offset::new(end)) {
-            Ok(window) => self.take_holding_in(window, order, contents, looks),
-            Err(_) => Try::Nothing,
-        };
-        let found = match from(last, u64::MAX) {
-            Try::Nothing => from(0, last),
-            found => found,
-        };
-        if let Try::Got(run) = &found {
-            self.clear.remember(contents, *run);
-        }
-        found
-    }
-
-    fn take_holding_in(&self, window: Extent, order: Order, contents: Contents, mut looks: u32) -> Try<Run> {
+    /// The first run that holds this, wherever it is: what a refusal is proved by.
+    fn take_holding(&self, order: Order, contents: Contents) -> Try<Run> {
         let mut found = None;
-        let _ = self.stretches(window, order, contents, &mut |stretch| {
+        let _ = self.stretches(Extent::ALL, order, contents, &mut |stretch| {
             found = first_run(stretch, order).filter(|run| self.check_inside(*run).is_ok());
-            looks = looks.saturating_sub(1);
-            if found.is_some() || looks == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let Some(run) = found else { return Try::Nothing };
         // What it holds can be told only now, and it may go back.
@@ -253,7 +217,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     ) -> ControlFlow<()> {
         let mut pending: Option<Extent> = None;
         self.walk(&Trail { window, order, from: Side::Bottom }, &mut |level, idle| {
-            self.refine(level, idle, contents, &mut |piece| {
+            // All of it lies in one word of a table.
+            let (table, _) = self.shape.entry(idle.start(), level);
+            let cleared = self.stands_for_cleared(level, table);
+            self.refine((level, cleared), idle, contents, &mut |piece| {
                 let joined = pending.filter(|before| before.end() == piece.start());
                 if let Some(before) = joined {
                     pending = Extent::between(before.start(), piece.end()).ok();
@@ -268,10 +235,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         pending.map_or(ControlFlow::Continue(()), see)
     }
 
-    /// Shows `see` what of some idle entries of a level holds this.
+    /// Shows `see` what of some idle entries of a level holds this; given is whether the entry above their table stands for cleared pages.
     fn refine(
         &self,
-        level: u32,
+        (level, above): (u32, bool),
         idle: Extent,
         contents: Contents,
         see: &mut dyn FnMut(Extent) -> ControlFlow<()>,
@@ -281,16 +248,17 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let mut at = idle.start().get() >> scale;
         while at <= end {
             let (table, entry) = self.shape.entry(Offset::new(at << scale), level);
-            let (clear, mixed) = match self.notes(level, table) {
-                Some((clear, mixed)) => (clear.note_word(entry), mixed.map_or(0, |mixed| mixed.note_word(entry))),
+            let (flips, mixed) = match self.notes(level, table) {
+                Some((flips, mixed)) => (flips.note_word(entry), mixed.map_or(0, |mixed| mixed.note_word(entry))),
                 None => (0, 0),
             };
             let bit = entry % 64;
-            let (clear, mixed) = (clear >> bit, mixed >> bit);
+            let (clear, mixed) = ((if above { !flips } else { flips }) >> bit, mixed >> bit);
+            let cleared = clear & 1 != 0;
             let (count, same) = if mixed & 1 != 0 {
                 (1, None)
-            } else if clear & 1 != 0 {
-                (clear.trailing_ones(), Some(Contents::Cleared))
+            } else if cleared {
+                ((clear & !mixed).trailing_ones(), Some(Contents::Cleared))
             } else {
                 ((clear | mixed).trailing_zeros(), Some(Contents::Dirty))
             };
@@ -298,7 +266,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             let piece = Extent::between(Offset::new(at << scale), Offset::new(next << scale)).ok().and_then(|it| it.common(idle));
             match (piece, same) {
                 (Some(piece), Some(same)) if same == contents => see(piece)?,
-                (Some(piece), None) => self.refine(level.saturating_sub(1), piece, contents, see)?,
+                (Some(piece), None) => self.refine((level.saturating_sub(1), cleared), piece, contents, see)?,
                 _ => {}
             }
             at = next;

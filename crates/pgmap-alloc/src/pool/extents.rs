@@ -159,8 +159,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let run = self.attempt(order)?;
         let extent = extent(run.start())?;
         let tail = Extent::between(extent.end(), run.end()).ok()?;
-        self.push_notes(run, extent);
-        self.push_notes(run, tail);
         for part in tail.runs(self.largest_entry()) {
             // Ours, and never used.
             let _ = self.put_back(part);

@@ -172,6 +172,51 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 }
 
+/// Searching by something else than how tightly a run fits.
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// The first table of a level below the top, from one on, that is listed with a run of `order` (in its entries) or more.
+    pub(super) fn next_listed(&self, level: u32, from: usize, order: u32) -> Option<usize> {
+        let (tables, end) = (self.tables(), self.shape.tables(level + 1)?);
+        let (mut above, mut first) = self.shape.parent(from);
+        while above < end {
+            if level + 2 <= self.shape.top {
+                // 64 tables above at a time.
+                let (up, entry) = self.shape.parent(above);
+                let list = |order| tables.list(level + 2, up, level * Self::RADIX + order).note_word(entry);
+                let listed = (order..Self::RADIX).fold(0, |any, order| any | list(order)) >> (entry % 64);
+                let skipped = listed.trailing_zeros().min(64 - entry % 64);
+                if skipped > 0 {
+                    (above, first) = (above + skipped as usize, 0);
+                    continue;
+                }
+            }
+            let groups = |order| {
+                let (groups, word) = tables.groups(level + 1, above, order);
+                groups.note_word(word * 64)
+            };
+            let mut left = (order..Self::RADIX).fold(0, |any, order| any | groups(order)) & !0 << (first / GROUP);
+            while left != 0 {
+                let group = left.trailing_zeros();
+                left &= left - 1;
+                let (classes, at) = tables.class(level, self.shape.child(above, group * GROUP));
+                let mut listed = classes.classes_from(at / GROUP, LISTED + order as u8);
+                if group == first / GROUP {
+                    listed &= !0 << (first % GROUP);
+                }
+                while listed != 0 {
+                    let entry = listed.trailing_zeros();
+                    listed &= listed - 1;
+                    if classes.class(at / GROUP * GROUP + entry) != OWNED {
+                        return Some(self.shape.child(above, group * GROUP + entry));
+                    }
+                }
+            }
+            (above, first) = (above + 1, 0);
+        }
+        None
+    }
+}
+
 /// Listing.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Sees to it that what was released into a word of a table below the top can be found, which is now `now` (rule 1). Says

@@ -70,6 +70,8 @@ pub(crate) struct Local<'p, const WORDS: usize> {
     grown: u32,
     /// None of them was taken before this was read: what was fetched and not used goes back as it was.
     since: Forgotten,
+    /// Whether the pool has notes of what pages hold.
+    tracks_clear: bool,
 }
 
 impl<'p, const WORDS: usize> Local<'p, WORDS> {
@@ -87,6 +89,7 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
             settled: Settled::default(),
             grown: 0,
             since: pool.forgotten(),
+            tracks_clear: pool.tracks_clear(),
         })
     }
 
@@ -106,6 +109,10 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     /// Takes a run of `order` that is at hand.
     #[inline(always)]
     pub(crate) fn take_at_hand(&mut self, order: Order) -> Option<Run> {
+        if self.tracks_clear && self.since != self.pool.forgotten() {
+            // Notes of what has not been used say what is forgotten.
+            return None;
+        }
         let start = match self.pop(order.get() as usize) {
             None if order == Order::ZERO => self.pop_page()?,
             start => start?,
@@ -191,6 +198,12 @@ impl<'p, const WORDS: usize> Local<'p, WORDS> {
     /// How many pages it has at hand.
     pub(crate) fn cached(&self) -> u64 {
         self.public.cached()
+    }
+
+    /// What was read before any of its runs was taken.
+    #[inline]
+    pub(crate) fn since(&self) -> Forgotten {
+        self.since
     }
 
     /// Gives back all that it has at hand, and its tables.
@@ -356,7 +369,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let Some(whole) = self.search_as(caller, self.shape.entry_order(1)) else { return false };
         let (table, _) = self.shape.entry(whole.start(), 0);
         self.own_whole(table);
-        self.split_notes(0, table);
         self.table(0, table).fill(self.tell_odd(0, table));
         self.tell_filled(0, table);
         publish(table);

@@ -66,8 +66,10 @@ impl<const WORDS: usize> LocalPool<'_, WORDS> {
     /// [`GenPool::alloc_many`] through this handle. The runs have no type of their own: give them back with
     /// [`LocalPool::free_many`] or [`GenPool::free`].
     pub fn alloc_many(&mut self, order: Order, out: &mut [Offset]) -> Result<(), AllocError> {
+        let since = self.0.pool.forgotten();
         let (done, error) = self.0.alloc_many(order, out);
-        error.map_or(Ok(()), |error| Err(self.0.pool.undo_many(order, out, done, error)))
+        let taken = out.get(..done).unwrap_or_default();
+        error.map_or(Ok(()), |error| Err(self.0.pool.undo_many(since, order, taken, out.len(), error)))
     }
 
     /// [`GenPool::alloc_some`] through this handle.
@@ -85,12 +87,13 @@ impl<const WORDS: usize> LocalPool<'_, WORDS> {
     pub fn alloc_words<'o>(&mut self, pages: u64, out: &'o mut [PageWord]) -> Result<&'o [PageWord], ScatterError> {
         let local = &mut self.0;
         local.pool.check_words(pages)?;
+        let since = local.pool.forgotten();
         let taken = local.pool.take_words(pages, out, |left, found| local.next_piece(left, Order::ZERO, found));
         if taken.refused.is_some() {
             // What is at hand here is not to be missing elsewhere.
             local.drain();
         }
-        let words = local.pool.words_or_why(pages, out, taken)?;
+        let words = local.pool.words_or_why(since, pages, out, taken)?;
         Ok(out.get(..words).unwrap_or_default())
     }
 

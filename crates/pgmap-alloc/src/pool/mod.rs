@@ -25,7 +25,7 @@
 //! | many runs, or pages by the word, in one call | `pieces`, `scatter`, `words`, `bulk`, `local_bulk` |
 //! | bits beside the tables | `plane` |
 //! | two phases: reserve, commit | `reserve`, `held` |
-//! | which idle pages are cleared | `notes`, `clear` |
+//! | which idle pages are cleared | `notes`, `hunt`, `clear` |
 //! | how many idle runs there are of each order | `runs` |
 //! | idle pages in order of offset | `walk` |
 //! | windows as sub-pools | `partition` |
@@ -64,6 +64,7 @@ mod search;
 mod fixed;
 mod taken;
 mod local;
+mod hunt;
 mod clear;
 mod asked;
 mod choose;
@@ -98,12 +99,14 @@ use fresh::Fresh;
 use give_back::Spares;
 use handles::Handles;
 use held::Held;
+use hunt::Finds;
 use listing::Summary;
 pub(crate) use local::Local;
 pub use local::LocalPool;
 pub(crate) use motion::Motion;
 use notes::Clear;
 pub use notes::Contents;
+pub(crate) use notes::Forgotten;
 use params::Layout;
 pub use params::{ClearState, Params, PoolNeeds, Reservations, Reuse, RunCounts};
 pub use partition::Partition;
@@ -136,6 +139,7 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
     handles: Handles,
     held: Held,
     clear: Clear,
+    finds: Finds,
     runs: Runs,
 }
 
@@ -191,6 +195,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             handles: Handles::new(),
             held: Held::new(held),
             clear: Clear::new(clear),
+            finds: Finds::new(),
             runs,
         };
         for range in pool.ranges.iter() {

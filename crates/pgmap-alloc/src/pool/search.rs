@@ -291,7 +291,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         for level in (target.level..entry.level).rev() {
             let (table, path) = self.shape.entry(run.start(), level);
             let order = if level == target.level { target.order } else { 0 };
-            self.split_notes(level, table);
             self.table(level, table).fill_except(path, order, self.tell_odd(level, table));
             self.tell_filled(level, table);
             self.tell_taken(Place { level, table, entry: path, order }, !0);

@@ -1,6 +1,7 @@
 //! Single pages by the word: 64 of them cost one write.
 
 use super::GenPool;
+use super::notes::Forgotten;
 use super::pieces::{Found, Piece};
 use super::prove::TRIES;
 use super::shape::WORD;
@@ -34,8 +35,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// ```
     pub fn alloc_words<'o>(&self, pages: u64, out: &'o mut [PageWord]) -> Result<&'o [PageWord], ScatterError> {
         self.check_words(pages)?;
+        let since = self.forgotten();
         let taken = self.take_words(pages, out, |left, found| self.next_piece(left, Order::ZERO, found));
-        let words = self.words_or_why(pages, out, taken)?;
+        let words = self.words_or_why(since, pages, out, taken)?;
         Ok(out.get(..words).unwrap_or_default())
     }
 
@@ -82,9 +84,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// How many words the pages came in; or gives them back, looks further, and says why they could not be had.
     #[inline]
-    pub(super) fn words_or_why(&self, pages: u64, out: &mut [PageWord], taken: TakenWords) -> Result<usize, ScatterError> {
+    pub(super) fn words_or_why(
+        &self,
+        since: Forgotten,
+        pages: u64,
+        out: &mut [PageWord],
+        taken: TakenWords,
+    ) -> Result<usize, ScatterError> {
         let Some(refusal) = taken.refused else { return Ok(taken.words) };
-        self.undo_words(out.get(..taken.words).unwrap_or_default());
+        self.undo_words(since, out.get(..taken.words).unwrap_or_default());
         match refusal {
             Refusal::ListFull => self.words_or_prove(pages, out),
             Refusal::Pool(AllocError::NoSpace { cached } | AllocError::Fragmented { cached }) => {
@@ -98,11 +106,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[cold]
     fn words_or_prove(&self, pages: u64, out: &mut [PageWord]) -> Result<usize, ScatterError> {
         let room = out.len();
+        let since = self.forgotten();
         let shown = self.until_shown(self.shape.top, TRIES, |holds| match self.fewest_words(pages) {
             Some(plan) if plan.words <= room => match self.take_planned(&plan, pages, out) {
                 Ok(()) => Some(Ok(plan.words)),
                 Err(taken) => {
-                    self.undo_words(out.get(..taken).unwrap_or_default());
+                    self.undo_words(since, out.get(..taken).unwrap_or_default());
                     None
                 }
             },
@@ -113,12 +122,19 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         shown.unwrap_or(Err(ScatterError::Contended))
     }
 
-    /// Gives back what was taken of what could not be whole.
+    /// Gives back what was taken of what could not be whole, as it was.
     #[cold]
-    pub(super) fn undo_words(&self, taken: &[PageWord]) {
-        // Taken by us a moment ago. The notes of what they hold stand where the larger runs were that they were cut from, so
-        // they come back as dirty.
-        let _ = self.free_words(taken);
+    pub(super) fn undo_words(&self, since: Forgotten, taken: &[PageWord]) {
+        let unused = self.unused(since);
+        let mut left = taken;
+        while let Some(word) = left.first() {
+            let row = whole_row(left).max(1);
+            match Extent::new(word.base(), row as u64 * PageWord::MOST) {
+                Ok(whole) if row > 1 => unused.put_back_row(whole),
+                _ => unused.put_back_word(*word),
+            }
+            left = left.get(row..).unwrap_or_default();
+        }
     }
 }
 

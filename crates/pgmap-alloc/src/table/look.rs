@@ -1,6 +1,6 @@
 //! Looking at what is idle.
 
-use super::word::{has, largest};
+use super::word::{first_run, has, largest, tightest};
 use super::{Table, idle_words};
 use crate::sync::Ordering;
 
@@ -17,6 +17,34 @@ impl<const WORDS: usize> Table<WORDS> {
             0 => largest(seen),
             idle => largest([idle]).map(|order| order + 6),
         }
+    }
+
+    /// The first of the runs of `order`, at most 6, whose bits in a word are all set.
+    #[inline]
+    pub(crate) fn first_in_word(word: u64, order: u32) -> Option<u32> {
+        first_run(word, order)
+    }
+
+    /// The first entry of a run of `order` whose bits are all set: the first one in a word that is not all ones, if there is such a word; of
+    /// several words the tightest.
+    pub(crate) fn first_in_part(words: &[u64; WORDS], order: u32) -> Option<u32> {
+        if order > 6 {
+            return tightest(idle_words(words), order - 6).map(|found| found.bit * 64);
+        }
+        let mut whole = None;
+        for (index, &word) in words.iter().enumerate() {
+            let entry = index as u32 * 64;
+            match word {
+                0 => {}
+                u64::MAX => whole = whole.or(Some(entry)),
+                part => {
+                    if let Some(bit) = first_run(part, order) {
+                        return Some(entry + bit);
+                    }
+                }
+            }
+        }
+        whole
     }
 
     /// Whether an idle run of `order` or more exists.

@@ -1,4 +1,4 @@
-//! The same words as notes about entries, written only by who owns the entry (`pool::clear`). The claim (Acquire) and the release
+//! The same words as notes about entries, written only by who owns the entry (`pool::notes`). The claim (Acquire) and the release
 //! (Release) of the entry order them, so they need no ordering of their own.
 
 use super::Table;
@@ -18,11 +18,18 @@ impl<const WORDS: usize> Table<WORDS> {
         }
         let (word, bits) = (self.word(first), ones(order) << (entry % 64));
         // Relaxed, all: see above; other owners' notes in the word stay as they are.
-        if set {
+        let seen = word.load(Ordering::Relaxed);
+        if set && seen & bits != bits {
             word.fetch_or(bits, Ordering::Relaxed);
-        } else if word.load(Ordering::Relaxed) & bits != 0 {
+        } else if !set && seen & bits != 0 {
             word.fetch_and(!bits, Ordering::Relaxed);
         }
+    }
+
+    /// The note of an entry.
+    #[inline]
+    pub(crate) fn note(&self, entry: u32) -> bool {
+        self.note_word(entry) >> (entry % 64) & 1 != 0
     }
 
     /// The notes of the 64 entries around `entry`.

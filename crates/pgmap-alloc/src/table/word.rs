@@ -58,6 +58,13 @@ fn stretches(word: u64, order: u32) -> u64 {
     stretches
 }
 
+/// The start of the first run of `order`, at most 6, in a word.
+#[inline]
+pub(super) fn first_run(word: u64, order: u32) -> Option<u32> {
+    let starts = stretches(word, order) & STARTS[(order & 7) as usize];
+    (starts != 0).then(|| starts.trailing_zeros())
+}
+
 /// The smallest idle run of at least `order`, but no word that is wholly idle; of those that are equally small, the lowest.
 #[inline(always)]
 pub(super) fn tightest_part<const N: usize>(words: &[u64; N], order: u32) -> Option<Found> {

@@ -1,7 +1,7 @@
 //! What idle pages hold.
 
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use pgmap_alloc::{Contents, Extent, Order, Params, Wish};
+use pgmap_alloc::{AllocError, Contents, Extent, Order, Params, Wish};
 
 use super::{ONE, Pool, at, order, race, range};
 
@@ -146,6 +146,93 @@ fn dirty_free_of_the_last_page_against_an_allocation_of_the_whole() {
         |pool, (), whole| match whole {
             Ok((_, contents)) => assert_eq!(contents, Contents::Dirty),
             Err(_) => assert_eq!(pool.avail_cleared(Extent::ALL), 63),
+        },
+    );
+}
+
+/// 64 pages that were cleared as a whole, an entry of the table above, and are taken as one.
+fn cleared_as_a_whole() -> Pool {
+    let pool = Pool::boxed(&Params::new(&[range(0, 64)]).tracking_clear()).unwrap();
+    pool.alloc(order(6)).unwrap();
+    pool.free_cleared(at(0), order(6)).unwrap();
+    pool.alloc(order(6)).unwrap();
+    pool
+}
+
+fn holds(pool: &Pool, page: u64) -> Contents {
+    pool.contents_of(Extent::new(at(page), 1).unwrap())
+}
+
+#[test]
+fn two_parts_of_a_cleared_run_come_back_at_once() {
+    race(
+        cleared_as_a_whole,
+        // Each is the first below the whole that differs from it, as far as it knows.
+        |pool| {
+            pool.free(at(0), ONE).unwrap();
+            holds(pool, 2)
+        },
+        |pool| {
+            pool.free(at(1), ONE).unwrap();
+            holds(pool, 3)
+        },
+        |pool, two, three| {
+            assert_eq!((two, three), (Contents::Cleared, Contents::Cleared), "those who still have a part");
+            // All comes back as a whole, and whatever was noted below is gone.
+            (0..2).for_each(|page| pool.alloc_at(at(page), ONE).unwrap());
+            assert_eq!((holds(pool, 0), holds(pool, 1)), (Contents::Dirty, Contents::Dirty));
+            pool.free_cleared(at(0), order(6)).unwrap();
+            pool.alloc(order(6)).unwrap();
+            assert!((0..64).all(|page| holds(pool, page) == Contents::Cleared));
+        },
+    );
+}
+
+#[test]
+fn part_that_comes_back_dirty_against_a_merge() {
+    race(
+        || {
+            // All but one page is back: whoever brings the last one makes the whole.
+            let pool = cleared_as_a_whole();
+            for (page, order) in [(32, 5), (16, 4), (8, 3), (4, 2), (2, 1)].map(|(page, o)| (page, order(o))) {
+                pool.free_cleared(at(page), order).unwrap();
+            }
+            pool
+        },
+        |pool| pool.free(at(0), ONE).unwrap(),
+        |pool| pool.free_cleared(at(1), ONE).unwrap(),
+        |pool, (), ()| {
+            assert_eq!(pool.alloc(order(6)), Ok(at(0)));
+            assert!((1..64).all(|page| holds(pool, page) == Contents::Cleared));
+            assert_eq!(holds(pool, 0), Contents::Dirty);
+        },
+    );
+}
+
+#[test]
+fn wish_for_a_page_that_somebody_leaves_dirty() {
+    race(
+        || {
+            // Page 0 is cleared, and was found by a wish before.
+            let pages = Pages::one_taken();
+            pages.leave(0, 0);
+            pages.take(Wish::Cleared).unwrap();
+            pages.leave(0, 0);
+            pages.pool.alloc_at(at(1), ONE).unwrap();
+            pages
+        },
+        |pages| {
+            let taken = pages.pool.alloc_at(at(0), ONE).is_ok();
+            if taken {
+                pages.leave(0, 1);
+            }
+            // The page is idle, whatever it holds, unless the other has it.
+            taken.then(|| pages.pool.alloc(ONE))
+        },
+        |pages| pages.take(Wish::Cleared),
+        |_, again, wished| {
+            let refused = matches!(again, Some(Err(AllocError::NoSpace { .. })));
+            assert!(!refused || wished.is_some(), "the page was idle");
         },
     );
 }
