@@ -45,7 +45,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// memory again keeps [`Closed::retired`] and gives it to [`Pgmap::restore_retired`] then. A page that is pending stays in the
     /// way until its last put.
     pub fn close_range(&self, first: Offset) -> Result<Closed<'_, O, WORDS>, RemoveRangeError> {
-        let range = self.ranges().find(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
+        // The range does not grow, and no page of it is pardoned, until it is known that it is leaving.
+        let _change = self.pool.change_ranges().ok_or(RemoveRangeError::Changing)?;
+        let range = self.pool.range_at(first).filter(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
         self.lifetime.add_mark();
         self.leaving.set(range.first, range.end()).map_err(|fault| {
             self.lifetime.remove_mark();

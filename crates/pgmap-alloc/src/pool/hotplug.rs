@@ -3,7 +3,7 @@
 //! A range that comes is known first and idle then; one that goes is taken first, all of it, and forgotten then. So nobody ever
 //! gets a page that no range holds, and what is taken cannot be lost.
 
-use super::ranges::PlacedRange;
+use super::ranges::{Change, PlacedRange};
 use super::{GenPool, runs_of};
 use crate::error::{AddRangeError, RemoveRangeError, RequestError};
 use crate::offset::{Offset, PhysRange, Run};
@@ -52,8 +52,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         drop(unused);
         Err(match error {
             RequestError::Contended => RemoveRangeError::Contended,
-            _ => RemoveRangeError::InUse { page: self.taken_page_in(stuck) },
+            _ => RemoveRangeError::InUse { page: self.taken_page_in(stuck).unwrap_or(stuck.start()) },
         })
+    }
+
+    /// The right to change the ranges, unless somebody has it: no range comes, goes or grows until it is dropped.
+    pub(crate) fn change_ranges(&self) -> Option<Change<'_>> {
+        self.ranges.change()
     }
 
     /// Forgets the range that starts at `first`, all of whose pages the caller owns: they are idle at no moment. Calls `then` when
@@ -71,15 +76,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         runs_of(range.first.get(), range.end().get(), self.shape.entry_order(self.shape.top + 1))
     }
 
-    /// The first page of `run` that is not idle; its first page if all are by now.
-    fn taken_page_in(&self, run: Run) -> Offset {
-        let mut page = run.start();
-        while let Some(idle) = self.idle_run(page) {
-            page = idle.end();
-            if page >= run.end() {
-                return run.start();
-            }
-        }
-        page
+    /// The first page of `run` that is not idle, if one is not by now.
+    pub(crate) fn taken_page_in(&self, run: Run) -> Option<Offset> {
+        let page = self.idle_until(run.start().get(), run.end().get());
+        (page < run.end().get()).then(|| Offset::new(page))
     }
 }
