@@ -22,7 +22,7 @@ use crate::offset::{Offset, PhysRange, Run};
 use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
-use crate::pool::{PlacedRange, runs_of};
+use crate::pool::{NewRange, PlacedRange, runs_of};
 use crate::queue::Place;
 use crate::report::{RunState, SnapshotRun};
 use crate::standing::Reason;
@@ -31,10 +31,15 @@ use crate::wakee::Wakee;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Adds a range, under load: its pages become idle. Room for it was asked for by [`Params::with_room`](crate::Params::with_room).
-    ///
-    /// One caller at a time. O(number of ranges).
-    pub fn add_range(&self, range: PhysRange) -> Result<PlacedRange, AddRangeError> {
+    /// As [`GenPool::add_range`](crate::GenPool::add_range).
+    pub fn add_range(&self, range: impl Into<NewRange>) -> Result<PlacedRange, AddRangeError> {
         self.pool.add_range(range)
+    }
+
+    /// Makes the range that starts at `first` longer by memory that starts where it ends, under load: folios may lie across the seam.
+    /// As [`GenPool::grow_range`](crate::GenPool::grow_range). A range that is closed does not grow.
+    pub fn grow_range(&self, first: Offset, by: PhysRange) -> Result<PlacedRange, AddRangeError> {
+        self.pool.grow_range_if(first, by, || self.leaving.within(Run::around(first.get(), Order::ZERO)).is_none())
     }
 
     /// Closes the range that starts at `first`: from now on no request is served there. The rest of the pgmap serves on.

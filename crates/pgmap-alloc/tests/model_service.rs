@@ -8,8 +8,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use pgmap_alloc::{
-    AllocError, Block, Expect, Folio, FreezeError, GetError, Lookup, MapError, Params, PardonError, Pgmap, Put, PutError, Reason, RequestError,
-    RetireError, Retirement, Run, SpecialError, SpecialSize, SplitError,
+    AllocError, Block, Expect, Folio, FreezeError, GetError, Lookup, MapError, Params, PardonError, Pgmap, Put, PutError, Reason,
+    RequestError, RetireError, Retirement, Run, SpecialError, SpecialSize, SplitError,
 };
 use proptest::prelude::*;
 use support::{Driver, at, order, range};

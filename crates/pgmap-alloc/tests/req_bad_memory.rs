@@ -8,8 +8,8 @@ mod support;
 use std::sync::{Mutex, OnceLock};
 
 use pgmap_alloc::{
-    AfterFree, AllocError, Expect, Failure, Freed, Lookup, Order, Params, PardonError, Pgmap, PgmapOps, Put, Reason, RequestError, RetireError,
-    Retirement, SpecialSize,
+    AfterFree, AllocError, Expect, Failure, Freed, Lookup, Order, Params, PardonError, Pgmap, PgmapOps, Put, Reason, RequestError,
+    RetireError, Retirement, SpecialSize,
 };
 use support::{at, order, range};
 
@@ -179,7 +179,10 @@ fn req_38_a_retired_page_that_is_pardoned_is_as_good_as_any_other() {
     assert_eq!(pgmap.pardon(at(2048)), Err(PardonError::OutOfRange));
     assert_eq!(pgmap.pardon(at(u64::MAX)), Err(PardonError::OutOfRange));
     assert_eq!((pgmap.retire(at(7)), pgmap.pardon(at(7))), (Ok(Retirement::Done), Ok(Retirement::Done)));
-    assert_eq!((pgmap.lookup(at(7)), pgmap.retired().count(), pgmap.pardon(at(7))), (Ok(Lookup::Idle), 0, Err(PardonError::NotBad)));
+    assert_eq!(
+        (pgmap.lookup(at(7)), pgmap.retired().count(), pgmap.pardon(at(7))),
+        (Ok(Lookup::Idle), 0, Err(PardonError::NotBad))
+    );
     // It is idle, merged, and can be found bad again.
     assert!(pgmap.request_folio_with(at(0), order(11), 0).is_ok());
     assert_eq!((pgmap.retire(at(7)), pgmap.retire(at(7))), (Ok(Retirement::Done), Err(RetireError::AlreadyRetired)));
@@ -231,7 +234,10 @@ fn req_38_a_page_may_be_pardoned_while_its_folio_is_being_freed() {
             assert_eq!(pgmap.pardon(head), Err(PardonError::Unsettled));
             assert_eq!(pgmap.pardon(at(head.get() + 1)), Ok(Retirement::Pending));
             // Found bad in this moment it can only be noted, and a note can be taken back.
-            assert_eq!((pgmap.retire(at(head.get() + 2)), pgmap.pardon(at(head.get() + 2))), (Ok(Retirement::Pending), Ok(Retirement::Pending)));
+            assert_eq!(
+                (pgmap.retire(at(head.get() + 2)), pgmap.pardon(at(head.get() + 2))),
+                (Ok(Retirement::Pending), Ok(Retirement::Pending))
+            );
             AfterFree::Release
         }
     }
@@ -253,7 +259,10 @@ fn req_38_a_page_that_is_only_noted_can_be_pardoned() {
         type Data = ();
         fn folio_free(&self, folio: Freed<()>) -> AfterFree {
             let pgmap = self.0.get().unwrap();
-            assert_eq!((pgmap.retire(folio.offset), pgmap.pardon(folio.offset)), (Ok(Retirement::Pending), Ok(Retirement::Pending)));
+            assert_eq!(
+                (pgmap.retire(folio.offset), pgmap.pardon(folio.offset)),
+                (Ok(Retirement::Pending), Ok(Retirement::Pending))
+            );
             assert_eq!(pgmap.pardon(folio.offset), Err(PardonError::NotBad));
             AfterFree::Release
         }

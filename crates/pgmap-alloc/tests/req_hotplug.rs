@@ -8,8 +8,8 @@ use std::sync::mpsc;
 use std::task::Poll;
 
 use pgmap_alloc::{
-    Block, Extent, Lookup, Order, Params, Pgmap, Reason, Removal, RemoveRangeError, RequestError, RetireError, Retirement, RunState,
-    SpecialError, SpecialSize,
+    AddRangeError, Block, Extent, Lookup, Order, Params, Pgmap, Reason, Removal, RemoveRangeError, RequestError, RetireError,
+    Retirement, RunState, SpecialError, SpecialSize,
 };
 use support::{Driver, Task, at, order, range};
 
@@ -328,7 +328,8 @@ fn req_06_a_closed_range_names_its_own_pages_and_no_others() {
 fn req_05_no_run_of_a_snapshot_crosses_a_border() {
     let (pgmap, border) = touching();
     let whole = || pgmap.snapshot().collect::<Vec<_>>();
-    let crosses = |runs: &[pgmap_alloc::SnapshotRun]| runs.iter().any(|run| run.start.get() < border && run.start.get() + run.pages > border);
+    let crosses =
+        |runs: &[pgmap_alloc::SnapshotRun]| runs.iter().any(|run| run.start.get() < border && run.start.get() + run.pages > border);
     assert!(!crosses(&whole()), "idle: {:?}", whole());
     let blocks: Vec<_> = (0..134).map(|_| pgmap.alloc_block(Order::ZERO).unwrap().into_raw()).collect();
     assert!(!crosses(&whole()), "taken: {:?}", whole());
@@ -352,4 +353,32 @@ fn req_06_nothing_in_a_closed_range_becomes_special_or_is_given_to_the_clearer()
     assert!(dirty.iter().all(|page| *page > border) && !dirty.is_empty(), "{dirty:?}");
     assert!(matches!(closed.poll_removal(), Removal::Done(_)));
     assert_eq!(pgmap.validate().map(|census| (census.pages, census.idle, census.special)), Ok((6, 5, 1)));
+}
+
+/// A folio lies across the seam, and the range goes as one, with what was bad on both sides.
+#[test]
+fn req_69_a_folio_lies_across_the_seam_of_a_range_that_has_grown() {
+    let pgmap = Pgmap::new(&Params::new(&[range(512, 300)]).growing_to(4096).with_room(1, 1 << 14), Driver::default()).unwrap();
+    let first = pgmap.ranges().next().unwrap().first;
+    let seam = first.get() + 300;
+    let before = pgmap.request_folio(at(seam - 44), order(5)).unwrap();
+    assert_eq!(pgmap.request_folio(first, Order::PMD).err(), Some(RequestError::CrossesRange));
+    pgmap.grow_range(first, range(812, 212)).unwrap();
+    assert_eq!((pgmap.pages(), pgmap.largest_order(), before.refs()), (512, Order::PMD, 1));
+    let across = pgmap.request_folio(at(seam - 12), order(4)).unwrap();
+    assert!(across.phys().unwrap().0 < (812 << 12) && across.order().pages() == 16, "{across:?}");
+    assert_eq!(pgmap.lookup(at(seam)), Ok(Lookup::Folio { head: at(seam - 12), order: order(4) }));
+    assert_eq!((pgmap.retire(at(seam - 100)), pgmap.retire(at(seam + 100))), (Ok(Retirement::Done), Ok(Retirement::Done)));
+
+    let closed = pgmap.close_range(first).unwrap();
+    assert_eq!(pgmap.grow_range(first, range(1024, 8)), Err(AddRangeError::Leaving));
+    let Removal::Waiting(closed, holdout) = closed.poll_removal() else { panic!("folios are in the way") };
+    assert_eq!(holdout.start, at(seam - 44));
+    drop((before, across));
+    assert_eq!(closed.retired().collect::<Vec<_>>(), [at(seam - 100), at(seam + 100)]);
+    let Removal::Done(gone) = closed.poll_removal() else { panic!("nothing is in the way") };
+    assert_eq!((gone.pages, pgmap.pages(), pgmap.validate().unwrap().idle), (512, 0, 0));
+    let back = pgmap.add_range(range(512, 512)).unwrap();
+    drop(pgmap.request_folio(back.first, Order::PMD).unwrap());
+    assert_eq!(pgmap.validate_every_word().map(|census| (census.idle, census.retired)), Ok((512, 0)));
 }

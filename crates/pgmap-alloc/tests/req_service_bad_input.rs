@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use pgmap_alloc::{
     AfterFree, Block, BlockError, DrainError, Expect, Folio, FreeError, Freed, FreezeError, GetError, Lookup, LookupError,
-    MapError, MemoryType, Offset, Order, Params, PardonError, Pgmap, PgmapOps, PinError, PutError, Reason, RemoveRangeError, RequestError,
-    RetireError, Run, RunError, ShareError, Shared, SpecialError, SpecialSize, SplitError, WaitError,
+    MapError, MemoryType, Offset, Order, Params, PardonError, Pgmap, PgmapOps, PinError, PutError, Reason, RemoveRangeError,
+    RequestError, RetireError, Run, RunError, ShareError, Shared, SpecialError, SpecialSize, SplitError, WaitError,
 };
 use support::{at, order, range};
 

@@ -1,7 +1,7 @@
 //! The folio word, one thread at a time, at the limits of its fields.
 
 use super::snapshot::{MAX_MAPPINGS, SATURATED};
-use super::{AfterPut, Condemned, Ending, Expect, FreezeFault, PutFault, Snapshot, State, Word};
+use super::{AfterPut, Condemned, Ending, Expect, FreezeFault, Pardoned, PutFault, Snapshot, State, Word};
 use crate::order::Order;
 use crate::sync::Ordering;
 

@@ -1,6 +1,6 @@
 //! Ranges that come and go.
 
-use pgmap_alloc::{AddRangeError, Offset, Params, Phys, PlacedRange, RemoveRangeError};
+use pgmap_alloc::{AddRangeError, NewRange, Offset, Params, Phys, PlacedRange, RemoveRangeError};
 
 use super::{ONE, PAGE, Pool, race, range};
 
@@ -11,7 +11,7 @@ fn growing() -> Pool {
 
 /// A range whose fields all say which one it is.
 fn add(pool: &Pool, page: u64) -> Result<PlacedRange, AddRangeError> {
-    pool.add_range_tagged(range(page, page / 100), page)
+    pool.add_range(NewRange::new(range(page, page / 100)).tagged(page))
 }
 
 /// The same with one range more, which starts at [`SECOND`].
