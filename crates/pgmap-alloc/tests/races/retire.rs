@@ -280,6 +280,46 @@ fn retire_against_pardon_of_a_retired_page() {
     );
 }
 
+/// Who finds it bad while it is on its way back is heard, though nobody asks for the page.
+#[test]
+fn retire_against_pardon_alone() {
+    let set_up = || {
+        let pgmap = pgmap(1);
+        assert_eq!(pgmap.retire(at(0)), Ok(Retirement::Done));
+        pgmap
+    };
+    race(
+        set_up,
+        pardon::<0>,
+        |pgmap| pgmap.retire(at(0)),
+        |pgmap, pardoned, retired| {
+            assert_eq!(pardoned, Ok(Retirement::Done));
+            let last = if retired == Err(RetireError::AlreadyRetired) { Lookup::Idle } else { Lookup::Retired };
+            assert_eq!(pgmap.lookup(at(0)), Ok(last), "{retired:?}");
+        },
+    );
+}
+
+/// Pardoned and found bad again while its last put wants to retire it: the last word counts.
+#[test]
+fn last_put_against_pardon_and_another_retirement() {
+    let set_up = || {
+        let pgmap = large_in_service();
+        assert_eq!(pgmap.retire(at(1)), Ok(Retirement::Pending));
+        pgmap
+    };
+    race_up_to(
+        2,
+        set_up,
+        put_large,
+        |pgmap| (pgmap.pardon(at(1)), pgmap.retire(at(1))),
+        |pgmap, (), (pardoned, retired)| {
+            assert!(pardoned.is_ok() && retired.is_ok(), "{pardoned:?} {retired:?}");
+            assert_eq!(pgmap.lookup(at(1)), Ok(Lookup::Retired));
+        },
+    );
+}
+
 /// The page is idle: found bad and pardoned, or pardoned in vain and then found bad.
 #[test]
 fn retire_against_pardon_of_an_idle_page() {

@@ -128,6 +128,12 @@ impl RangeSlot {
         PlacedRange { pages: self.load(ROOM), ..self.range() }
     }
 
+    /// Holds what somebody may have left there.
+    #[cfg(test)]
+    pub(super) fn fill(&self, value: u64) {
+        (0..self.words.len()).for_each(|word| self.store(word, value));
+    }
+
     pub(super) fn gap(&self) -> u64 {
         self.load(GAP)
     }
