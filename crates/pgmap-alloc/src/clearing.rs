@@ -55,10 +55,18 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     /// Takes idle dirty pages as blocks of `at_most` or less, in rising order of offset, one whenever the iterator is asked: for a
-    /// background clearer, who gives each back with [`Block::release_cleared`].
+    /// background clearer, who gives each back with [`Block::release_cleared`]. Passes over a range that is being taken away.
     pub fn dirty_blocks(&self, window: Extent, at_most: Order) -> impl Iterator<Item = Block<'_, O, WORDS>> {
         let runs = self.pool.dirty_runs(window, at_most).map(DirtyRun::into_run);
-        let blocks = runs.map(|run| {
+        let fit = runs.filter(|run| {
+            let fit = self.unfit(*run).is_none();
+            if !fit {
+                // Giving an unfit run back takes it out of the pool.
+                self.release(*run);
+            }
+            fit
+        });
+        let blocks = fit.map(|run| {
             self.ops().trace(Event::Alloc { offset: run.start(), order: run.order() });
             Block::adopt(self, run)
         });

@@ -22,7 +22,7 @@ use crate::offset::{Offset, PhysRange, Run};
 use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
-use crate::pool::{Forgotten, PlacedRange, runs_of};
+use crate::pool::{Forgotten, NewRange, PlacedRange, runs_of};
 use crate::queue::Place;
 use crate::report::{RunState, SnapshotRun};
 use crate::standing::Reason;
@@ -31,10 +31,15 @@ use crate::wakee::Wakee;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Adds a range, under load: its pages become idle. Room for it was asked for by [`Params::with_room`](crate::Params::with_room).
-    ///
-    /// One caller at a time. O(number of ranges).
-    pub fn add_range(&self, range: PhysRange) -> Result<PlacedRange, AddRangeError> {
+    /// As [`GenPool::add_range`](crate::GenPool::add_range).
+    pub fn add_range(&self, range: impl Into<NewRange>) -> Result<PlacedRange, AddRangeError> {
         self.pool.add_range(range)
+    }
+
+    /// Makes the range that starts at `first` longer by memory that starts where it ends, under load: folios may lie across the seam.
+    /// As [`GenPool::grow_range`](crate::GenPool::grow_range). A range that is closed does not grow.
+    pub fn grow_range(&self, first: Offset, by: PhysRange) -> Result<PlacedRange, AddRangeError> {
+        self.pool.grow_range_if(first, by, || self.leaving.within(Run::around(first.get(), Order::ZERO)).is_none())
     }
 
     /// Closes the range that starts at `first`: from now on no request is served there. The rest of the pgmap serves on.
@@ -45,7 +50,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// memory again keeps [`Closed::retired`] and gives it to [`Pgmap::restore_retired`] then. A page that is pending stays in the
     /// way until its last put.
     pub fn close_range(&self, first: Offset) -> Result<Closed<'_, O, WORDS>, RemoveRangeError> {
-        let range = self.ranges().find(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
+        // The range does not grow, and no page of it is pardoned, until it is known that it is leaving.
+        let _change = self.pool.change_ranges().ok_or(RemoveRangeError::Changing)?;
+        let range = self.pool.range_at(first).filter(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
         let since = self.pool.forgotten();
         self.lifetime.add_mark();
         self.leaving.set(range.first, range.end()).map_err(|fault| {

@@ -326,7 +326,7 @@ fn cause(error: AccountedError) -> usize {
             _ => 1,
         },
         AccountedError::Request { error } => match error {
-            RequestError::Busy | RequestError::Retired => 1,
+            RequestError::Busy | RequestError::Retired | RequestError::Special => 1,
             RequestError::Contended => 3,
             RequestError::Dying => 6,
             _ => 0,

@@ -108,9 +108,9 @@ pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed, UntilDrained};
 pub use error::{
     AccessError, AccountedError, AddRangeError, AllocError, AllocExtentError, BlockError, BuildError, ChargeError, DrainError,
-    ForgetError, FreeError, FreeManyError, FreezeError, GetError, Inconsistency, LookupError, MapError, PinError, PutError,
-    RemoveRangeError, RequestError, ReserveError, RetireError, ReturnError, ScatterError, ShareError, SpecialError, SplitError,
-    WaitError,
+    ForgetError, FreeError, FreeManyError, FreezeError, GetError, Inconsistency, LookupError, MapError, PardonError, PinError,
+    PutError, RemoveRangeError, RequestError, ReserveError, RetireError, ReturnError, ScatterError, ShareError, SpecialError,
+    SplitError, WaitError,
 };
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
@@ -134,8 +134,8 @@ pub use per_thread::PerThread;
 pub use pgmap::{Pgmap, Storage, StorageNeeded, storage_needed};
 pub use pool::fit::{self, Fit};
 pub use pool::{
-    ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, IdleRuns, LocalPool, Mode, Params, Partition, PlacedRange,
-    PoolNeeds, RangeSlot, Reservation, Reservations, Reuse, RunCounts, ScatterParams, Taken, Wish,
+    ClearState, Contents, DirtyRun, DirtyRuns, ExtentParams, GenPool, IdleRuns, LocalPool, Mode, NewRange, Params, Partition,
+    PlacedRange, PoolNeeds, RangeSlot, Reservation, Reservations, Reuse, RunCounts, ScatterParams, Taken, Wish,
 };
 pub use references::{Counts, Put};
 pub use report::{Census, RunState, Snapshot, SnapshotRun};

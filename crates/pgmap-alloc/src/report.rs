@@ -9,7 +9,7 @@ use crate::pool::Fault;
 use crate::standing::Reason;
 use crate::state::State;
 
-/// Pages that stand side by side in the same state.
+/// Pages of one range that stand side by side in the same state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SnapshotRun {
@@ -57,8 +57,8 @@ pub struct Snapshot<'p, O: PgmapOps, const WORDS: usize = 8> {
 }
 
 impl<O: PgmapOps, const WORDS: usize> Snapshot<'_, O, WORDS> {
-    /// What stands at the cursor, without joining neighbours; skips holes.
-    fn piece(&mut self) -> Option<SnapshotRun> {
+    /// What stands at the cursor, without joining neighbours, and where its range ends; skips holes.
+    fn piece(&mut self) -> Option<(SnapshotRun, Offset)> {
         let range = self.pgmap.pool.range_from(self.at)?;
         self.at = self.at.max(range.first);
         let (start, left) = (self.at, range.end().get() - self.at.get());
@@ -75,7 +75,7 @@ impl<O: PgmapOps, const WORDS: usize> Snapshot<'_, O, WORDS> {
         } else {
             (1, RunState::Block)
         };
-        Some(SnapshotRun { start, pages: pages.min(left), state })
+        Some((SnapshotRun { start, pages: pages.min(left), state }, range.end()))
     }
 
     fn pass(&mut self, run: &SnapshotRun) {
@@ -87,10 +87,12 @@ impl<O: PgmapOps, const WORDS: usize> Iterator for Snapshot<'_, O, WORDS> {
     type Item = SnapshotRun;
 
     fn next(&mut self) -> Option<SnapshotRun> {
-        let mut run = self.piece()?;
+        let (mut run, end) = self.piece()?;
         self.pass(&run);
+        // Never into the next range: neighbours in offset space need not be neighbours in memory, and each range goes by itself.
         while !matches!(run.state, RunState::Folio { .. } | RunState::Special { .. })
-            && let Some(more) = self.piece()
+            && self.at < end
+            && let Some((more, _)) = self.piece()
             && more.state == run.state
             && more.start.get() == run.start.get() + run.pages
         {

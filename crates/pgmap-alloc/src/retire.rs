@@ -1,9 +1,10 @@
-//! Bad memory: pages that are never handed out again.
+//! Bad memory: pages that are not handed out again, unless they are pardoned.
 //!
 //! A page is retired at once if it is idle. Otherwise it is marked (`marks`) and retired when it next becomes idle, whoever has it
-//! until then: a folio, a block, or a request that has claimed it and has no folio yet.
+//! until then: a folio, a block, or a request that has claimed it and has no folio yet. A page that has been repaired, as by a
+//! write that cleared the error, is pardoned.
 
-use crate::error::RetireError;
+use crate::error::{PardonError, RetireError};
 use crate::marks::Marked;
 use crate::offset::{Offset, Run};
 use crate::ops::{Failure, PgmapOps};
@@ -11,11 +12,11 @@ use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::report::RunState;
 use crate::standing::Lookup;
-use crate::state::{Condemned, State};
+use crate::state::{Condemned, Pardoned, State};
 use crate::sync::full_fence;
 use crate::trace::Event;
 
-/// How far a page has come on its way out.
+/// How far a page has come on its way out, or had come when it was pardoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retirement {
     /// It is retired.
@@ -25,7 +26,7 @@ pub enum Retirement {
 }
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
-    /// Takes a bad page out of use for ever: at once if it is idle, else as soon as it comes back. Any number of pages may be pending.
+    /// Takes a bad page out of use, until it is [pardoned](Pgmap::pardon): at once if it is idle, else as soon as it comes back. Any number of pages may be pending.
     ///
     /// Tells the driver ([`PgmapOps::memory_failure`]). Survives kill and drain, but not the removal of its range
     /// ([`Pgmap::close_range`]). Asking again for a page that is pending answers `Pending` again, without telling again.
@@ -63,6 +64,50 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(retirement)
     }
 
+    /// Takes back that a page is bad, because it has been repaired: from now on it is as good as any other. Says whether it was retired,
+    /// and is idle now, or was only pending, and stays with whoever has it.
+    ///
+    /// Against a last put, and against [`Pgmap::retire`], it comes before or after. Lock-free, O(levels); one caller at a time, and
+    /// not while ranges are added or taken away ([`PardonError::Changing`]). A retired page of a range that is being taken away goes
+    /// with its range. Refused as [`PardonError::Unsettled`] when the folio that starts with this page is just being freed, as in
+    /// that folio's own `folio_free`.
+    pub fn pardon(&self, offset: Offset) -> Result<Retirement, PardonError> {
+        // Rule 4 of `marks`.
+        let change = self.pool.change_ranges().ok_or(PardonError::Changing)?;
+        if !self.pool.has_offset(offset) {
+            return Err(PardonError::OutOfRange);
+        }
+        let was_noted = self.take_notes(offset);
+        let was = match self.folios.word(offset).pardon() {
+            Pardoned::Now => {
+                self.uncount(offset);
+                Retirement::Pending
+            }
+            Pardoned::Retired => {
+                let page = Run::around(offset.get(), Order::ZERO);
+                if self.leaving.within(page).is_some() {
+                    return Err(PardonError::Leaving);
+                }
+                if !self.folios.word(offset).unretire() {
+                    return Err(PardonError::NotBad);
+                }
+                // Ours since then.
+                let _ = self.pool.give_back(page);
+                drop(change);
+                // Whoever has marked it again meanwhile found it taken.
+                if !self.is_calm_after() {
+                    self.attend(page);
+                }
+                Retirement::Done
+            }
+            Pardoned::NotBad | Pardoned::Unsettled if was_noted => Retirement::Pending,
+            Pardoned::NotBad => return Err(PardonError::NotBad),
+            Pardoned::Unsettled => return Err(PardonError::Unsettled),
+        };
+        self.ops().trace(Event::Pardon { offset });
+        Ok(was)
+    }
+
     /// For tests: the walk that a machine-check handler makes, from the physical address of the page at `offset` to
     /// [`Pgmap::retire`].
     pub fn inject_memory_failure(&self, offset: Offset) -> Result<Retirement, RetireError> {
@@ -88,27 +133,60 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         retired.flat_map(|run| (run.start.get()..run.start.get() + run.pages).map(Offset::new))
     }
 
-    /// Retires pages that were retired in an earlier life; the driver is told of each. Stops at the first that is refused, and
-    /// says which; one that is retired already is no reason to stop.
-    pub fn restore_retired(&self, pages: impl IntoIterator<Item = Offset>) -> Result<(), (Offset, RetireError)> {
-        pages.into_iter().try_for_each(|page| match self.retire(page) {
-            Ok(_) | Err(RetireError::AlreadyRetired) => Ok(()),
-            Err(error) => Err((page, error)),
-        })
+    /// Retires pages that were retired in an earlier life; the driver is told of each. Says how many of them are retired or pending now.
+    ///
+    /// A record that is refused stops nothing: `refused` is called for it, with the reason, and all others are retired. One that is
+    /// named twice is no mistake.
+    pub fn restore_retired(&self, pages: impl IntoIterator<Item = Offset>, mut refused: impl FnMut(Offset, RetireError)) -> u64 {
+        let retire = |page| match self.retire(page) {
+            Ok(_) | Err(RetireError::AlreadyRetired) => true,
+            Err(error) => {
+                refused(page, error);
+                false
+            }
+        };
+        pages.into_iter().map(retire).map(u64::from).sum()
     }
 
-    /// Retires a marked page if it is idle; `false` if somebody has it.
+    /// Retires a marked page if it is idle; `false` if somebody has it, or it has been pardoned.
     pub(crate) fn try_to_retire(&self, page: Offset) -> bool {
-        if self.pool.take_at(Run::around(page.get(), Order::ZERO)).is_err() {
-            return false;
+        let run = Run::around(page.get(), Order::ZERO);
+        while self.pool.take_at(run).is_ok() {
+            match self.retire_owned(page) {
+                Owned::Retired => return true,
+                Owned::Occupied => return false,
+                Owned::Pardoned => {}
+            }
+            // Rule 3 of `marks`: taken by us a moment ago, and as good as any other.
+            let _ = self.pool.give_back(run);
+            full_fence();
+            if !self.marks.has(&self.folios, page) {
+                self.attend_leaving(run);
+                return false;
+            }
         }
-        let retired = self.folios.word(page).retire();
-        debug_assert!(retired.is_some(), "an owned page has a folio");
-        if retired == Some(true) {
-            self.uncount(page);
+        false
+    }
+
+    /// Retires an owned page if it is still marked (`marks`, rule 2).
+    fn retire_owned(&self, page: Offset) -> Owned {
+        let word = self.folios.word(page);
+        match word.retire_bad() {
+            Ok(()) => self.uncount(page),
+            Err(State::Idle) if self.marks.take_note(page) => {
+                self.uncount(page);
+                if word.retire() == Some(true) {
+                    self.uncount(page);
+                }
+            }
+            Err(State::Idle) => return Owned::Pardoned,
+            Err(_) => {
+                debug_assert!(false, "an owned page has a folio");
+                return Owned::Occupied;
+            }
         }
         self.take_notes(page);
-        retired.is_some()
+        Owned::Retired
     }
 
     /// The marked pages of a run.
@@ -118,7 +196,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// Takes every mark of a page away whose range is gone.
     pub(crate) fn unmark(&self, page: Offset) {
-        if self.folios.word(page).pardon() {
+        if self.folios.word(page).pardon() == Pardoned::Now {
             self.uncount(page);
         }
         self.take_notes(page);
@@ -141,10 +219,12 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Moves notes to the words of their pages, where those have settled.
     #[cold]
     fn settle_notes(&self) {
+        // Rule 4 of `marks`. If somebody else has it, the page is to be tried again.
+        let Some(_change) = self.pool.change_ranges() else { return };
         for page in self.marks.notes() {
             self.count(page);
             match self.folios.word(page).condemn() {
-                Condemned::Now => self.take_notes(page),
+                Condemned::Now => _ = self.take_notes(page),
                 Condemned::Unsettled => self.uncount(page),
                 Condemned::Already | Condemned::Retired => {
                     self.uncount(page);
@@ -167,10 +247,14 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.marks.uncount(page);
     }
 
-    fn take_notes(&self, page: Offset) {
+    /// Takes all notes of a page away; whether there was one.
+    fn take_notes(&self, page: Offset) -> bool {
+        let mut any = false;
         while self.marks.take_note(page) {
             self.uncount(page);
+            any = true;
         }
+        any
     }
 
     /// Whether somebody else has retired a page that we noted meanwhile; then our note goes.
@@ -190,4 +274,13 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         let _ = self.put_refs(head, 1);
         Some(data)
     }
+}
+
+/// What became of an owned page that was marked.
+enum Owned {
+    Retired,
+    /// It has been pardoned meanwhile: it is to go back.
+    Pardoned,
+    /// There is a folio: its pages were given back while it was in service, through the raw forms.
+    Occupied,
 }

@@ -82,6 +82,10 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// Puts exactly these pages into service as one folio, if all of them are idle, with one reference that the caller owns and
     /// puts with [`Pgmap::put_raw`]. O(levels), the same for every order.
+    ///
+    /// A refusal says what stands in the way: a page that is retired or pending, or its range that is being taken away, and else
+    /// whether the first page that is not idle is retired, special or busy. Only [`RequestError::Busy`] and
+    /// [`RequestError::Contended`] may pass by themselves.
     pub fn request_folio_raw(&self, offset: Offset, order: Order, data: O::Data) -> Result<(), RequestError> {
         let since = self.pool.forgotten();
         let run = self.take_run_at(offset, order)?;
@@ -109,16 +113,35 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         }
         let run = Run::new(offset, order)?;
         self.pool.check_inside(run)?;
-        self.pool.take_at(run)?;
-        Ok(run)
+        match self.pool.take_at(run) {
+            Ok(()) => Ok(run),
+            Err(RequestError::Busy) => Err(self.why_busy(run)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why a run cannot be taken: what stands in the way may be there for ever. O(levels), and what `marked_in` costs if pages are
+    /// pending.
+    #[cold]
+    fn why_busy(&self, run: Run) -> RequestError {
+        if let Some(refusal) = self.unfit(run) {
+            return refusal.into();
+        }
+        let obstacle = self.pool.taken_page_in(run).and_then(|page| self.covering(page));
+        match obstacle.map(|found| found.word.state()) {
+            Some(State::Retired) => RequestError::Retired,
+            Some(State::Special) => RequestError::Special,
+            _ => RequestError::Busy,
+        }
     }
 
     /// Steps 2 to 4 of the walk for an owned run; after a refusal the word is as before and the run still owned.
     #[inline]
     pub(crate) fn enter_service(&self, run: Run, data: O::Data) -> Result<(), Refusal> {
         let word = self.folios.word(run.start());
-        if !word.begin(run.order()) {
-            return Err(self.why_not_begun(run));
+        if let Err(seen) = word.begin(run.order()) {
+            // Bad, even if it has been pardoned since: the run is the caller's to give back.
+            return Err(if seen.state() == State::Idle { Refusal::Bad } else { Refusal::Occupied });
         }
         if !self.lifetime.now().is_calm()
             && let Err(refusal) = self.check_calm(run)
@@ -130,13 +153,6 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.folios.set_data(run.start(), data);
         word.publish(run.order());
         Ok(())
-    }
-
-    /// Why the word of an owned run is not idle.
-    #[cold]
-    fn why_not_begun(&self, run: Run) -> Refusal {
-        let word = self.folios.word(run.start()).snapshot();
-        if word.state() == State::Idle && word.is_bad() { Refusal::Bad } else { Refusal::Occupied }
     }
 
     /// Gives a run back that did not enter service; where a folio stands on it already it stays taken, as it should have been.
@@ -291,13 +307,18 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             for page in self.marked_in(run) {
                 self.try_to_retire(page);
             }
-            if let Some((first, end)) = self.leaving.within(run) {
-                self.take_leaving(first, end);
-                self.leaving.call(run);
-            }
+            self.attend_leaving(run);
         }
         if now.is_awaited() {
             self.waiters.fire(run);
+        }
+    }
+
+    /// Step 8 of the walk for whoever waits until a range has gone.
+    pub(crate) fn attend_leaving(&self, run: Run) {
+        if let Some((first, end)) = self.leaving.within(run) {
+            self.take_leaving(first, end);
+            self.leaving.call(run);
         }
     }
 

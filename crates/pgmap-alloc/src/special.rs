@@ -42,7 +42,8 @@ impl From<RequestError> for SpecialError {
             RequestError::CrossesRange => SpecialError::CrossesRange,
             RequestError::Contended => SpecialError::Contended,
             RequestError::Dying => SpecialError::Dying,
-            RequestError::Busy | RequestError::Retired | RequestError::Leaving => SpecialError::Busy,
+            RequestError::Leaving => SpecialError::Leaving,
+            RequestError::Busy | RequestError::Retired | RequestError::Special => SpecialError::Busy,
         }
     }
 }
@@ -50,9 +51,19 @@ impl From<RequestError> for SpecialError {
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Declares idle pages special: no folio stands behind them, and none ever will until it is taken back. O(levels); a refusal
     /// may look at the folio words of the run.
+    ///
+    /// Refused in a range that is being taken away, and for [`Reason::Leaving`], which is the pgmap's own.
     pub fn declare_special(&self, offset: Offset, size: SpecialSize, reason: Reason) -> Result<(), SpecialError> {
         let run = self.special_run(offset, size)?;
+        if reason == Reason::Leaving {
+            return Err(SpecialError::NotYours);
+        }
         self.take_run_at(offset, run.order()).map_err(|error| self.why_not_special(run, error))?;
+        if self.leaving.within(run).is_some() {
+            // Giving it back takes it out of the pool.
+            self.release(run);
+            return Err(SpecialError::Leaving);
+        }
         let declared = self.folios.word(offset).declare(run.order(), reason.to_bits());
         debug_assert!(declared, "an owned run has a folio");
         Ok(())
@@ -79,7 +90,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     fn why_not_special(&self, run: Run, error: RequestError) -> SpecialError {
-        let folio = if error == RequestError::Busy { self.folio_in(run) } else { None };
+        let stands = matches!(error, RequestError::Busy | RequestError::Retired);
+        let folio = if stands { self.folio_in(run) } else { None };
         match folio.map(|found| self.lookup(found.head)) {
             Some(Ok(Lookup::Folio { head, .. })) => SpecialError::InService { head },
             _ => error.into(),

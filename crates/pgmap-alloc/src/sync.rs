@@ -89,6 +89,17 @@ pub(crate) use loom::sync::MutexGuard as Held;
 pub(crate) type Held<'a, T> = SpinMutexGuard<'a, T>;
 
 impl<T> Tried<T> {
+    pub(crate) fn new(data: T) -> Self {
+        #[cfg(not(loom))]
+        {
+            Tried(SpinMutex::new(data))
+        }
+        #[cfg(loom)]
+        {
+            Tried(loom::sync::Mutex::new(data))
+        }
+    }
+
     /// The data, for whoever comes while nobody else has it. Acquire; Release when it is given up.
     #[inline(always)]
     pub(crate) fn try_lock(&self) -> Option<Held<'_, T>> {

@@ -63,6 +63,11 @@ pub enum Event {
         /// Which.
         offset: Offset,
     },
+    /// A page that was retired, or pending, is as good as any other again.
+    Pardon {
+        /// Which.
+        offset: Offset,
+    },
     /// The pgmap was killed.
     Kill,
     /// The pgmap was drained.
@@ -119,6 +124,7 @@ impl Trace for ToTracing {
                 tracing::trace!(offset, order, "split");
             }
             Event::Retire { offset } => tracing::trace!(offset = offset.get(), "retire"),
+            Event::Pardon { offset } => tracing::trace!(offset = offset.get(), "pardon"),
             Event::Kill => tracing::trace!("kill"),
             Event::Drain => tracing::trace!("drain"),
         }

@@ -8,8 +8,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use pgmap_alloc::{
-    AllocError, Block, Expect, Folio, FreezeError, GetError, Lookup, MapError, Params, Pgmap, Put, PutError, Reason, RequestError,
-    RetireError, Retirement, Run, SpecialError, SpecialSize, SplitError,
+    AllocError, Block, Expect, Folio, FreezeError, GetError, Lookup, MapError, Params, PardonError, Pgmap, Put, PutError, Reason,
+    RequestError, RetireError, Retirement, Run, SpecialError, SpecialSize, SplitError,
 };
 use proptest::prelude::*;
 use support::{Driver, at, order, range};
@@ -35,6 +35,7 @@ enum Op {
     Special(u64),
     Unspecial(u64),
     Retire(u64),
+    Pardon(u64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -57,6 +58,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => page().prop_map(Op::Special),
         2 => page().prop_map(Op::Unspecial),
         4 => page().prop_map(Op::Retire),
+        3 => page().prop_map(Op::Pardon),
     ]
 }
 
@@ -117,8 +119,14 @@ impl Model {
             _ if !first.is_multiple_of(1 << o) => Err(RequestError::Misaligned),
             _ if first >= PAGES => Err(RequestError::OutOfRange),
             end if end > PAGES => Err(RequestError::CrossesRange),
-            _ if !self.all(first, o, Page::Idle) => Err(RequestError::Busy),
-            _ => Ok(()),
+            // Pending pages first, then whatever comes first.
+            _ if self.any_bad(first, o) => Err(RequestError::Retired),
+            _ => match (first..first + (1 << o)).find_map(|page| self.page(page).filter(|what| *what != Page::Idle)) {
+                None => Ok(()),
+                Some(Page::Retired) => Err(RequestError::Retired),
+                Some(Page::Special) => Err(RequestError::Special),
+                Some(_) => Err(RequestError::Busy),
+            },
         }
     }
 }
@@ -283,6 +291,18 @@ fn step(pgmap: &'static Map, model: &mut Model, op: Op) {
             if special {
                 model.release(page, 0);
             }
+        }
+        Op::Pardon(page) => {
+            let expected = match model.page(page) {
+                None => Err(PardonError::OutOfRange),
+                Some(_) if std::mem::take(&mut model.bad[page as usize]) => Ok(Retirement::Pending),
+                Some(Page::Retired) => {
+                    model.set(page, 0, Page::Idle);
+                    Ok(Retirement::Done)
+                }
+                Some(_) => Err(PardonError::NotBad),
+            };
+            assert_eq!(pgmap.pardon(at(page)), expected);
         }
         Op::Retire(page) => {
             let expected = match model.page(page) {

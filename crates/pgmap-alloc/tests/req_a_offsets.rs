@@ -37,7 +37,7 @@ fn req_01_physical_addresses_only_at_the_edge() {
     });
     for verb in &verbs {
         // In by fault handlers and memory failures, out to hardware.
-        let edges = ["fn phys(", "fn offset_of(", "fn memory_failure(", "fn add_range"];
+        let edges = ["fn phys(", "fn offset_of(", "fn memory_failure(", "fn grow_range("];
         assert!(edges.iter().any(|edge| verb.contains(edge)), "{verb}");
     }
     assert!(verbs.len() >= 4, "the scan found only {verbs:?}");

@@ -8,8 +8,8 @@ mod support;
 use std::sync::{Mutex, OnceLock};
 
 use pgmap_alloc::{
-    AfterFree, AllocError, Expect, Failure, Freed, Lookup, Order, Params, Pgmap, PgmapOps, Put, Reason, RequestError, RetireError,
-    Retirement, SpecialSize,
+    AfterFree, AllocError, Expect, Failure, Freed, Lookup, Order, Params, PardonError, Pgmap, PgmapOps, Put, Reason, RequestError,
+    RetireError, Retirement, SpecialSize,
 };
 use support::{at, order, range};
 
@@ -57,7 +57,7 @@ fn req_38_a_page_in_service_waits_for_the_last_put() {
     assert_eq!((pgmap.lookup(bad), pgmap.lookup(at(601))), (Ok(Lookup::Retired), Ok(Lookup::Idle)));
     assert_eq!((pgmap.retiring().count(), pgmap.retired().collect::<Vec<_>>()), (0, vec![bad]));
     assert_eq!(pgmap.validate().unwrap().idle, 2047, "the other pages are idle again");
-    assert_eq!(pgmap.request_folio_with(at(512), Order::PMD, 0).err(), Some(RequestError::Busy));
+    assert_eq!(pgmap.request_folio_with(at(512), Order::PMD, 0).err(), Some(RequestError::Retired));
 }
 
 #[test]
@@ -115,10 +115,177 @@ fn req_38_retired_pages_survive_kill_and_drain_and_a_restart() {
     assert_eq!(first.retired().collect::<Vec<_>>(), [3, 5, 65, 2047].map(at));
 
     let second = owner();
-    assert_eq!(second.restore_retired(saved.iter().copied()), Ok(()));
-    assert_eq!(second.restore_retired(saved), Ok(()), "twice is harmless");
-    assert_eq!(second.restore_retired([at(1), at(4096)]), Err((at(4096), RetireError::OutOfRange)));
-    assert_eq!(second.retired().collect::<Vec<_>>(), [1, 3, 65, 2047].map(at));
+    let none = |page, error| panic!("{page}: {error}");
+    assert_eq!(second.restore_retired(saved.iter().copied(), none), 3);
+    assert_eq!(second.restore_retired(saved, none), 3, "twice is harmless");
+    assert_eq!(second.retired().collect::<Vec<_>>(), [3, 65, 2047].map(at));
+}
+
+/// A rubbish record among a saved list stops nothing, wherever it stands, and is told.
+#[test]
+fn req_38_req_64_a_saved_list_with_rubbish_in_it_retires_all_that_is_good() {
+    let pgmap: Pgmap<'_, Owner> = Pgmap::new(&Params::new(&[range(0, 1000), range(1 << 20, 24)]), Owner::default()).unwrap();
+    let first = pgmap.ranges().nth(1).unwrap().first.get();
+    let folio = pgmap.request_folio_with(at(64), order(2), 9).unwrap();
+    let list = [u64::MAX, 3, 999, 1000, 5, 1 << 32, 66, 5, first, first + 24, 7].map(at);
+    let mut bad = vec![];
+    assert_eq!(pgmap.restore_retired(list, |page, error| bad.push((page, error))), 7);
+    assert_eq!(bad, [u64::MAX, 1000, 1 << 32, first + 24].map(|page| (at(page), RetireError::OutOfRange)));
+    assert_eq!(pgmap.retired().collect::<Vec<_>>(), [3, 5, 7, 999, first].map(at));
+    assert_eq!(pgmap.retiring().collect::<Vec<_>>(), [at(66)]);
+    assert_eq!(pgmap.ops().0.lock().unwrap().len(), 6, "told of each once");
+    drop(folio);
+    let census = pgmap.validate().unwrap();
+    assert_eq!((census.retired, census.idle), (6, 1024 - 6));
+}
+
+/// What cannot be had says so by name, alone and as part of a run, be it retired, pending or special.
+#[test]
+fn req_80_a_request_names_what_stands_in_its_way() {
+    let pgmap = owner();
+    let refused = |page, o| pgmap.request_folio_with(at(page), order(o), 0).err().unwrap();
+    let refused_block = |page, o| pgmap.request_block(at(page), order(o)).err().unwrap();
+    pgmap.retire(at(7)).unwrap();
+    let folio = pgmap.request_folio_with(at(64), order(2), 9).unwrap();
+    assert_eq!((refused(64, 2), refused(65, 0)), (RequestError::Busy, RequestError::Busy));
+    assert_eq!(pgmap.retire(at(65)), Ok(Retirement::Pending));
+    pgmap.declare_special(at(512), SpecialSize::Pmd, Reason::Firmware).unwrap();
+    for (page, o, error) in [
+        (7, 0, RequestError::Retired),
+        (0, 3, RequestError::Retired),
+        (0, 6, RequestError::Retired),
+        // Pending: it will not be had when it comes back either.
+        (65, 0, RequestError::Retired),
+        (64, 2, RequestError::Retired),
+        (64, 0, RequestError::Busy),
+        (512, 9, RequestError::Special),
+        (700, 0, RequestError::Special),
+    ] {
+        assert_eq!((refused(page, o), refused_block(page, o)), (error, error), "{page}+2^{o}");
+    }
+    let closed = pgmap.close_range(at(0)).unwrap();
+    assert_eq!(refused(0, 0), RequestError::Leaving);
+    let pgmap_alloc::Removal::Waiting(closed, _) = closed.poll_removal() else { panic!("a folio is in the way") };
+    assert_eq!((refused(0, 0), refused(1024, 9)), (RequestError::Leaving, RequestError::Leaving), "taken by its range");
+    drop((closed, folio));
+    assert_eq!(refused(65, 0), RequestError::Retired);
+    assert_eq!(pgmap.validate().map(|census| (census.idle, census.retired, census.special)), Ok((2048 - 2 - 512, 2, 512)));
+}
+
+#[test]
+fn req_38_a_retired_page_that_is_pardoned_is_as_good_as_any_other() {
+    let pgmap = owner();
+    assert_eq!(pgmap.pardon(at(7)), Err(PardonError::NotBad));
+    assert_eq!(pgmap.pardon(at(2048)), Err(PardonError::OutOfRange));
+    assert_eq!(pgmap.pardon(at(u64::MAX)), Err(PardonError::OutOfRange));
+    assert_eq!((pgmap.retire(at(7)), pgmap.pardon(at(7))), (Ok(Retirement::Done), Ok(Retirement::Done)));
+    assert_eq!(
+        (pgmap.lookup(at(7)), pgmap.retired().count(), pgmap.pardon(at(7))),
+        (Ok(Lookup::Idle), 0, Err(PardonError::NotBad))
+    );
+    // It is idle, merged, and can be found bad again.
+    assert!(pgmap.request_folio_with(at(0), order(11), 0).is_ok());
+    assert_eq!((pgmap.retire(at(7)), pgmap.retire(at(7))), (Ok(Retirement::Done), Err(RetireError::AlreadyRetired)));
+    assert_eq!(pgmap.ops().0.lock().unwrap().len(), 2);
+    // After the kill too.
+    let killed = pgmap.kill();
+    assert_eq!(pgmap.pardon(at(7)), Ok(Retirement::Done));
+    killed.drain(|holdout| panic!("{holdout:?}")).teardown();
+    assert_eq!(pgmap.validate().map(|census| census.idle), Ok(2048));
+}
+
+/// Whoever has the page: it is pardoned where it is, and comes back as all others do.
+#[test]
+fn req_38_a_pending_page_that_is_pardoned_comes_back() {
+    let pgmap = owner();
+    let folio = pgmap.request_folio_with(at(64), order(2), 9).unwrap();
+    let mut block = pgmap.request_block(at(0), order(3)).unwrap();
+    let mut local = pgmap.local().unwrap();
+    let at_hand = local.alloc_folio(Order::ZERO).unwrap().offset();
+    let put = local.alloc_folio(Order::ZERO).unwrap();
+    let kept = put.offset();
+    let _ = local.put(put);
+    pgmap.declare_special(at(768), SpecialSize::Page, Reason::Firmware).unwrap();
+    let all = [at(64), at(66), at(0), at(5), at_hand, kept, at(768)];
+    for &page in &all {
+        assert_eq!(pgmap.retire(page).unwrap(), if page == at_hand { Retirement::Done } else { Retirement::Pending }, "{page}");
+    }
+    for &page in &all {
+        let was = if page == at_hand { Retirement::Done } else { Retirement::Pending };
+        assert_eq!((pgmap.pardon(page), pgmap.pardon(page)), (Ok(was), Err(PardonError::NotBad)), "{page}");
+    }
+    assert_eq!((pgmap.retiring().count(), pgmap.retired().count(), block.is_bad()), (0, 0, false));
+    block = block.into_folio(3).map_err(|(error, _)| error).unwrap().into_block().unwrap();
+    pgmap.undeclare_special(at(768), SpecialSize::Page).unwrap();
+    drop((folio, block, local));
+    assert_eq!(pgmap.validate().map(|census| (census.idle, census.retired)), Ok((2048, 0)));
+    assert!(pgmap.request_folio_with(at(0), order(11), 0).is_ok());
+}
+
+/// A driver's `folio_free` is called between the last put and the idle page: what the pardon cannot change then it says.
+#[test]
+fn req_38_a_page_may_be_pardoned_while_its_folio_is_being_freed() {
+    struct Mender(OnceLock<&'static Pgmap<'static, Mender>>);
+    impl PgmapOps for Mender {
+        type Data = ();
+        fn folio_free(&self, folio: Freed<()>) -> AfterFree {
+            let (pgmap, head) = (self.0.get().unwrap(), folio.offset);
+            // The first page's own word says so and is about to be overwritten; the second page's is free.
+            assert_eq!(pgmap.pardon(head), Err(PardonError::Unsettled));
+            assert_eq!(pgmap.pardon(at(head.get() + 1)), Ok(Retirement::Pending));
+            // Found bad in this moment it can only be noted, and a note can be taken back.
+            assert_eq!(
+                (pgmap.retire(at(head.get() + 2)), pgmap.pardon(at(head.get() + 2))),
+                (Ok(Retirement::Pending), Ok(Retirement::Pending))
+            );
+            AfterFree::Release
+        }
+    }
+    let pgmap: &_ = Box::leak(Box::new(Pgmap::new(&Params::new(&[range(0, 2048)]), Mender(OnceLock::new())).unwrap()));
+    assert!(pgmap.ops().0.set(pgmap).is_ok());
+    let folio = pgmap.request_folio(at(64), order(2)).unwrap();
+    assert_eq!((pgmap.retire(at(64)), pgmap.retire(at(65))), (Ok(Retirement::Pending), Ok(Retirement::Pending)));
+    drop(folio);
+    assert_eq!((pgmap.retired().collect::<Vec<_>>(), pgmap.retiring().count()), (vec![at(64)], 0));
+    assert_eq!(pgmap.pardon(at(64)), Ok(Retirement::Done));
+    assert_eq!(pgmap.validate().map(|census| census.idle), Ok(2048));
+}
+
+/// A note is taken back as well as a word that says so.
+#[test]
+fn req_38_a_page_that_is_only_noted_can_be_pardoned() {
+    struct Mender(OnceLock<&'static Pgmap<'static, Mender>>);
+    impl PgmapOps for Mender {
+        type Data = ();
+        fn folio_free(&self, folio: Freed<()>) -> AfterFree {
+            let pgmap = self.0.get().unwrap();
+            assert_eq!(
+                (pgmap.retire(folio.offset), pgmap.pardon(folio.offset)),
+                (Ok(Retirement::Pending), Ok(Retirement::Pending))
+            );
+            assert_eq!(pgmap.pardon(folio.offset), Err(PardonError::NotBad));
+            AfterFree::Release
+        }
+    }
+    let pgmap: &_ = Box::leak(Box::new(Pgmap::new(&Params::new(&[range(0, 64)]), Mender(OnceLock::new())).unwrap()));
+    assert!(pgmap.ops().0.set(pgmap).is_ok());
+    drop(pgmap.request_folio(at(3), Order::ZERO).unwrap());
+    assert_eq!((pgmap.lookup(at(3)), pgmap.retiring().count()), (Ok(Lookup::Idle), 0));
+    assert!(pgmap.request_folio(at(0), order(6)).is_ok());
+}
+
+/// A retired page goes with its range; a pardon comes before or after.
+#[test]
+fn req_38_a_retired_page_of_a_closed_range_is_not_pardoned() {
+    let pgmap = owner();
+    let folio = pgmap.request_folio_with(at(64), order(2), 9).unwrap();
+    assert_eq!((pgmap.retire(at(7)), pgmap.retire(at(66))), (Ok(Retirement::Done), Ok(Retirement::Pending)));
+    let closed = pgmap.close_range(at(0)).unwrap();
+    assert_eq!((pgmap.pardon(at(7)), pgmap.pardon(at(66))), (Err(PardonError::Leaving), Ok(Retirement::Pending)));
+    drop(closed);
+    assert_eq!(pgmap.pardon(at(7)), Ok(Retirement::Done));
+    drop(folio);
+    assert_eq!(pgmap.validate().map(|census| census.idle), Ok(2048));
 }
 
 /// First pages, tails, blocks, what a handle has, what is frozen or special: each page waits in its own word.

@@ -8,8 +8,8 @@ use std::sync::mpsc;
 use std::task::Poll;
 
 use pgmap_alloc::{
-    Block, Lookup, Order, Params, Pgmap, Reason, Removal, RemoveRangeError, RequestError, RetireError, Retirement, RunState,
-    SpecialSize,
+    AddRangeError, Block, Extent, Lookup, Order, Params, Pgmap, Reason, Removal, RemoveRangeError, RequestError, RetireError,
+    Retirement, RunState, SpecialError, SpecialSize,
 };
 use support::{Driver, Task, at, order, range};
 
@@ -108,7 +108,7 @@ fn req_06_a_retired_page_goes_with_its_range_and_a_pending_one_stays_in_the_way(
     // The same memory again: idle, all of it, until the driver says what it knows.
     let back = pgmap.add_range(range(1 << 20, 1024)).unwrap();
     assert_eq!((back.first, pgmap.lookup(bad), pgmap.lookup(late)), (gone.first, Ok(Lookup::Idle), Ok(Lookup::Idle)));
-    assert_eq!(pgmap.restore_retired([bad, pending]), Ok(()));
+    assert_eq!(pgmap.restore_retired([bad, pending], |page, error| panic!("{page}: {error}")), 2);
     assert_eq!(pgmap.validate().map(|census| (census.idle, census.retired)), Ok((2046, 2)));
 }
 
@@ -260,7 +260,7 @@ fn req_06_a_range_that_is_gone_leaves_no_mark_on_whoever_comes_next() {
     assert_eq!(pgmap.lookup(at(SECOND + 8)), Ok(Lookup::Folio { head: back.first, order: order(10) }));
     drop(all);
     let bad = bad.into_iter().map(|page| at(back.first.get() + page));
-    assert_eq!(pgmap.restore_retired(bad), Ok(()));
+    assert_eq!(pgmap.restore_retired(bad, |page, error| panic!("{page}: {error}")), 5);
     assert_eq!(pgmap.validate().map(|census| (census.retired, census.idle)), Ok((5, 2048 - 5)));
 }
 
@@ -290,4 +290,95 @@ fn req_06_pending_pages_of_folios_blocks_and_handles_go_with_the_last_of_them() 
     assert_eq!((in_the_way.len(), in_the_way[0]), (3, at(SECOND)));
     assert_eq!((pgmap.retiring().count(), pgmap.retired().count()), (0, 0));
     assert_eq!(pgmap.validate().unwrap().idle, 1024);
+}
+
+/// Two ranges that touch in offset space, and the same state on both sides of the border.
+fn touching() -> (Pgmap<'static, Driver>, u64) {
+    let ranges = [range(8, 128), range(136, 6)];
+    let pgmap = Pgmap::new(&Params::new(&ranges).tracking_clear(), Driver::default()).unwrap();
+    let border = pgmap.ranges().next().unwrap().end();
+    assert_eq!(pgmap.ranges().nth(1).unwrap().first, border, "side by side");
+    (pgmap, border.get())
+}
+
+#[test]
+fn req_06_a_closed_range_names_its_own_pages_and_no_others() {
+    let (pgmap, border) = touching();
+    let first = pgmap.ranges().next().unwrap().first;
+    let block = |page| pgmap.request_block(at(page), order(1)).unwrap();
+    let blocks = [block(border - 2), block(border)];
+    let closed = pgmap.close_range(first).unwrap();
+    let holdouts: Vec<_> = closed.holdouts().map(|run| (run.start.get(), run.pages, run.state)).collect();
+    assert_eq!(holdouts, [(border - 2, 2, RunState::Block)]);
+    let Removal::Waiting(closed, holdout) = closed.poll_removal() else { panic!("a block is in the way") };
+    assert_eq!((holdout.start.get(), holdout.pages), (border - 2, 2));
+    drop((closed, blocks));
+
+    // Retired pages on both sides: each goes with its own range.
+    assert_eq!((pgmap.retire(at(border - 1)), pgmap.retire(at(border))), (Ok(Retirement::Done), Ok(Retirement::Done)));
+    let closed = pgmap.close_range(first).unwrap();
+    assert_eq!(closed.retired().collect::<Vec<_>>(), [at(border - 1)]);
+    let Removal::Done(gone) = closed.poll_removal() else { panic!("nothing is in the way") };
+    assert_eq!((gone.end().get(), pgmap.retired().collect::<Vec<_>>()), (border, vec![at(border)]));
+    assert_eq!(pgmap.validate_every_word().map(|census| (census.idle, census.retired)), Ok((5, 1)));
+}
+
+/// The same for all that is told of the whole: a run of pages side by side is one of one range.
+#[test]
+fn req_05_no_run_of_a_snapshot_crosses_a_border() {
+    let (pgmap, border) = touching();
+    let whole = || pgmap.snapshot().collect::<Vec<_>>();
+    let crosses =
+        |runs: &[pgmap_alloc::SnapshotRun]| runs.iter().any(|run| run.start.get() < border && run.start.get() + run.pages > border);
+    assert!(!crosses(&whole()), "idle: {:?}", whole());
+    let blocks: Vec<_> = (0..134).map(|_| pgmap.alloc_block(Order::ZERO).unwrap().into_raw()).collect();
+    assert!(!crosses(&whole()), "taken: {:?}", whole());
+    for run in blocks {
+        pgmap.free_block_raw(run.start(), run.order()).unwrap();
+        let _ = pgmap.retire(run.start()).unwrap();
+    }
+    assert!(!crosses(&whole()), "retired: {:?}", whole());
+}
+
+#[test]
+fn req_06_nothing_in_a_closed_range_becomes_special_or_is_given_to_the_clearer() {
+    let (pgmap, border) = touching();
+    let first = pgmap.ranges().next().unwrap().first;
+    assert_eq!(pgmap.declare_special(first, SpecialSize::Page, Reason::Leaving), Err(SpecialError::NotYours));
+    let closed = pgmap.close_range(first).unwrap();
+    assert_eq!(pgmap.declare_special(first, SpecialSize::Page, Reason::Zero), Err(SpecialError::Leaving));
+    assert_eq!(pgmap.declare_special(at(border - 1), SpecialSize::Page, Reason::Zero), Err(SpecialError::Leaving));
+    pgmap.declare_special(at(border), SpecialSize::Page, Reason::Zero).unwrap();
+    let dirty: Vec<_> = pgmap.dirty_blocks(Extent::ALL, order(3)).map(|block| block.offset().get()).collect();
+    assert!(dirty.iter().all(|page| *page > border) && !dirty.is_empty(), "{dirty:?}");
+    assert!(matches!(closed.poll_removal(), Removal::Done(_)));
+    assert_eq!(pgmap.validate().map(|census| (census.pages, census.idle, census.special)), Ok((6, 5, 1)));
+}
+
+/// A folio lies across the seam, and the range goes as one, with what was bad on both sides.
+#[test]
+fn req_69_a_folio_lies_across_the_seam_of_a_range_that_has_grown() {
+    let pgmap = Pgmap::new(&Params::new(&[range(512, 300)]).growing_to(4096).with_room(1, 1 << 14), Driver::default()).unwrap();
+    let first = pgmap.ranges().next().unwrap().first;
+    let seam = first.get() + 300;
+    let before = pgmap.request_folio(at(seam - 44), order(5)).unwrap();
+    assert_eq!(pgmap.request_folio(first, Order::PMD).err(), Some(RequestError::CrossesRange));
+    pgmap.grow_range(first, range(812, 212)).unwrap();
+    assert_eq!((pgmap.pages(), pgmap.largest_order(), before.refs()), (512, Order::PMD, 1));
+    let across = pgmap.request_folio(at(seam - 12), order(4)).unwrap();
+    assert!(across.phys().unwrap().0 < (812 << 12) && across.order().pages() == 16, "{across:?}");
+    assert_eq!(pgmap.lookup(at(seam)), Ok(Lookup::Folio { head: at(seam - 12), order: order(4) }));
+    assert_eq!((pgmap.retire(at(seam - 100)), pgmap.retire(at(seam + 100))), (Ok(Retirement::Done), Ok(Retirement::Done)));
+
+    let closed = pgmap.close_range(first).unwrap();
+    assert_eq!(pgmap.grow_range(first, range(1024, 8)), Err(AddRangeError::Leaving));
+    let Removal::Waiting(closed, holdout) = closed.poll_removal() else { panic!("folios are in the way") };
+    assert_eq!(holdout.start, at(seam - 44));
+    drop((before, across));
+    assert_eq!(closed.retired().collect::<Vec<_>>(), [at(seam - 100), at(seam + 100)]);
+    let Removal::Done(gone) = closed.poll_removal() else { panic!("nothing is in the way") };
+    assert_eq!((gone.pages, pgmap.pages(), pgmap.validate().unwrap().idle), (512, 0, 0));
+    let back = pgmap.add_range(range(512, 512)).unwrap();
+    drop(pgmap.request_folio(back.first, Order::PMD).unwrap());
+    assert_eq!(pgmap.validate_every_word().map(|census| (census.idle, census.retired)), Ok((512, 0)));
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use pgmap_alloc::fit::{self, Fit, Offer, Want};
 use pgmap_alloc::{
-    AllocExtentError, Extent, ExtentParams, FreeError, GenPool, Mode, Offset, Order, Params, PhysRange, PoolNeeds, RangeSlot, Table,
+    AllocExtentError, Extent, ExtentParams, FreeError, GenPool, Mode, NewRange, Offset, Order, Params, PhysRange, PoolNeeds,
+    RangeSlot, Table,
 };
 use proptest::prelude::*;
 use support::{order, range, window as extent};
@@ -308,7 +309,7 @@ fn req_41_a_fit_compares_no_more_gaps_than_it_may() {
 fn req_40_gen_pools_face() {
     // Offset 0 is an ordinary offset, a range has a tag, and every page can be had at its own place.
     let pool = GenPool::new(&Params::new(&[range(0, 64)]).with_room(1, 1 << 12)).unwrap();
-    let added = pool.add_range_tagged(range(1 << 16, 128), 0xFEED).unwrap();
+    let added = pool.add_range(NewRange::new(range(1 << 16, 128)).tagged(0xFEED)).unwrap();
     assert_eq!((pool.size(), pool.avail()), (192, 192));
     assert_eq!(pool.ranges().map(|range| range.tag).collect::<Vec<_>>(), [0, 0xFEED]);
     assert_eq!(pool.alloc_extent(&ExtentParams::new(64).by(Mode::BottomUp(fit::first_fit))), Ok(extent(0, 64)));

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use pgmap_alloc::{
     AfterFree, Block, BlockError, DrainError, Expect, Folio, FreeError, Freed, FreezeError, GetError, Lookup, LookupError,
-    MapError, MemoryType, Offset, Order, Params, Pgmap, PgmapOps, PinError, PutError, Reason, RemoveRangeError, RequestError,
-    RetireError, Run, RunError, ShareError, Shared, SpecialError, SpecialSize, SplitError, WaitError,
+    MapError, MemoryType, Offset, Order, Params, PardonError, Pgmap, PgmapOps, PinError, PutError, Reason, RemoveRangeError,
+    RequestError, RetireError, Run, RunError, ShareError, Shared, SpecialError, SpecialSize, SplitError, WaitError,
 };
 use support::{at, order, range};
 
@@ -137,10 +137,19 @@ fn req_38_a_retirement_outside_or_again_changes_nothing() {
     for page in [OUTSIDE, at(1 << 40), at(u64::MAX)] {
         mistake(&stage, "outside", |pgmap| pgmap.retire(page).err(), RetireError::OutOfRange);
         mistake(&stage, "injected outside", |pgmap| pgmap.inject_memory_failure(page).err(), RetireError::OutOfRange);
-        mistake(&stage, "restored outside", |pgmap| pgmap.restore_retired([page]).err(), (page, RetireError::OutOfRange));
+        mistake(&stage, "pardoned outside", |pgmap| pgmap.pardon(page).err(), PardonError::OutOfRange);
+        let restore = |pgmap: &Map| {
+            let mut refused = None;
+            assert_eq!(pgmap.restore_retired([page], |page, error| refused = Some((page, error))), 0);
+            refused
+        };
+        mistake(&stage, "restored outside", restore, (page, RetireError::OutOfRange));
         mistake(&stage, "looked up outside", |pgmap| pgmap.lookup(page).err(), LookupError::OutOfRange);
     }
     mistake(&stage, "again", |pgmap| pgmap.retire(BAD).err(), RetireError::AlreadyRetired);
+    for page in [IDLE, FOLIO, BLOCK, SPECIAL] {
+        mistake(&stage, "a pardon of a good page", |pgmap| pgmap.pardon(page).err(), PardonError::NotBad);
+    }
 }
 
 #[test]
@@ -219,11 +228,11 @@ fn req_27_a_drain_without_a_kill_changes_nothing() {
 fn req_07_a_request_that_cannot_be_changes_nothing() {
     let stage = stage(MemoryType::DevicePrivate);
     let request = |page, o| move |pgmap: &'static Map| pgmap.request_folio(page, order(o)).err();
-    for (page, o) in
-        [(FOLIO, 0), (at(17), 0), (at(0), 5), (FROZEN, 1), (BLOCK, 3), (at(128), 7), (SPECIAL, 0), (BAD, 0), (at(96), 3)]
-    {
-        mistake(&stage, "of pages that are not idle", request(page, o), RequestError::Busy);
-        mistake(&stage, "the same as a block", |pgmap| pgmap.request_block(page, order(o)).err(), RequestError::Busy);
+    let busy = [(FOLIO, 0), (at(17), 0), (at(0), 5), (FROZEN, 1), (BLOCK, 3), (at(128), 7)].map(|run| (run, RequestError::Busy));
+    let special = [(SPECIAL, 0), (at(96), 3)].map(|run| (run, RequestError::Special));
+    for ((page, o), error) in busy.into_iter().chain(special).chain([((BAD, 0), RequestError::Retired)]) {
+        mistake(&stage, "of pages that are not idle", request(page, o), error);
+        mistake(&stage, "the same as a block", |pgmap| pgmap.request_block(page, order(o)).err(), error);
     }
     mistake(&stage, "misaligned", request(at(1025), 1), RequestError::Misaligned);
     mistake(&stage, "outside", request(OUTSIDE, 0), RequestError::OutOfRange);

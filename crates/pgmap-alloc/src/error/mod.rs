@@ -34,4 +34,4 @@ pub use pool::{
     AccountedError, AllocError, AllocExtentError, ChargeError, ForgetError, FreeManyError, ReserveError, ReturnError, ScatterError,
 };
 pub use ranges::{AddRangeError, BuildError, RemoveRangeError};
-pub use service::{BlockError, FreeError, RequestError, RetireError, SpecialError};
+pub use service::{BlockError, FreeError, PardonError, RequestError, RetireError, SpecialError};

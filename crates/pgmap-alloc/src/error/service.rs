@@ -21,8 +21,10 @@ errors! {
         Contended => "pages of the run were in motion during every try",
         /// The pgmap has been killed.
         Dying => "the pgmap is dying",
-        /// A page of the run is bad and is being retired.
-        Retired => "a page of the run is being retired",
+        /// A page of the run is bad: retired, or to be retired when it comes back.
+        Retired => "a page of the run is bad",
+        /// A page of the run is special.
+        Special => "a page of the run is special",
         /// The run's range is being taken away.
         Leaving => "the run's range is being taken away",
     }
@@ -101,6 +103,10 @@ errors! {
         Contended => "pages of the run were in motion during every try",
         /// The pgmap has been killed.
         Dying => "the pgmap is dying",
+        /// The run's range is being taken away.
+        Leaving => "the run's range is being taken away",
+        /// Only the pgmap declares pages special for this reason.
+        NotYours => "only the pgmap declares pages special for this reason",
         /// No special range of this size starts here.
         NotSpecial => "no special range of this size starts here",
     }
@@ -116,5 +122,21 @@ errors! {
         /// A folio that starts with the page is being set up or freed at this moment, and so are those of too many other bad pages: to
         /// be tried again.
         Unsettled => "the folio at the page is being set up or freed",
+    }
+}
+
+errors! {
+    /// Why a page was not pardoned.
+    PardonError {
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// The page is neither retired nor pending; or it is just being retired, after it was found bad while its folio was being freed.
+        NotBad => "the page is neither retired nor pending",
+        /// The folio that starts with the page is being freed at this moment: to be tried again.
+        Unsettled => "the folio at the page is being freed",
+        /// The page is retired, and its range is being taken away.
+        Leaving => "the page's range is being taken away",
+        /// Another page is being pardoned, or the ranges changed, at this moment: to be tried again.
+        Changing => "another page is being pardoned, or the ranges changed",
     }
 }

@@ -113,6 +113,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if params.pages > params.window.pages() {
             return Err(AllocExtentError::LargerThanWindow { pages: params.pages });
         }
+        // Some range has a run as long.
+        if params.window == Extent::ALL && params.pages <= self.largest_order().pages() {
+            return Ok(());
+        }
         let inside = |start| self.ranges.at_or_after(start).filter(|range| range.first < params.window.end());
         let mut range = inside(params.window.start()).ok_or(AllocExtentError::WindowOutside)?;
         loop {

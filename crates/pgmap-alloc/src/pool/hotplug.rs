@@ -3,31 +3,53 @@
 //! A range that comes is known first and idle then; one that goes is taken first, all of it, and forgotten then. So nobody ever
 //! gets a page that no range holds, and what is taken cannot be lost.
 
-use super::ranges::PlacedRange;
+use super::ranges::{Change, NewRange, PlacedRange};
 use super::{GenPool, runs_of};
 use crate::error::{AddRangeError, RemoveRangeError, RequestError};
 use crate::offset::{Offset, PhysRange, Run};
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Adds a range: its pages become idle. Room for it was asked for by [`Params::with_room`](super::Params::with_room).
+    /// Adds a range, with a tag or with room to grow if it is a [`NewRange`]: its pages become idle. Room for it was asked for by
+    /// [`Params::with_room`](super::Params::with_room).
     ///
-    /// Gets the lowest offsets that are free and suit its alignment, those of a range that has gone included. One caller at a
-    /// time; the rest of the pool is not held up. O(number of ranges).
-    pub fn add_range(&self, range: PhysRange) -> Result<PlacedRange, AddRangeError> {
-        self.add_range_tagged(range, 0)
-    }
-
-    /// [`GenPool::add_range`] with a name that its owner knows it by ([`PlacedRange::tag`]).
-    pub fn add_range_tagged(&self, range: PhysRange, tag: u64) -> Result<PlacedRange, AddRangeError> {
-        let change = self.ranges.change().ok_or(AddRangeError::Changing)?;
-        let placed = change.add(&range, tag, self.shape.pages)?;
-        self.seed(placed);
+    /// Gets offsets that suit its alignment: in a gap that is hardly larger than it is, such as a range has left that has gone, else behind
+    /// all ranges. One caller at a time; the rest of the pool is not held up. O(log n) in the number of ranges; O(n) before it is refused,
+    /// or where only gaps of its own length are left.
+    pub fn add_range(&self, range: impl Into<NewRange>) -> Result<PlacedRange, AddRangeError> {
+        let mut change = self.ranges.change().ok_or(AddRangeError::Changing)?;
+        let placed = change.add(&range.into(), self.shape.pages)?;
+        self.seed(placed.first, placed.end());
         Ok(placed)
     }
 
-    /// Makes the pages of a range idle, as the largest runs there are.
-    pub(super) fn seed(&self, range: PlacedRange) {
-        for run in self.runs_in(range) {
+    /// Makes the range that starts at `first` longer by memory that starts where it ends: one range from then on, with runs and extents
+    /// across the seam, that can be taken away only as a whole.
+    ///
+    /// There is always room for the pages that it was added with room for ([`NewRange::growing_to`], [`Params::grows_to`](super::Params)).
+    /// Beyond that, if the offsets behind it are free and those that it has suit its larger size. As [`GenPool::add_range`].
+    pub fn grow_range(&self, first: Offset, by: PhysRange) -> Result<PlacedRange, AddRangeError> {
+        self.grow_range_if(first, by, || true)
+    }
+
+    /// [`GenPool::grow_range`], unless the range is leaving, which nobody decides meanwhile.
+    pub(crate) fn grow_range_if(
+        &self,
+        first: Offset,
+        by: PhysRange,
+        stays: impl FnOnce() -> bool,
+    ) -> Result<PlacedRange, AddRangeError> {
+        let mut change = self.ranges.change().ok_or(AddRangeError::Changing)?;
+        if !stays() {
+            return Err(AddRangeError::Leaving);
+        }
+        let (before, grown) = change.grow(first, &by, self.shape.pages)?;
+        self.seed(before.end(), grown.end());
+        Ok(grown)
+    }
+
+    /// Makes the pages from `first` up to `end`, all of one range, idle, as the largest runs there are.
+    pub(super) fn seed(&self, first: Offset, end: Offset) {
+        for run in self.runs_between(first, end) {
             // The pages were outside until now, so nobody can have freed them.
             let _ = self.give_back(run);
         }
@@ -37,7 +59,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     ///
     /// One caller at a time; the rest of the pool is not held up, but may find the pages of this range taken for a moment.
     pub fn remove_range(&self, first: Offset) -> Result<PlacedRange, RemoveRangeError> {
-        let change = self.ranges.change().ok_or(RemoveRangeError::Changing)?;
+        let mut change = self.ranges.change().ok_or(RemoveRangeError::Changing)?;
         let range = self.ranges.of(first).filter(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
         let since = self.forgotten();
         let Some((stuck, error)) = self.runs_in(range).find_map(|run| Some((run, self.take_at(run).err()?))) else {
@@ -52,14 +74,19 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         drop(unused);
         Err(match error {
             RequestError::Contended => RemoveRangeError::Contended,
-            _ => RemoveRangeError::InUse { page: self.taken_page_in(stuck) },
+            _ => RemoveRangeError::InUse { page: self.taken_page_in(stuck).unwrap_or(stuck.start()) },
         })
+    }
+
+    /// The right to change the ranges, unless somebody has it: no range comes, goes or grows until it is dropped.
+    pub(crate) fn change_ranges(&self) -> Option<Change<'_>> {
+        self.ranges.change()
     }
 
     /// Forgets the range that starts at `first`, all of whose pages the caller owns: they are idle at no moment. Calls `then` when
     /// nobody finds them any more, and before their offsets can be another range's.
     pub(crate) fn forget_range(&self, first: Offset, then: impl FnOnce()) -> Result<PlacedRange, RemoveRangeError> {
-        let change = self.ranges.change().ok_or(RemoveRangeError::Changing)?;
+        let mut change = self.ranges.change().ok_or(RemoveRangeError::Changing)?;
         let range = self.ranges.of(first).filter(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;
         change.remove(&range);
         then();
@@ -68,18 +95,16 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// The largest aligned runs of a range.
     fn runs_in(&self, range: PlacedRange) -> impl Iterator<Item = Run> + use<WORDS> {
-        runs_of(range.first.get(), range.end().get(), self.shape.entry_order(self.shape.top + 1))
+        self.runs_between(range.first, range.end())
     }
 
-    /// The first page of `run` that is not idle; its first page if all are by now.
-    fn taken_page_in(&self, run: Run) -> Offset {
-        let mut page = run.start();
-        while let Some(idle) = self.idle_run(page) {
-            page = idle.end();
-            if page >= run.end() {
-                return run.start();
-            }
-        }
-        page
+    fn runs_between(&self, first: Offset, end: Offset) -> impl Iterator<Item = Run> + use<WORDS> {
+        runs_of(first.get(), end.get(), self.shape.entry_order(self.shape.top + 1))
+    }
+
+    /// The first page of `run` that is not idle, if one is not by now.
+    pub(crate) fn taken_page_in(&self, run: Run) -> Option<Offset> {
+        let page = self.idle_until(run.start().get(), run.end().get());
+        (page < run.end().get()).then(|| Offset::new(page))
     }
 }

@@ -110,8 +110,8 @@ pub(crate) use notes::Forgotten;
 use params::Layout;
 pub use params::{ClearState, Params, PoolNeeds, Reservations, Reuse, RunCounts};
 pub use partition::Partition;
-pub use ranges::{PlacedRange, RangeSlot};
-use ranges::{Ranges, place_all};
+use ranges::Ranges;
+pub use ranges::{NewRange, PlacedRange, RangeSlot};
 pub use reserve::Reservation;
 pub use runs::IdleRuns;
 use runs::Runs;
@@ -145,7 +145,7 @@ pub struct GenPool<'s, const WORDS: usize = 8> {
 
 #[cfg(feature = "alloc")]
 impl GenPool<'static> {
-    /// Builds a pool that owns its metadata. Touches only the tables at the edges of ranges.
+    /// Builds a pool that owns its metadata. Touches only the tables at the edges of ranges. O(n log n) in the number of ranges.
     pub fn new(params: &Params<'_>) -> Result<Self, BuildError> {
         Self::boxed(params)
     }
@@ -181,9 +181,13 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
 
     fn build(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
         let Layout { shape, fresh, held, clear, runs, .. } = Layout::new(params)?;
-        let placed = place_all(params.ranges, params.page_shift).filter_map(Result::ok);
+        let ranges = Ranges::new(slots, params.page_shift, shape.entry_order(shape.top + 1));
+        // Nobody else can have it.
+        let mut change = ranges.change().ok_or(BuildError::NoRange)?;
+        params.new_ranges().enumerate().try_for_each(|(index, new)| change.append(&new, index).map(drop))?;
+        drop(change);
         let pool = GenPool {
-            ranges: Ranges::new(slots, placed, params.page_shift, shape.entry_order(shape.top + 1)),
+            ranges,
             shape,
             metadata: tables,
             outside: Table::new(),
@@ -199,7 +203,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             runs,
         };
         for range in pool.ranges.iter() {
-            pool.seed(range);
+            pool.seed(range.first, range.end());
         }
         Ok(pool)
     }
@@ -235,7 +239,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         self.ranges.phys(offset)
     }
 
-    /// The page that a physical address lies in. O(n) in the number of ranges.
+    /// The page that a physical address lies in. O(log n) in the number of ranges.
     pub fn offset_of(&self, phys: Phys) -> Option<Offset> {
         self.ranges.offset_of(phys)
     }

@@ -2,7 +2,7 @@
 
 use super::fresh::Fresh;
 use super::plane::Plane;
-use super::ranges::place_all;
+use super::ranges::{NewRange, PlacedRange, bytes_of, most_offsets, place_behind, unsound};
 use super::runs::Runs;
 use super::shape::Shape;
 use crate::error::BuildError;
@@ -16,10 +16,17 @@ pub struct Params<'a> {
     pub ranges: &'a [PhysRange],
     /// The base-2 logarithm of the page size in bytes: 12 for pages of 4 KiB.
     pub page_shift: u32,
+    /// How many pages the last of them may come to have ([`GenPool::grow_range`](crate::GenPool::grow_range)): so many offsets are kept
+    /// for it. Less than it has counts as that.
+    pub grows_to: u64,
     /// How many ranges can be added at run time, beyond those given.
     pub spare_ranges: usize,
     /// Offsets below this one can be given to ranges, those added at run time included; less than what `ranges` need counts as
     /// that. Costs metadata that is touched only where it is used.
+    ///
+    /// A range takes up to twice as many offsets as it has pages: it starts where its offsets agree with its addresses, and neighbours
+    /// that would complete an aligned run between them are kept apart. [`Params::with_room_for`] computes what is enough wherever the
+    /// ranges lie; where they are known, [`PoolNeeds::pages`] of a pool with all of them is what they take, one after another.
     pub offsets: u64,
     /// Whether runs can be reserved ([`GenPool::reserve`](crate::GenPool::reserve)): one more bit per page.
     pub reservations: Reservations,
@@ -76,6 +83,7 @@ impl<'a> Params<'a> {
         Params {
             ranges,
             page_shift: 12,
+            grows_to: 0,
             spare_ranges: 0,
             offsets: 0,
             reservations: Reservations::None,
@@ -85,10 +93,42 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// With room for `ranges` more, below offset `offsets`.
+    /// With room for `ranges` more, below offset `offsets`: up to twice as many as they have pages ([`Params::offsets`]).
     #[must_use]
     pub const fn with_room(self, ranges: usize, offsets: u64) -> Self {
         Params { spare_ranges: ranges, offsets, ..self }
+    }
+
+    /// With room for `ranges` more of up to `pages` pages each (or that each may come to have), wherever they lie in memory and in
+    /// whatever order they come. Where ranges go as well, those that come later may find gaps that do not suit them.
+    ///
+    /// ```
+    /// # use pgmap_alloc::{GenPool, Params, Phys, PhysRange};
+    /// # #[cfg(feature = "alloc")] {
+    /// let first = [PhysRange { start: Phys(0), pages: 64 }];
+    /// let params = Params::new(&first).with_room_for(3, 64)?;
+    /// assert_eq!(params.offsets, 64 + 3 * 128);
+    /// let pool = GenPool::new(&params)?;
+    /// for range in 1..=3 {
+    ///     pool.add_range(PhysRange { start: Phys(range << 40), pages: 64 }).expect("there is room for three");
+    /// }
+    /// # }
+    /// # Ok::<(), pgmap_alloc::BuildError>(())
+    /// ```
+    pub fn with_room_for(self, ranges: usize, pages: u64) -> Result<Self, BuildError> {
+        let given = Params { offsets: 0, ..self }.check()?;
+        let more = most_offsets(pages).and_then(|each| each.checked_mul(u64::try_from(ranges).ok()?));
+        let offsets = more.and_then(|more| given.checked_add(more)).unwrap_or(u64::MAX);
+        if offsets > Order::MAX.pages() {
+            return Err(BuildError::TooManyOffsets { offsets });
+        }
+        Ok(self.with_room(ranges, offsets))
+    }
+
+    /// With offsets kept for the last of the ranges, which may come to have so many pages.
+    #[must_use]
+    pub const fn growing_to(self, pages: u64) -> Self {
+        Params { grows_to: pages, ..self }
     }
 
     /// With memory of which idle pages are cleared.
@@ -115,19 +155,27 @@ impl<'a> Params<'a> {
         Params { reservations: Reservations::Any, ..self }
     }
 
-    /// The number of offsets, once everything has been checked.
+    /// The given ranges, in their order.
+    pub(super) fn new_ranges(&self) -> impl Iterator<Item = NewRange> + use<'a> {
+        let (last, grows_to) = (self.ranges.len().wrapping_sub(1), self.grows_to);
+        let ranges = self.ranges.iter().enumerate();
+        ranges.map(move |(index, &range)| NewRange::new(range).growing_to(if index == last { grows_to } else { 0 }))
+    }
+
+    /// The number of offsets, once everything has been checked but that ranges do not overlap, which is found when they are placed.
     pub(super) fn check(&self) -> Result<u64, BuildError> {
         if !(9..=30).contains(&self.page_shift) {
             return Err(BuildError::PageShift { shift: self.page_shift });
         }
-        let mut end = Err(BuildError::NoRange);
-        for placed in place_all(self.ranges, self.page_shift) {
-            end = Ok(placed?.end().get());
+        let mut last: Option<PlacedRange> = None;
+        for (index, new) in self.new_ranges().enumerate() {
+            bytes_of(&new.range, self.page_shift).map_err(|why| unsound(&why, index))?;
+            last = Some(place_behind(last, &new, self.page_shift).ok_or(BuildError::TooLarge { index })?);
         }
         if self.offsets > Order::MAX.pages() {
             return Err(BuildError::TooManyOffsets { offsets: self.offsets });
         }
-        end.map(|end| end.max(self.offsets))
+        last.map(|last| last.end().get().max(self.offsets)).ok_or(BuildError::NoRange)
     }
 }
 
@@ -143,7 +191,7 @@ pub struct PoolNeeds {
 }
 
 impl PoolNeeds {
-    /// What a pool with these parameters needs.
+    /// What a pool with these parameters needs. Whether ranges overlap is found when it is built.
     pub fn of<const WORDS: usize>(params: &Params<'_>) -> Result<PoolNeeds, BuildError> {
         let layout = Layout::<WORDS>::new(params)?;
         let ranges = params.ranges.len().saturating_add(params.spare_ranges);

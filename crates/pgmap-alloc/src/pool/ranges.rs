@@ -1,246 +1,122 @@
 //! The physical ranges behind the offsets: who owns which offset, and the only place where an offset meets an address.
 //!
+//! Each range has a slot, which it keeps as long as it is there. Two trees name the slots in order, one by offset and one by address.
+//! So to look a page up, either way, to add a range and to take one away is O(log n) in the number of ranges.
+//!
+//! | | file |
+//! |---|---|
+//! | which offsets a range gets | `placing` |
+//! | room for one range, and what is below it in the trees | `slot` |
+//! | the trees | `tree` |
+//! | free slots, gaps, largest runs: for whoever changes the ranges | `book` |
+//! | a range that comes, grows or goes | `change` |
+//!
 //! # Protocol
 //!
-//! There are two copies of the table of ranges, and a word that says which one holds and how long it is.
+//! There are two copies of the trees, and a word that says which one holds.
 //!
-//! 1. Readers read the word, then the copy that it names, then the word again: if it is the same, what they read is one table.
-//!    They never wait: whoever changes the ranges writes the other copy, and a reader starts over only after a change.
-//! 2. One caller at a time changes the ranges; a second one is told so. He writes the copy that does not hold, then the word.
-//!
-//! # Placement
-//!
-//! A range starts at the lowest free offset that agrees with its physical page number in as many low bits as the largest run in
-//! the range can need. So every run that is aligned in offset space is aligned in physical space too, at every order, and the
-//! padding before a range is shorter than the range. Where two neighbours would complete an aligned run between them, the second
-//! one moves on: so no idle run ever crosses from one range into the next, and nobody has to look.
+//! 1. Readers read the word, then the copy that it names and the slots that they find there, then the word again: if it is the same,
+//!    what they read is one table. They never wait: whoever changes the ranges writes the other copy, and a reader starts over only
+//!    after a change.
+//! 2. One caller at a time changes the ranges; a second one is told so. The first writes the copy that does not hold, then the word,
+//!    and then the other copy, which nobody relies on any more. So both are the same between two changes.
+//! 3. A slot is written while it is in neither copy. Only a range that grows is written while it can be found: its length, in one word.
 
-use crate::error::{AddRangeError, BuildError};
+mod placing;
+mod slot;
+mod tree;
+mod book;
+mod change;
+#[cfg(all(test, feature = "alloc", not(loom)))]
+mod tests;
+
+use book::Book;
+pub(crate) use change::Change;
+pub use placing::{NewRange, PlacedRange};
+pub(super) use placing::{bytes_of, most_offsets, place_behind, unsound};
+pub use slot::RangeSlot;
+use slot::{By, Name};
+use tree::{Tree, slot};
+
 use crate::memory::Memory;
-use crate::offset::{Offset, Phys, PhysRange};
+use crate::offset::{Offset, Phys};
 use crate::order::Order;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, const_outside_models, metadata, zero_words};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, Tried};
 
-/// Words per copy of a slot.
-const FIELDS: usize = 4;
+/// Says that there is but one range, and that it is in another slot than the first.
+const ELSEWHERE: u64 = 1 << 31;
 
-metadata! {
-    /// Room for one physical range; callers only provide zeroed ones as storage.
-    #[derive(Debug)]
-    #[repr(C)]
-    pub struct RangeSlot {
-        /// First offset, pages, physical address and tag, for each of the two copies of the table.
-        words: [AtomicU64; 8],
-    }
-}
-
-impl RangeSlot {
-    const_outside_models! {
-        /// An empty slot.
-        pub fn new() -> Self {
-            RangeSlot { words: zero_words!() }
-        }
-    }
-
-    #[inline(always)]
-    fn copy(&self, copy: usize) -> &[AtomicU64] {
-        let (even, odd) = self.words.split_at(FIELDS);
-        if copy == 0 { even } else { odd }
-    }
-
-    fn read(&self, copy: usize) -> Option<PlacedRange> {
-        let [first, pages, phys, tag] = self.copy(copy) else { return None };
-        // Acquire, all four: pairs with `write`, so that who sees a later table's field sees the later table's word too (rule 1).
-        Some(PlacedRange {
-            first: Offset::new(first.load(Ordering::Acquire)),
-            pages: pages.load(Ordering::Acquire),
-            phys: Phys(phys.load(Ordering::Acquire)),
-            tag: tag.load(Ordering::Acquire),
-        })
-    }
-
-    /// First offset and the first one after it.
-    #[inline]
-    fn bounds(&self, copy: usize) -> Option<(u64, u64)> {
-        let [first, pages, ..] = self.copy(copy) else { return None };
-        // Acquire: as in `read`.
-        let first = first.load(Ordering::Acquire);
-        Some((first, first.wrapping_add(pages.load(Ordering::Acquire))))
-    }
-
-    fn write(&self, copy: usize, range: PlacedRange) {
-        let fields = [range.first.get(), range.pages, range.phys.0, range.tag];
-        for (word, field) in self.copy(copy).iter().zip(fields) {
-            // Release: pairs with `read`.
-            word.store(field, Ordering::Release);
-        }
-    }
-}
-
-/// A physical range and the offsets that it has been given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlacedRange {
-    /// The offset of its first page.
-    pub first: Offset,
-    /// Its length in pages.
-    pub pages: u64,
-    /// The physical address of its first byte.
-    pub phys: Phys,
-    /// What its owner calls it; 0 unless said otherwise when it was added.
-    pub tag: u64,
-}
-
-impl PlacedRange {
-    /// The first offset after it.
-    pub const fn end(&self) -> Offset {
-        Offset::new(self.first.get() + self.pages)
-    }
-
-    fn meets(&self, bytes: &core::ops::Range<u64>, page_shift: u32) -> bool {
-        self.phys.0 < bytes.end && bytes.start < self.phys.0 + (self.pages << page_shift)
-    }
-
-    /// Whether an aligned run could lie across the border between this range and the next one.
-    fn joins(&self, next: &PlacedRange) -> bool {
-        if self.end() != next.first || next.first.get() == 0 {
-            return false;
-        }
-        // The smallest aligned run across the border has it in the middle.
-        let half = next.first.get() & next.first.get().wrapping_neg();
-        self.pages >= half && next.pages >= half
-    }
-}
-
-/// Why a range is unsound by itself.
-enum Unsound {
-    Empty,
-    Misaligned,
-    TooLarge,
-}
-
-/// A range's bytes, once it is known to be sound.
-fn bytes_of(range: &PhysRange, page_shift: u32) -> Result<core::ops::Range<u64>, Unsound> {
-    if range.pages == 0 {
-        return Err(Unsound::Empty);
-    }
-    if range.start.0 & ((1 << page_shift) - 1) != 0 {
-        return Err(Unsound::Misaligned);
-    }
-    let bytes = range.pages.checked_mul(1 << page_shift).ok_or(Unsound::TooLarge)?;
-    let end = range.start.0.checked_add(bytes).ok_or(Unsound::TooLarge)?;
-    Ok(range.start.0..end)
-}
-
-/// The lowest place for a range after `before`; `None` when it would end beyond the largest offset.
-fn place_after(before: Option<PlacedRange>, range: &PhysRange, tag: u64, page_shift: u32) -> Option<PlacedRange> {
-    let step = Order::fitting(range.pages)?.pages();
-    let low = before.map_or(0, |before| before.end().get());
-    let page = range.start.0 >> page_shift;
-    let first = low.checked_add(page.wrapping_sub(low) & (step - 1))?;
-    let mut placed = PlacedRange { first: Offset::new(first), pages: range.pages, phys: range.start, tag };
-    if before.is_some_and(|before| before.joins(&placed)) {
-        placed.first = Offset::new(first.checked_add(step)?);
-    }
-    let end = placed.first.get().checked_add(range.pages)?;
-    (end <= Order::MAX.pages()).then_some(placed)
-}
-
-/// Gives ranges their offsets, one after another.
-pub(crate) fn place_all<'a>(
-    ranges: &'a [PhysRange],
-    page_shift: u32,
-) -> impl Iterator<Item = Result<PlacedRange, BuildError>> + 'a {
-    let mut last = None;
-    ranges.iter().enumerate().map(move |(index, range)| {
-        let bytes = bytes_of(range, page_shift).map_err(|unsound| match unsound {
-            Unsound::Empty => BuildError::EmptyRange { index },
-            Unsound::Misaligned => BuildError::Misaligned { index },
-            Unsound::TooLarge => BuildError::TooLarge { index },
-        })?;
-        for (first, other) in ranges.iter().enumerate().take(index) {
-            // An earlier range was found sound before this one is looked at.
-            let other_end = other.start.0 + (other.pages << page_shift);
-            if bytes.start < other_end && other.start.0 < bytes.end {
-                return Err(BuildError::Overlap { first, second: index });
-            }
-        }
-        let placed = place_after(last, range, 0, page_shift).ok_or(BuildError::TooLarge { index })?;
-        last = Some(placed);
-        Ok(placed)
-    })
-}
-
-/// The ranges of a pool, in rising order of offset.
+/// The ranges of a pool.
 pub(crate) struct Ranges<'s> {
     slots: Memory<'s, RangeSlot>,
-    /// Changes so far (the lowest bit names the copy that holds) << 32 | ranges.
+    /// Changes so far (the lowest bit names the copy that holds) << 32 | how many ranges, and [`ELSEWHERE`].
     table: AtomicU64,
-    /// 1 while somebody changes the ranges.
-    changing: AtomicU32,
+    /// Of each copy: the root of the tree by offset << 32 | the root of the tree by address.
+    roots: [AtomicU64; 2],
+    /// How many pages all ranges have.
+    pages: AtomicU64,
     /// The order of the largest run in any range. Never too low: raised before a range's first page is idle, lowered after its
     /// last one is gone.
     largest: AtomicU32,
+    book: Tried<Book>,
     /// No run is larger than this one: the tables end there.
     limit: Order,
     page_shift: u32,
 }
 
-/// One of the two copies.
+/// One of the two copies, as its word and its roots say.
 #[derive(Clone, Copy)]
 struct Copied<'r> {
     slots: &'r Memory<'r, RangeSlot>,
-    copy: usize,
-    count: usize,
+    table: u64,
+    roots: u64,
 }
 
-impl Copied<'_> {
-    fn get(&self, index: usize) -> Option<PlacedRange> {
-        if index < self.count { self.slots.get(index)?.read(self.copy) } else { None }
+impl<'r> Copied<'r> {
+    fn tree(&self, by: By) -> Tree<'r> {
+        Tree { slots: self.slots, by, copy: (self.table >> 32) as usize & 1 }
     }
 
+    fn root(&self, by: By) -> Name {
+        if by == By::Offset { (self.roots >> 32) as Name } else { self.roots as Name }
+    }
+
+    fn count(&self) -> u32 {
+        (self.table & (ELSEWHERE - 1)) as u32
+    }
+
+    /// The first range, in this order, of which `is_past` holds.
     #[inline]
-    fn bounds(&self, index: usize) -> Option<(u64, u64)> {
-        self.slots.get(index)?.bounds(self.copy)
+    fn first(&self, by: By, is_past: impl Fn(&RangeSlot) -> bool) -> Name {
+        self.tree(by).first(self.root(by), self.count(), is_past)
     }
 
-    /// The index of the first range that does not end before `offset`.
+    /// The last range, in this order, of which `is_before` holds.
     #[inline]
-    fn index_of(&self, offset: Offset) -> Option<usize> {
-        let (mut low, mut high) = (0, self.count);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.bounds(middle)?.1 <= offset.get() { low = middle + 1 } else { high = middle }
-        }
-        Some(low)
+    fn last(&self, by: By, is_before: impl Fn(&RangeSlot) -> bool) -> Name {
+        self.tree(by).last(self.root(by), self.count(), is_before)
     }
 
-    fn at_or_after(&self, offset: Offset) -> Option<PlacedRange> {
-        self.get(self.index_of(offset)?)
-    }
-
-    /// First offset and the first one after it, of the range that `offset` belongs to or that is the next one.
-    fn bounds_from(&self, offset: Offset) -> Option<(u64, u64)> {
-        self.bounds(self.index_of(offset).filter(|&index| index < self.count)?)
-    }
-
-    fn iter(self) -> impl Iterator<Item = PlacedRange> {
-        (0..self.count).filter_map(move |index| self.get(index))
+    /// The range that `offset` belongs to, or the next one.
+    #[inline]
+    fn at_or_after(&self, offset: Offset) -> Option<&'r RangeSlot> {
+        slot(self.slots, self.first(By::Offset, |slot| slot.bounds().1 > offset.get()))
     }
 }
 
 impl<'s> Ranges<'s> {
-    /// Fills the slots; `placed` were checked by [`place_all`] and there is a slot for each.
-    pub(crate) fn new(
-        slots: Memory<'s, RangeSlot>,
-        placed: impl Iterator<Item = PlacedRange>,
-        page_shift: u32,
-        limit: Order,
-    ) -> Self {
-        let (table, changing, largest) = (AtomicU64::new(0), AtomicU32::new(0), AtomicU32::new(0));
-        let ranges = Ranges { slots, table, changing, largest, limit, page_shift };
-        ranges.replace(placed);
-        ranges.measure();
-        ranges
+    /// No ranges yet.
+    pub(crate) fn new(slots: Memory<'s, RangeSlot>, page_shift: u32, limit: Order) -> Self {
+        Ranges {
+            slots,
+            table: AtomicU64::new(0),
+            roots: [AtomicU64::new(0), AtomicU64::new(0)],
+            pages: AtomicU64::new(0),
+            largest: AtomicU32::new(0),
+            book: Tried::new(Book::new()),
+            limit,
+            page_shift,
+        }
     }
 
     /// Reads one table (rule 1). Lock-free: starts over only after a change.
@@ -252,11 +128,11 @@ impl<'s> Ranges<'s> {
     /// [`Ranges::read`] of the table that a word names.
     #[inline(always)]
     fn read_named<T>(&self, read: impl Fn(u64) -> T) -> T {
-        // Acquire: pairs with `replace`, whose copy is complete once its word is seen.
+        // Acquire: pairs with `Ranges::relink`, whose copy is complete once its word is seen.
         let mut seen = self.table.load(Ordering::Acquire);
         loop {
             let found = read(seen);
-            // Acquire: only to start over with; that it comes after the fields is the Acquire of `RangeSlot::read`.
+            // Acquire: only to start over with; that it comes after the fields is the Acquire of `RangeSlot::load`.
             let now = self.table.load(Ordering::Acquire);
             if now == seen {
                 return found;
@@ -266,51 +142,30 @@ impl<'s> Ranges<'s> {
     }
 
     fn copied(&self, table: u64) -> Copied<'_> {
-        Copied { slots: &self.slots, copy: (table >> 32) as usize & 1, count: table as u32 as usize }
-    }
-
-    /// Writes the other copy, then the word (rule 2). The caller is the only one who changes.
-    fn replace(&self, ranges: impl Iterator<Item = PlacedRange>) {
-        // Relaxed: only the one who changes writes it.
-        let now = self.table.load(Ordering::Relaxed);
-        let changes = (now >> 32).wrapping_add(1);
-        let mut count = 0u32;
-        for range in ranges {
-            if let Some(slot) = self.slots.get(count as usize) {
-                slot.write(changes as usize & 1, range);
-                count += 1;
-            }
-        }
-        // Release: pairs with `read`.
-        self.table.store(changes << 32 | u64::from(count), Ordering::Release);
-    }
-
-    /// Finds out what the largest run is.
-    fn measure(&self) {
-        let of = |range: PlacedRange| super::runs_of(range.first.get(), range.end().get(), self.limit).map(|run| run.order().get());
-        let largest = self.iter().flat_map(of).max().unwrap_or(0);
-        // Relaxed: a bound, not a promise; see `largest`.
-        self.largest.store(largest, Ordering::Relaxed);
+        // Acquire: as `RangeSlot::load`, and for the same reason.
+        let roots = self.roots[(table >> 32) as usize & 1].load(Ordering::Acquire);
+        Copied { slots: &self.slots, table, roots }
     }
 
     /// The order of the largest run in any range.
     #[inline]
     pub(crate) fn largest(&self) -> Order {
-        // Relaxed: as in `measure`.
+        // Relaxed: a bound, not a promise; see `largest`.
         Order::clamped(self.largest.load(Ordering::Relaxed))
     }
 
-    /// All ranges, in rising order of offset; one that comes or goes meanwhile may be missed.
+    /// All ranges, in rising order of offset; one that comes or goes meanwhile may be missed. O(log n) for each.
     pub(crate) fn iter(&self) -> impl Iterator<Item = PlacedRange> {
         core::iter::successors(self.at_or_after(Offset::new(0)), |range| self.at_or_after(range.end()))
     }
 
     /// How many pages they have together.
     pub(crate) fn pages(&self) -> u64 {
-        self.read(|ranges| ranges.iter().map(|range| range.pages).sum())
+        // Relaxed: a number, nothing hangs on it.
+        self.pages.load(Ordering::Relaxed)
     }
 
-    /// The range that `offset` belongs to. O(log n) in the number of ranges.
+    /// The range that `offset` belongs to.
     #[inline]
     pub(crate) fn of(&self, offset: Offset) -> Option<PlacedRange> {
         self.at_or_after(offset).filter(|range| range.first <= offset)
@@ -321,30 +176,29 @@ impl<'s> Ranges<'s> {
     pub(super) fn is_in_the_only_one(&self, first: Offset, end: Offset) -> bool {
         // Acquire, both: as in `read_named`.
         let table = self.table.load(Ordering::Acquire);
-        let bounds =
-            if table as u32 == 1 { self.slots.get(0).and_then(|slot| slot.bounds((table >> 32) as usize & 1)) } else { None };
+        let bounds = if table as u32 == 1 { self.slots.get(0).map(RangeSlot::bounds) } else { None };
         bounds.is_some_and(|bounds| bounds.0 <= first.get() && end.get() <= bounds.1) && self.table.load(Ordering::Acquire) == table
     }
 
-    /// The first offset after the range that `offset` belongs to. O(log n) in the number of ranges.
+    /// The first offset after the range that `offset` belongs to.
     #[inline]
     pub(crate) fn end_of(&self, offset: Offset) -> Option<Offset> {
         let bounds = self.read_named(|table| {
             // Most pools have one range.
-            if table as u32 == 1 { self.slots.get(0)?.bounds((table >> 32) as usize & 1) } else { self.bounds_among(table, offset) }
+            if table as u32 == 1 { self.slots.get(0).map(RangeSlot::bounds) } else { self.bounds_among(table, offset) }
         });
         bounds.filter(|&(first, end)| first <= offset.get() && offset.get() < end).map(|(_, end)| Offset::new(end))
     }
 
     #[inline(never)]
     fn bounds_among(&self, table: u64, offset: Offset) -> Option<(u64, u64)> {
-        self.copied(table).bounds_from(offset)
+        self.copied(table).at_or_after(offset).map(RangeSlot::bounds)
     }
 
     /// The range that `offset` belongs to, or the next one.
     #[inline]
     pub(crate) fn at_or_after(&self, offset: Offset) -> Option<PlacedRange> {
-        self.read(|ranges| ranges.at_or_after(offset))
+        self.read(|ranges| ranges.at_or_after(offset).map(RangeSlot::range))
     }
 
     /// The physical address of a page.
@@ -358,72 +212,81 @@ impl<'s> Ranges<'s> {
         (range.phys.0 >> self.page_shift).wrapping_sub(range.first.get())
     }
 
-    /// The page that a physical address lies in. O(n) in the number of ranges.
+    /// The page that a physical address lies in.
     pub(crate) fn offset_of(&self, phys: Phys) -> Option<Offset> {
-        self.read(|ranges| {
-            ranges.iter().find_map(|range| {
-                let page = phys.0.checked_sub(range.phys.0)? >> self.page_shift;
-                (page < range.pages).then(|| Offset::new(range.first.get() + page))
-            })
-        })
+        let range = self.read(|ranges| {
+            let name = ranges.last(By::Phys, |slot| slot.key(By::Phys) <= phys.0);
+            slot(ranges.slots, name).map(RangeSlot::range)
+        })?;
+        let page = phys.0.checked_sub(range.phys.0)? >> self.page_shift;
+        (page < range.pages).then(|| Offset::new(range.first.get() + page))
     }
 
     /// Becomes the one who changes the ranges, unless there is one.
     pub(crate) fn change(&self) -> Option<Change<'_>> {
-        // Acquire: pairs with the drop of the last `Change`. Relaxed on failure: nothing is read.
-        self.changing.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        // Relaxed: nobody else writes it now.
-        Some(Change { ranges: self, now: self.copied(self.table.load(Ordering::Relaxed)) })
+        Some(Change { ranges: self, book: self.book.try_lock()? })
     }
 }
 
-/// The right to change the ranges.
-pub(crate) struct Change<'r> {
-    ranges: &'r Ranges<'r>,
-    now: Copied<'r>,
+/// What happens to a slot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Relink {
+    In,
+    Out,
 }
 
-impl Change<'_> {
-    /// Adds a range below `limit` at the lowest place where it fits.
-    pub(crate) fn add(&self, range: &PhysRange, tag: u64, limit: u64) -> Result<PlacedRange, AddRangeError> {
-        let shift = self.ranges.page_shift;
-        let bytes = bytes_of(range, shift).map_err(|unsound| match unsound {
-            Unsound::Empty => AddRangeError::Empty,
-            Unsound::Misaligned => AddRangeError::Misaligned,
-            Unsound::TooLarge => AddRangeError::TooLarge,
-        })?;
-        if let Some(other) = self.now.iter().find(|other| other.meets(&bytes, shift)) {
-            return Err(AddRangeError::Overlap { first: other.first });
-        }
-        if self.ranges.slots.get(self.now.count).is_none() {
-            return Err(AddRangeError::NoSlot { slots: self.now.count });
-        }
-        let fits = |index: usize| {
-            let before = index.checked_sub(1).and_then(|before| self.now.get(before));
-            let placed = place_after(before, range, tag, shift)?;
-            let clear = match self.now.get(index) {
-                Some(next) => placed.end() <= next.first && !placed.joins(&next),
-                None => placed.end().get() <= limit,
-            };
-            clear.then_some((index, placed))
+/// For whoever has the right to change the ranges.
+impl Ranges<'_> {
+    /// The copy that holds.
+    fn now(&self) -> Copied<'_> {
+        // Relaxed: only the one who changes writes it.
+        self.copied(self.table.load(Ordering::Relaxed))
+    }
+
+    /// Puts a slot in, or takes it out (rule 2).
+    fn relink(&self, what: Relink, name: Name) {
+        let now = self.now();
+        let changes = (now.table >> 32).wrapping_add(1);
+        let count = if what == Relink::In { now.count() + 1 } else { now.count().saturating_sub(1) };
+        let root = self.relink_copy(changes as usize & 1, what, name);
+        let elsewhere = if count == 1 && root != 1 { ELSEWHERE } else { 0 };
+        // Release: pairs with `read_named`.
+        self.table.store(changes << 32 | elsewhere | u64::from(count), Ordering::Release);
+        self.relink_copy(!changes as usize & 1, what, name);
+    }
+
+    /// Changes one copy; its root by offset.
+    fn relink_copy(&self, copy: usize, what: Relink, name: Name) -> Name {
+        let word = &self.roots[copy];
+        // Relaxed: only the one who changes writes it.
+        let roots = word.load(Ordering::Relaxed);
+        let relink = |by, mut root: Name| {
+            let tree = Tree { slots: &self.slots, by, copy };
+            match what {
+                Relink::In => tree.insert(&mut root, name),
+                Relink::Out => tree.remove(&mut root, name),
+            }
+            root
         };
-        let (index, placed) = (0..=self.now.count).find_map(fits).ok_or(AddRangeError::NoRoom { pages: range.pages })?;
-        let (low, high) = (self.now.iter().take(index), self.now.iter().skip(index));
-        self.ranges.replace(low.chain([placed]).chain(high));
-        self.ranges.measure();
-        Ok(placed)
+        let (by_offset, by_phys) = (relink(By::Offset, (roots >> 32) as Name), relink(By::Phys, roots as Name));
+        // Release: pairs with `copied`.
+        word.store(u64::from(by_offset) << 32 | u64::from(by_phys), Ordering::Release);
+        by_offset
     }
 
-    /// Takes a range out; none of its pages may be found any more.
-    pub(crate) fn remove(&self, range: &PlacedRange) {
-        self.ranges.replace(self.now.iter().filter(|other| other.first != range.first));
-        self.ranges.measure();
+    /// The order of the largest run in a range.
+    fn largest_in(&self, range: &PlacedRange) -> u32 {
+        super::runs_of(range.first.get(), range.end().get(), self.limit).map(|run| run.order().get()).max().unwrap_or(0)
     }
-}
 
-impl Drop for Change<'_> {
-    fn drop(&mut self) {
-        // Release: pairs with `Ranges::change`.
-        self.ranges.changing.store(0, Ordering::Release);
+    /// So many pages more or fewer, and the order of the largest run now.
+    fn set_sizes(&self, largest: u32, pages: u64, comes: bool) {
+        // Relaxed, all: numbers, see `largest` and `pages`.
+        if comes {
+            self.pages.fetch_add(pages, Ordering::Relaxed);
+        } else {
+            self.pages.fetch_sub(pages, Ordering::Relaxed);
+        }
+        self.largest.store(largest, Ordering::Relaxed);
     }
 }

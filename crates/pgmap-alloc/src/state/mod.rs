@@ -18,7 +18,7 @@
 //! | `InService` | a folio of `order` starts here | 1.. | anyone who holds a reference; [`Word::try_get`] |
 //! | `Freeing` | the last reference is gone, the driver's `folio_free` is running | 0 | that put |
 //! | `Frozen` | in service, but no lookup gets a reference | 1.. | whoever froze it; who holds a reference counts on, but the last put is refused |
-//! | `Retired` | bad memory; for ever | 0 | nobody |
+//! | `Retired` | bad memory, until it is pardoned | 0 | whoever pardons it |
 //! | `Special` | a run of `order` without a folio, and why | 0 | whoever declared it, to take it back |
 //! | 7 | never written | | |
 //!
@@ -28,7 +28,7 @@
 //!    and a last put cost the same at every order.
 //! 2. A word leaves `Idle` only by [`Word::begin`], [`Word::begin_part`], [`Word::retire`] or [`Word::declare`], whose caller owns
 //!    the run in the tables, and comes back only by [`Word::abandon`], [`Word::finish_free`], [`Word::finish_free_chained`],
-//!    [`Word::undeclare`] or a last put that nobody hears (rule 9), after which the caller gives the run back to the tables. The tables' claim (Acquire) and release (Release) hand the word from one owner
+//!    [`Word::undeclare`], [`Word::unretire`] or a last put that nobody hears (rule 9), after which the caller gives the run back to the tables. The tables' claim (Acquire) and release (Release) hand the word from one owner
 //!    to the next.
 //! 3. A reference is taken only where one exists: the count goes 0 -> 1 in [`Word::publish`] and nowhere else. (A part that is
 //!    split off begins with one too, but its pages were in service already.)
@@ -41,7 +41,7 @@
 //!    if there was a split meanwhile (`folios`).
 //! 8. That a page is bad stands in its own word, whatever covers it, and every change of that word keeps it. Anyone may say so
 //!    ([`Word::condemn`]), but not while the word is `Building` or `Freeing`, which end in a plain store. It is unsaid where the
-//!    page is retired: one says it, one unsays it, so bad pages can be counted (`marks`). No folio begins with a bad page: `begin`
+//!    page is retired, or by [`Word::pardon`]: one says it, one unsays it, so bad pages can be counted (`marks`). No folio begins with a bad page: `begin`
 //!    finds the first page's, and who looks into `lifetime` afterwards the others'.
 //! 9. Where the driver hears nothing of the end of a folio and keeps nothing with it ([`PgmapOps::HEARS_FREES`](crate::PgmapOps)),
 //!    there is nothing between the last reference and the idle word: both are one read-modify-write, and there is no `Freeing`.
@@ -52,5 +52,5 @@ mod snapshot;
 mod word;
 
 pub use snapshot::Expect;
-pub(crate) use snapshot::{AfterPut, Condemned, Ending, FreezeFault, PutFault, Snapshot, State};
+pub(crate) use snapshot::{AfterPut, Condemned, Ending, FreezeFault, Pardoned, PutFault, Snapshot, State};
 pub use word::Word;

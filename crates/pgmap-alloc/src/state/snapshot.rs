@@ -119,6 +119,20 @@ pub(crate) enum Condemned {
     Unsettled,
 }
 
+/// What became of the attempt to take back that a page is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Pardoned {
+    /// It is said no more.
+    Now,
+    /// It was not said.
+    NotBad,
+    /// The page is retired.
+    Retired,
+    /// The folio that starts here is being freed: that ends in a plain store, which would say it again.
+    Unsettled,
+}
+
 /// A word as it was at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot(pub(super) u64);
@@ -364,6 +378,32 @@ impl Snapshot {
         match self.state() {
             State::Idle => Ok((Snapshot::new(State::Retired, Order::ZERO, 0), self.is_bad())),
             _ => Err(()),
+        }
+    }
+
+    /// Retired, if it is idle and known to be bad.
+    pub(super) const fn retired_if_bad(self) -> Result<(Snapshot, ()), State> {
+        match self.state() {
+            State::Idle if self.is_bad() => Ok((Snapshot::new(State::Retired, Order::ZERO, 0), ())),
+            state => Err(state),
+        }
+    }
+
+    /// Idle, if it was retired.
+    pub(super) const fn unretired(self) -> Result<(Snapshot, ()), ()> {
+        match self.state() {
+            State::Retired => Ok((Snapshot(0), ())),
+            _ => Err(()),
+        }
+    }
+
+    /// Bad no more, unless there is nothing to be taken back or this is not the moment to do so.
+    pub(super) const fn pardoned(self) -> Result<(Snapshot, Pardoned), Pardoned> {
+        match self.state() {
+            State::Retired => Err(Pardoned::Retired),
+            _ if !self.is_bad() => Err(Pardoned::NotBad),
+            State::Building | State::Freeing => Err(Pardoned::Unsettled),
+            _ => Ok((Snapshot(self.0 & !BAD), Pardoned::Now)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The folio word, one thread at a time, at the limits of its fields.
 
 use super::snapshot::{MAX_MAPPINGS, SATURATED};
-use super::{AfterPut, Condemned, Ending, Expect, FreezeFault, PutFault, Snapshot, State, Word};
+use super::{AfterPut, Condemned, Ending, Expect, FreezeFault, Pardoned, PutFault, Snapshot, State, Word};
 use crate::order::Order;
 use crate::sync::Ordering;
 
@@ -16,7 +16,7 @@ const ONE_MAP: u64 = 1 << 32;
 
 fn in_service(order: Order) -> Word {
     let word = Word::new();
-    assert!(word.begin(order));
+    assert!(word.begin(order).is_ok());
     word.publish(order);
     word
 }
@@ -44,9 +44,9 @@ fn req_15_an_idle_word_is_zero_and_no_reference_comes_from_it() {
     assert_eq!((word.snapshot().state(), word.snapshot().refs()), (State::Idle, 0));
     assert_eq!(word.try_get(), Err(State::Idle));
     assert_eq!(word.put(1, Ending::Heard), Err(PutFault::NotInService));
-    assert!(word.begin(Order::ZERO));
+    assert!(word.begin(Order::ZERO).is_ok());
     assert_eq!(word.try_get(), Err(State::Building), "a folio that is being set up must not be found");
-    assert!(!word.begin(Order::ZERO));
+    assert!(word.begin(Order::ZERO).is_err());
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn a_frozen_word_counts_but_is_not_found_and_does_not_end() {
 fn retired_and_special_words_give_nothing() {
     let word = Word::new();
     assert!(word.declare(Order::PMD, 7));
-    assert!(word.retire().is_none() && !word.begin(Order::ZERO) && !word.declare(Order::PMD, 7) && !word.get());
+    assert!(word.retire().is_none() && word.begin(Order::ZERO).is_err() && !word.declare(Order::PMD, 7) && !word.get());
     assert_eq!((word.snapshot().reason(), word.snapshot().refs(), word.try_get()), (7, 0, Err(State::Special)));
     assert!(!word.undeclare(Order::ZERO) && word.undeclare(Order::PMD) && word.retire() == Some(false));
-    assert!(word.retire().is_none() && !word.begin(Order::ZERO) && !word.undeclare(Order::ZERO) && !word.get());
+    assert!(word.retire().is_none() && word.begin(Order::ZERO).is_err() && !word.undeclare(Order::ZERO) && !word.get());
     assert_eq!((word.put(0, Ending::Heard), word.snapshot().refs()), (Err(PutFault::NotInService), 0));
 }
 /// Rule 9, and what its page was is kept.
@@ -158,16 +158,16 @@ fn req_38_that_a_page_is_bad_stays_in_its_word_until_it_is_retired() {
     assert_eq!((word.put(2, Ending::Heard), word.condemn()), (Ok(AfterPut::LastPut(Order::ZERO)), Condemned::Unsettled));
     word.finish_free();
     assert_eq!((word.snapshot().state(), is_bad()), (State::Idle, true));
-    assert!(!word.begin(Order::ZERO), "no folio begins with a bad page");
+    assert!(word.begin(Order::ZERO).is_err(), "no folio begins with a bad page");
     assert!(word.declare(Order::ZERO, 3) && is_bad() && word.undeclare(Order::ZERO) && is_bad());
     assert!(word.begin_part(Order::ZERO) && is_bad());
     word.abandon_part();
     assert_eq!((is_bad(), word.retire(), is_bad(), word.condemn()), (true, Some(true), false, Condemned::Retired));
-    assert!(!word.pardon());
+    assert_eq!(word.pardon(), Pardoned::Retired);
 
     for state in [State::Idle, State::InService, State::Frozen, State::Special] {
         let word = word_of(state);
-        assert_eq!((word.condemn(), word.snapshot().state(), word.pardon()), (Condemned::Now, state, true));
+        assert_eq!((word.condemn(), word.snapshot().state(), word.pardon()), (Condemned::Now, state, Pardoned::Now));
     }
     for state in [State::Building, State::Freeing] {
         assert_eq!(word_of(state).condemn(), Condemned::Unsettled);

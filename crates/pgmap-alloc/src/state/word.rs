@@ -1,6 +1,6 @@
 //! The folio word, atomically: each transition with its orderings.
 
-use super::snapshot::{AfterPut, BAD, Condemned, Ending, Expect, FreezeFault, PutFault, Snapshot, State};
+use super::snapshot::{AfterPut, BAD, Condemned, Ending, Expect, FreezeFault, Pardoned, PutFault, Snapshot, State};
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, order_after_write, overwrite};
 
@@ -55,12 +55,15 @@ impl Word {
 
 /// Into service and out of it: each has one owner.
 impl Word {
-    /// `Idle` -> `Building`; `false` if the word was not idle or the page is bad, and then nothing has changed.
+    /// `Idle` -> `Building`; if the word was not idle, or the page is bad, nothing has changed, and this is what it was.
     #[inline]
-    pub(crate) fn begin(&self, order: Order) -> bool {
+    pub(crate) fn begin(&self, order: Order) -> Result<(), Snapshot> {
         let building = Snapshot::new(State::Building, order, 0).0;
         // SeqCst: the write half of rule 4. Acquire would not be needed, the claim in the tables was that.
-        self.bits.compare_exchange(0, building, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        match self.bits.compare_exchange(0, building, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) => Ok(()),
+            Err(seen) => Err(Snapshot(seen)),
+        }
     }
 
     /// `Building` -> `InService` with one reference. The caller is the request that began it.
@@ -94,6 +97,14 @@ impl Word {
         self.bits.fetch_and(BAD, Ordering::AcqRel);
     }
 
+    /// `Idle` and bad -> `Retired`; what the state is if the word is anything else. The caller owns the page.
+    pub(crate) fn retire_bad(&self) -> Result<(), State> {
+        // SeqCst: as in `retire`.
+        let done = self.update(Ordering::SeqCst, Snapshot::retired_if_bad);
+        order_after_write();
+        done
+    }
+
     /// `Idle` -> `Retired`: whether the page was known to be bad; `None` if the word was not idle. The caller owns the page.
     pub(crate) fn retire(&self) -> Option<bool> {
         // SeqCst: the write half of "retire, then take the marks away" (`marks`).
@@ -110,10 +121,16 @@ impl Word {
         condemned
     }
 
-    /// Takes that back, for a page that does not exist; `false` if it was not said, or somebody else took it back.
-    pub(crate) fn pardon(&self) -> bool {
-        // Relaxed: nothing else hangs on it, and one caller finds the bit.
-        self.bits.fetch_and(!BAD, Ordering::Relaxed) & BAD != 0
+    /// Takes that back (rule 8): one caller finds it said. Lock-free.
+    pub(crate) fn pardon(&self) -> Pardoned {
+        // Relaxed: nothing else hangs on it. Whoever pardons a page and whoever retires it change this one word.
+        self.update(Ordering::Relaxed, Snapshot::pardoned).unwrap_or_else(|why| why)
+    }
+
+    /// `Retired` -> `Idle`; `false` if it is something else. The one caller who succeeds owns the page.
+    pub(crate) fn unretire(&self) -> bool {
+        // Acquire: pairs with `retire` and `retire_bad`; the release in the tables hands the page on.
+        self.update(Ordering::Acquire, Snapshot::unretired).is_ok()
     }
 
     /// `Idle` -> `Special`; `false` if the word was not idle. The caller owns the run.

@@ -1,6 +1,6 @@
 //! Taking a range away against whoever requests there, is still there, or finds a page of it bad.
 
-use pgmap_alloc::{AllocError, Block, Offset, Params, PhysRange, Removal, RetireError, Retirement};
+use pgmap_alloc::{AllocError, Block, Offset, Params, PhysRange, Removal, RemoveRangeError, RetireError, Retirement};
 
 use crate::{Driver, Map, ONE, at, in_service, pgmap, race, race_up_to, ranges};
 
@@ -94,6 +94,32 @@ fn retire_against_removal() {
             }
             let pending: Vec<Offset> = pgmap.retiring().collect();
             assert_eq!((pending, pgmap.retired().count()), (vec![], usize::from(!gone && retired.is_ok())));
+        },
+    );
+}
+
+/// A page is pardoned before its range goes, or goes with it: it is never given back to a range that has gone.
+#[test]
+fn pardon_against_removal() {
+    race_up_to(
+        2,
+        || {
+            let pgmap = pgmap(1);
+            assert_eq!(pgmap.retire(at(0)), Ok(Retirement::Done));
+            pgmap
+        },
+        |pgmap| pgmap.pardon(at(0)),
+        |pgmap| match pgmap.close_range(at(0)) {
+            Ok(closed) => matches!(closed.poll_removal(), Removal::Done(_)),
+            Err(error) => {
+                assert_eq!(error, RemoveRangeError::Changing);
+                false
+            }
+        },
+        |pgmap, pardoned, gone| {
+            let census = pgmap.validate().unwrap();
+            assert_eq!((census.pages, census.idle + census.retired), if gone { (0, 0) } else { (1, 1) });
+            assert_eq!((census.idle == 1, pgmap.retiring().count()), (!gone && pardoned.is_ok(), 0), "{pardoned:?}");
         },
     );
 }

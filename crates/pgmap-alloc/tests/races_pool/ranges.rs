@@ -1,8 +1,8 @@
 //! Ranges that come and go.
 
-use pgmap_alloc::{AddRangeError, Offset, Params, Phys, PlacedRange, RemoveRangeError};
+use pgmap_alloc::{AddRangeError, NewRange, Offset, Params, Phys, PlacedRange, RemoveRangeError};
 
-use super::{ONE, PAGE, Pool, race, range};
+use super::{ONE, PAGE, Pool, order, race, range};
 
 /// One page, and room for two ranges more.
 fn growing() -> Pool {
@@ -11,7 +11,7 @@ fn growing() -> Pool {
 
 /// A range whose fields all say which one it is.
 fn add(pool: &Pool, page: u64) -> Result<PlacedRange, AddRangeError> {
-    pool.add_range_tagged(range(page, page / 100), page)
+    pool.add_range(NewRange::new(range(page, page / 100)).tagged(page))
 }
 
 /// The same with one range more, which starts at [`SECOND`].
@@ -91,6 +91,28 @@ fn two_ranges_come_at_once() {
             let came: u64 = [one, other].iter().flatten().map(|range| range.pages).sum();
             assert!(came > 0, "each was told to wait for the other");
             assert_eq!((pool.size(), pool.avail()), (1 + came, 1 + came));
+        },
+    );
+}
+
+/// Pages of a range that grows are known first and idle then, and a run across the seam is refused or whole.
+#[test]
+fn request_against_a_range_that_grows() {
+    race(
+        || Pool::boxed(&Params::new(&[range(0, 1)]).growing_to(2)).unwrap(),
+        |pool| pool.grow_range(Offset::new(0), range(1, 1)).unwrap(),
+        |pool| {
+            let got = pool.alloc_at(Offset::new(0), order(1));
+            if got.is_ok() {
+                assert_eq!(pool.phys(Offset::new(1)), Some(Phys(PAGE)));
+            }
+            got
+        },
+        |pool, grown, got| {
+            assert_eq!((grown.pages, pool.size(), pool.avail()), (2, 2, if got.is_ok() { 0 } else { 2 }));
+            if got.is_err() {
+                pool.alloc(order(1)).unwrap();
+            }
         },
     );
 }
