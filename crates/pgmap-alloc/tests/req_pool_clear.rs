@@ -559,3 +559,40 @@ fn req_65_a_handle_hands_out_nothing_as_cleared_that_was_forgotten_meanwhile() {
         assert_eq!(pool.contents_of(second.run().into()), Contents::Dirty);
     }
 }
+
+/// As far up as tables go: what stands above a part may be three levels up, and what stands below a whole three levels down.
+#[test]
+fn req_65_what_is_above_and_below_is_right_over_all_levels() {
+    // Tables of 64 entries: four levels, and the one on top.
+    let (pages, whole) = (1u64 << 24, order(24));
+    let pool = GenPool::<1>::boxed(&Params::new(&[range(0, pages)]).tracking_clear()).unwrap();
+    let holds = |start: u64, pages: u64| pool.contents_of(Extent::new(at(start), pages).unwrap());
+    pool.alloc(whole).unwrap();
+    pool.free_cleared(at(0), whole).unwrap();
+    assert_eq!(pool.avail_cleared(Extent::ALL), pages);
+    // A page, alone: all entries around it are split.
+    pool.alloc_at(at(77), order(0)).unwrap();
+    assert_eq!(holds(77, 1), Contents::Cleared);
+    pool.free(at(77), order(0)).unwrap();
+    assert_eq!(pool.avail_cleared(Extent::ALL), pages - 1);
+    // The whole is merged again, and knows that it is not all one; each part still says what it holds.
+    assert_eq!(pool.alloc(whole), Ok(at(0)));
+    let parts = [(0, pages), (0, 1 << 18), (64, 64), (77, 1), (76, 2)];
+    assert!(parts.iter().all(|(start, pages)| holds(*start, *pages) == Contents::Dirty));
+    let others = [(0, 77), (78, 1), (128, 64), (1 << 12, 1 << 12), (1 << 18, 1 << 18), (78, pages - 78)];
+    assert!(others.iter().all(|(start, pages)| holds(*start, *pages) == Contents::Cleared));
+    // What comes back as a whole leaves nothing of that behind, at any level.
+    pool.free(at(0), whole).unwrap();
+    assert_eq!(pool.alloc(whole), Ok(at(0)));
+    assert!(parts.iter().chain(&others).all(|(start, pages)| holds(*start, *pages) == Contents::Dirty));
+    pool.free_cleared(at(77), order(0)).unwrap();
+    assert_eq!(pool.avail_cleared(Extent::ALL), 1);
+    // The owner takes it back, and frees the whole: it had noted a part below.
+    pool.alloc_at(at(77), order(0)).unwrap();
+    pool.free_cleared(at(0), whole).unwrap();
+    assert_eq!(
+        (pool.avail_cleared(Extent::ALL), pool.alloc_wishing(whole, Wish::Cleared)),
+        (pages, Ok((at(0), Contents::Cleared)))
+    );
+    assert_eq!(holds(77, 1), Contents::Cleared);
+}
