@@ -217,7 +217,7 @@ fn req_46_nothing_is_cleared_after_it_was_forgotten_whatever_others_do() {
 /// Takes pages in some way and gives them back, most often unused.
 fn use_a_little(pool: &GenPool<'_>, random: &mut Random, forgotten: &AtomicBool) {
     let forgotten = forgotten.load(Ordering::SeqCst);
-    match random.below(5) {
+    match random.below(7) {
         0 => drop(pool.reserve(order(random.below(10) as u32), &mut [at(0); 3])),
         1 => {
             let mut short = [Run::new(at(0), order(0)).unwrap(); 4];
@@ -229,6 +229,14 @@ fn use_a_little(pool: &GenPool<'_>, random: &mut Random, forgotten: &AtomicBool)
             handle.free(run).unwrap();
         }
         3 => {
+            let refused = pool.alloc_many(order(random.below(8) as u32), &mut vec![at(0); (1 << 12) + 1]);
+            assert!(refused.is_err(), "there are not so many");
+        }
+        4 => {
+            let mut short = [PageWord::EMPTY; 9];
+            assert!(pool.alloc_words(1 << 12, &mut short).is_err(), "they do not fit");
+        }
+        5 => {
             let extent = pool.alloc_extent(&ExtentParams::new(1 + random.below(300)));
             extent.into_iter().for_each(|extent| pool.free_extent(extent).unwrap());
         }
@@ -595,4 +603,41 @@ fn req_65_what_is_above_and_below_is_right_over_all_levels() {
         (pages, Ok((at(0), Contents::Cleared)))
     );
     assert_eq!(holds(77, 1), Contents::Cleared);
+}
+
+/// What comes back in parts, all of it cleared or all of it dirty in the end, is found as the whole that it is.
+#[test]
+fn req_46_what_was_cleared_in_parts_is_found_as_a_whole() {
+    let pool = pool(1024);
+    let whole_at = |start| {
+        assert_eq!(pool.alloc_wishing(order(9), Wish::PreferCleared), Ok((at(start), Contents::Cleared)));
+        pool.free_cleared(at(start), order(9)).unwrap();
+    };
+    pool.alloc(order(10)).unwrap();
+    pool.free(at(512), order(9)).unwrap();
+    // There is none at first, and that is remembered until the last page is back.
+    assert_eq!(pool.alloc_wishing(order(9), Wish::PreferCleared), Ok((at(512), Contents::Dirty)));
+    pool.free(at(512), order(9)).unwrap();
+    (0..512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
+    whole_at(0);
+    // A page is dirty for a while.
+    pool.alloc_at(at(7), order(0)).unwrap();
+    pool.free(at(7), order(0)).unwrap();
+    pool.alloc_at(at(0), order(9)).unwrap();
+    pool.free_cleared(at(0), order(3)).unwrap();
+    (8..512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
+    whole_at(0);
+}
+
+#[test]
+fn req_46_what_a_handle_gives_back_unused_can_be_wished_for_again() {
+    let pool = all_cleared(1024);
+    let mut handle = pool.local().unwrap();
+    let first = handle.alloc(order(0)).unwrap();
+    while pool.alloc_wishing(order(0), Wish::Cleared).is_ok() {}
+    pool.free(first.into_raw().start(), order(0)).unwrap();
+    assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Dirty);
+    assert!(handle.cached() > 0);
+    handle.drain();
+    assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Cleared);
 }
