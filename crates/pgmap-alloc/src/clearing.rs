@@ -75,7 +75,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 }
 
 impl<O: PgmapOps, const WORDS: usize> Block<'_, O, WORDS> {
-    /// What its pages held when they were taken.
+    /// What its pages held when they were taken; of a part of a larger block, what those pages held. As [`GenPool::contents_of`](crate::GenPool::contents_of).
     pub fn contents(&self) -> Contents {
         self.pgmap().pool.contents_of(Extent::from(Run::around(self.offset().get(), self.order())))
     }

@@ -217,7 +217,7 @@ fn req_46_nothing_is_cleared_after_it_was_forgotten_whatever_others_do() {
 /// Takes pages in some way and gives them back, most often unused.
 fn use_a_little(pool: &GenPool<'_>, random: &mut Random, forgotten: &AtomicBool) {
     let forgotten = forgotten.load(Ordering::SeqCst);
-    match random.below(5) {
+    match random.below(7) {
         0 => drop(pool.reserve(order(random.below(10) as u32), &mut [at(0); 3])),
         1 => {
             let mut short = [Run::new(at(0), order(0)).unwrap(); 4];
@@ -229,6 +229,14 @@ fn use_a_little(pool: &GenPool<'_>, random: &mut Random, forgotten: &AtomicBool)
             handle.free(run).unwrap();
         }
         3 => {
+            let refused = pool.alloc_many(order(random.below(8) as u32), &mut vec![at(0); (1 << 12) + 1]);
+            assert!(refused.is_err(), "there are not so many");
+        }
+        4 => {
+            let mut short = [PageWord::EMPTY; 9];
+            assert!(pool.alloc_words(1 << 12, &mut short).is_err(), "they do not fit");
+        }
+        5 => {
             let extent = pool.alloc_extent(&ExtentParams::new(1 + random.below(300)));
             extent.into_iter().for_each(|extent| pool.free_extent(extent).unwrap());
         }
@@ -558,4 +566,78 @@ fn req_65_a_handle_hands_out_nothing_as_cleared_that_was_forgotten_meanwhile() {
         let second = handle.alloc(order(o)).unwrap();
         assert_eq!(pool.contents_of(second.run().into()), Contents::Dirty);
     }
+}
+
+/// As far up as tables go: what stands above a part may be three levels up, and what stands below a whole three levels down.
+#[test]
+fn req_65_what_is_above_and_below_is_right_over_all_levels() {
+    // Tables of 64 entries: four levels, and the one on top.
+    let (pages, whole) = (1u64 << 24, order(24));
+    let pool = GenPool::<1>::boxed(&Params::new(&[range(0, pages)]).tracking_clear()).unwrap();
+    let holds = |start: u64, pages: u64| pool.contents_of(Extent::new(at(start), pages).unwrap());
+    pool.alloc(whole).unwrap();
+    pool.free_cleared(at(0), whole).unwrap();
+    assert_eq!(pool.avail_cleared(Extent::ALL), pages);
+    // A page, alone: all entries around it are split.
+    pool.alloc_at(at(77), order(0)).unwrap();
+    assert_eq!(holds(77, 1), Contents::Cleared);
+    pool.free(at(77), order(0)).unwrap();
+    assert_eq!(pool.avail_cleared(Extent::ALL), pages - 1);
+    // The whole is merged again, and knows that it is not all one; each part still says what it holds.
+    assert_eq!(pool.alloc(whole), Ok(at(0)));
+    let parts = [(0, pages), (0, 1 << 18), (64, 64), (77, 1), (76, 2)];
+    assert!(parts.iter().all(|(start, pages)| holds(*start, *pages) == Contents::Dirty));
+    let others = [(0, 77), (78, 1), (128, 64), (1 << 12, 1 << 12), (1 << 18, 1 << 18), (78, pages - 78)];
+    assert!(others.iter().all(|(start, pages)| holds(*start, *pages) == Contents::Cleared));
+    // What comes back as a whole leaves nothing of that behind, at any level.
+    pool.free(at(0), whole).unwrap();
+    assert_eq!(pool.alloc(whole), Ok(at(0)));
+    assert!(parts.iter().chain(&others).all(|(start, pages)| holds(*start, *pages) == Contents::Dirty));
+    pool.free_cleared(at(77), order(0)).unwrap();
+    assert_eq!(pool.avail_cleared(Extent::ALL), 1);
+    // The owner takes it back, and frees the whole: it had noted a part below.
+    pool.alloc_at(at(77), order(0)).unwrap();
+    pool.free_cleared(at(0), whole).unwrap();
+    assert_eq!(
+        (pool.avail_cleared(Extent::ALL), pool.alloc_wishing(whole, Wish::Cleared)),
+        (pages, Ok((at(0), Contents::Cleared)))
+    );
+    assert_eq!(holds(77, 1), Contents::Cleared);
+}
+
+/// What comes back in parts, all of it cleared or all of it dirty in the end, is found as the whole that it is.
+#[test]
+fn req_46_what_was_cleared_in_parts_is_found_as_a_whole() {
+    let pool = pool(1024);
+    let whole_at = |start| {
+        assert_eq!(pool.alloc_wishing(order(9), Wish::PreferCleared), Ok((at(start), Contents::Cleared)));
+        pool.free_cleared(at(start), order(9)).unwrap();
+    };
+    pool.alloc(order(10)).unwrap();
+    pool.free(at(512), order(9)).unwrap();
+    // There is none at first, and that is remembered until the last page is back.
+    assert_eq!(pool.alloc_wishing(order(9), Wish::PreferCleared), Ok((at(512), Contents::Dirty)));
+    pool.free(at(512), order(9)).unwrap();
+    (0..512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
+    whole_at(0);
+    // A page is dirty for a while.
+    pool.alloc_at(at(7), order(0)).unwrap();
+    pool.free(at(7), order(0)).unwrap();
+    pool.alloc_at(at(0), order(9)).unwrap();
+    pool.free_cleared(at(0), order(3)).unwrap();
+    (8..512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
+    whole_at(0);
+}
+
+#[test]
+fn req_46_what_a_handle_gives_back_unused_can_be_wished_for_again() {
+    let pool = all_cleared(1024);
+    let mut handle = pool.local().unwrap();
+    let first = handle.alloc(order(0)).unwrap();
+    while pool.alloc_wishing(order(0), Wish::Cleared).is_ok() {}
+    pool.free(first.into_raw().start(), order(0)).unwrap();
+    assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Dirty);
+    assert!(handle.cached() > 0);
+    handle.drain();
+    assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Cleared);
 }

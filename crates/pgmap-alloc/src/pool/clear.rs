@@ -68,8 +68,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         })
     }
 
-    /// What pages that the caller has taken held when he got them; dirty if not all of them are known to have been cleared. Says nothing
-    /// of pages that are idle. O(levels) for each aligned run that they consist of.
+    /// What pages that the caller has taken held when it got them, all of a run or any part: dirty if not all of them are known to have
+    /// been cleared. Says nothing of pages that are idle or somebody else's.
+    ///
+    /// O(levels) for each aligned run that they consist of, and one table's notes for each table below with cleared and dirty pages.
     pub fn contents_of(&self, extent: Extent) -> Contents {
         let cleared = extent.runs(self.largest_entry()).all(|run| self.is_all(run, Contents::Cleared));
         if cleared { Contents::Cleared } else { Contents::Dirty }

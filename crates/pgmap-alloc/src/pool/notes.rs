@@ -262,7 +262,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (idle, holds) = self.holding_in(level, table, (entry / 64) as usize, contents);
         let mut grown = order;
         if order < 6 {
-            let own = (1 << (1 << order)) - 1 << (entry % 64);
+            let own = ((1 << (1 << order)) - 1) << (entry % 64);
             while grown < 6 && Table::<WORDS>::is_within(entry, grown + 1, (idle | own) & holds) {
                 grown += 1;
             }
