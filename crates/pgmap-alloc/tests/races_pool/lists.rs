@@ -26,7 +26,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use pgmap_alloc::{AllocError, FreeError, GenPool, Offset, PageWord, Params};
+use pgmap_alloc::{AllocError, FreeError, GenPool, PageWord, Params, Run};
 
 use super::{ONE, Pool, at, model, model_within, order, race, range};
 
@@ -252,7 +252,7 @@ fn one_table<const WORDS: usize>(orders: &[u32]) -> GenPool<'static, WORDS> {
     pool
 }
 
-/// The one table is read word by word: a page comes back to the first word after that was read, and one of the second is taken before.
+/// No larger run is idle, so the refusal is tried to be proved at once. The one table is read word by word: a page comes back to the first word after that was read, and one of the second is taken before.
 #[test]
 fn page_that_comes_back_against_a_refusal_in_one_table() {
     fn set_up() -> GenPool<'static, 2> {
@@ -260,7 +260,7 @@ fn page_that_comes_back_against_a_refusal_in_one_table() {
         pool.free(at(64), ONE).unwrap();
         pool
     }
-    fn check(_: &GenPool<'static, 2>, (): (), got: Result<Offset, AllocError>) {
+    fn check(_: &GenPool<'static, 2>, (): (), got: Result<Run, AllocError>) {
         assert!(!is_refused(&got), "refused though a page was idle at every moment");
     }
     race(
@@ -269,7 +269,7 @@ fn page_that_comes_back_against_a_refusal_in_one_table() {
             pool.free(at(0), ONE).unwrap();
             let _ = pool.alloc_at(at(64), ONE);
         },
-        |pool| pool.alloc(ONE),
+        |pool| pool.alloc_up_to(order(1), ONE),
         check,
     );
     race(
@@ -278,7 +278,7 @@ fn page_that_comes_back_against_a_refusal_in_one_table() {
             pool.free_words(&[PageWord::new(at(0), 1).unwrap()]).unwrap();
             let _ = pool.alloc_at(at(64), ONE);
         },
-        |pool| pool.alloc(ONE),
+        |pool| pool.alloc_up_to(order(1), ONE),
         check,
     );
 }
@@ -296,7 +296,7 @@ fn run_that_comes_back_against_a_refusal_in_one_table() {
             pool.free(at(0), order(7)).unwrap();
             let _ = pool.alloc_at(at(128), ONE);
         },
-        |pool| pool.alloc(order(7)),
+        |pool| pool.alloc_up_to(order(8), order(7)),
         |_, (), got| assert!(!is_refused(&got), "refused though two words were idle at every moment"),
     );
 }
