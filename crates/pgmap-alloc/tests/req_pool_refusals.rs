@@ -133,3 +133,31 @@ fn req_44_handles_that_all_share_hear_of_a_refusal_too() {
     let whole = pool.alloc(order(9)).unwrap();
     pool.free(whole, order(9)).unwrap();
 }
+
+/// A handle works in a table all of whose pages have come back by other ways: it is merged, and is idle as a whole.
+#[test]
+fn req_44_a_table_that_a_handle_works_in_is_merged_when_it_is_whole() {
+    for ask in [|pool: &GenPool<'_>| pool.alloc(order(9)).is_ok(), |pool: &GenPool<'_>| pool.alloc_at(at(0), order(9)).is_ok()] {
+        let pool = pool(512);
+        let mut handle = pool.local().unwrap();
+        let pages: Vec<_> = (0..64).map(|_| handle.alloc(Order::ZERO).unwrap().into_raw()).collect();
+        pages.iter().for_each(|page| pool.free(page.start(), Order::ZERO).unwrap());
+        assert_eq!((handle.cached(), pool.avail()), (0, 512));
+        assert!(ask(&pool));
+        // The handle finds that it has no table any more.
+        assert!(handle.alloc(Order::ZERO).is_err());
+    }
+}
+
+/// The last pages of a table come back one by one when a handle gives its oldest back.
+#[test]
+fn req_44_a_table_that_a_handle_completes_is_merged() {
+    let pool = pool(4 * 512);
+    let mut handle = pool.local().unwrap();
+    let mut taken: Vec<_> = (0..4 * 512).map(|_| handle.alloc(Order::ZERO).unwrap()).collect();
+    // Table by table, and no neighbours within a word one after another.
+    taken.sort_by_key(|page| (page.offset().get() / 512, (page.offset().get() as u8).reverse_bits(), page.offset()));
+    taken.drain(..2 * 512).for_each(|page| handle.free(page).unwrap());
+    assert_eq!(pool.alloc_at(at(0), order(9)), Ok(()));
+    taken.into_iter().for_each(|page| handle.free(page).unwrap());
+}

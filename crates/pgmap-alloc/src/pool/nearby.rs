@@ -44,7 +44,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let least = asked.order_inside().get().saturating_sub(scale);
         let (mut best, mut looks, mut shown) = (None::<(u64, Extent)>, GAPS, 0);
         for (index, word) in self.table(level, table).seen().into_iter().enumerate() {
-            let (first, mut left) = ((table as u64) << Self::RADIX | index as u64 * 64, word);
+            let (first, mut left) = (((table as u64) << Self::RADIX) + index as u64 * 64, word);
             while left != 0 {
                 let at = left.trailing_zeros();
                 let count = (!(left >> at)).trailing_zeros().min(64 - at);

@@ -26,7 +26,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use pgmap_alloc::{AllocError, FreeError, GenPool, Params};
+use pgmap_alloc::{AllocError, FreeError, GenPool, PageWord, Params, Run};
 
 use super::{ONE, Pool, at, model, model_within, order, race, range};
 
@@ -238,4 +238,86 @@ fn spare_that_is_passed_over_against_a_refusal() {
         let got = (pool.alloc(ONE), other.join().unwrap());
         assert!(!is_refused(&got.0) && !is_refused(&got.1), "refused though 64 pages were idle");
     });
+}
+
+/// A pool of one table of several words, all of it taken in pieces of these orders.
+fn one_table<const WORDS: usize>(orders: &[u32]) -> GenPool<'static, WORDS> {
+    let pool = GenPool::<WORDS>::boxed(&Params::new(&[range(0, 64 * WORDS as u64 - 1)])).unwrap();
+    assert_eq!(orders.iter().map(|&o| order(o).pages()).sum::<u64>(), pool.size());
+    let mut page = 0;
+    for &o in orders {
+        pool.alloc_at(at(page), order(o)).unwrap();
+        page += order(o).pages();
+    }
+    pool
+}
+
+/// No larger run is idle, so the refusal is tried to be proved at once. The one table is read word by word: a page comes back to the first word after that was read, and one of the second is taken before.
+#[test]
+fn page_that_comes_back_against_a_refusal_in_one_table() {
+    fn set_up() -> GenPool<'static, 2> {
+        let pool = one_table(&[6, 5, 4, 3, 2, 1, 0]);
+        pool.free(at(64), ONE).unwrap();
+        pool
+    }
+    fn check(_: &GenPool<'static, 2>, (): (), got: Result<Run, AllocError>) {
+        assert!(!is_refused(&got), "refused though a page was idle at every moment");
+    }
+    race(
+        set_up,
+        |pool| {
+            pool.free(at(0), ONE).unwrap();
+            let _ = pool.alloc_at(at(64), ONE);
+        },
+        |pool| pool.alloc_up_to(order(1), ONE),
+        check,
+    );
+    race(
+        set_up,
+        |pool| {
+            pool.free_words(&[PageWord::new(at(0), 1).unwrap()]).unwrap();
+            let _ = pool.alloc_at(at(64), ONE);
+        },
+        |pool| pool.alloc_up_to(order(1), ONE),
+        check,
+    );
+}
+
+/// The same for a run of two words: the other one that was idle loses a page.
+#[test]
+fn run_that_comes_back_against_a_refusal_in_one_table() {
+    race(
+        || {
+            let pool: GenPool<'static, 8> = one_table(&[7, 7, 7, 6, 5, 4, 3, 2, 1, 0]);
+            pool.free(at(128), order(7)).unwrap();
+            pool
+        },
+        |pool| {
+            pool.free(at(0), order(7)).unwrap();
+            let _ = pool.alloc_at(at(128), ONE);
+        },
+        |pool| pool.alloc_up_to(order(8), order(7)),
+        |_, (), got| assert!(!is_refused(&got), "refused though two words were idle at every moment"),
+    );
+}
+
+/// The last page listed below an entry of the table on top is taken, while one comes back to another table below that entry.
+#[test]
+fn list_that_is_left_against_whoever_lists_a_table_there() {
+    race(
+        || {
+            // Three levels of tables of 64 entries.
+            let pool = Pool::boxed(&Params::new(&[range(0, 2 << 12)]).packing_tightly()).unwrap();
+            [0, 1 << 12].iter().for_each(|&half| pool.alloc_at(at(half), order(12)).unwrap());
+            pool.free(at(0), ONE).unwrap();
+            pool
+        },
+        // Not in the same group.
+        |pool| pool.free(at(64 * 20), ONE).unwrap(),
+        |pool| pool.alloc(ONE).ok(),
+        |pool, (), early| {
+            let late = pool.alloc(ONE).ok();
+            assert!(early.iter().chain(&late).count() == 2, "an idle page cannot be found: {early:?} {late:?}");
+        },
+    );
 }

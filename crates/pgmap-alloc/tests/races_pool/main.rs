@@ -74,14 +74,25 @@ fn race<S: Send + Sync + 'static, A: 'static, B: 'static>(
     other: fn(&S) -> B,
     check: fn(&S, A, B),
 ) {
-    model(move || {
+    race_within(3, set_up, one, other, check);
+}
+
+/// [`race`] with no more than so many preemptions.
+fn race_within<S: Send + Sync + 'static, A: 'static, B: 'static>(
+    preemptions: usize,
+    set_up: fn() -> S,
+    one: fn(&S) -> A,
+    other: fn(&S) -> B,
+    check: fn(&S, A, B),
+) {
+    model_within(preemptions, move || {
         let (mine, shared) = (Arc::new(set_up()), Arc::clone);
         let theirs = shared(&mine);
         let thread = thread::spawn(move || one(&theirs));
         let second = other(&mine);
         check(&mine, thread.join().unwrap(), second);
     });
-    model(move || {
+    model_within(preemptions, move || {
         let (mine, shared) = (Arc::new(set_up()), Arc::clone);
         let theirs = shared(&mine);
         let thread = thread::spawn(move || other(&theirs));

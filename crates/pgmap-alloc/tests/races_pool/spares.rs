@@ -8,13 +8,13 @@
 //! |---|---|
 //! | `keep` replaces a spare without a motion | spare_that_is_replaced_against_a_refusal |
 //! | `merge` returns after a claim that failed | merge_that_fails_against_a_page_that_comes_and_goes |
-//! | `merge` lists nothing anew after a claim that failed | merge_that_fails_against_whoever_is_misled |
+//! | `merge` lists nothing anew after a claim that failed | both merge_that_fails |
 
 use loom::sync::Arc;
 use loom::thread;
 use pgmap_alloc::{AllocError, GenPool, Params};
 
-use super::{ONE, Pool, at, model_within, order, race, range};
+use super::{ONE, Pool, at, model_within, order, race, race_within, range};
 
 fn is_refused<T>(result: &Result<T, AllocError>) -> bool {
     matches!(result, Err(AllocError::NoSpace { .. } | AllocError::Fragmented { .. }))
@@ -85,4 +85,67 @@ fn merge_that_fails_against_whoever_is_misled() {
             assert_eq!(pool.alloc(order(6)), Ok(at(0)), "an idle run cannot be found");
         }
     });
+}
+
+/// The first table is wholly idle and not merged, the second is taken.
+fn with_a_spare() -> Pool {
+    let pool = Pool::boxed(&Params::new(&[range(0, 64 * 2)]).packing_tightly()).unwrap();
+    (0..128).for_each(|_| _ = pool.alloc(ONE).unwrap());
+    (0..64).for_each(|page| pool.free(at(page), ONE).unwrap());
+    pool
+}
+
+/// What is refused while somebody merges, and is idle afterwards, was idle at every moment: nobody gives anything back.
+#[test]
+fn spare_that_is_merged_against_a_refusal() {
+    race_within(
+        2,
+        with_a_spare,
+        |pool| pool.alloc(order(6)).is_ok(),
+        |pool| {
+            let got = pool.alloc(ONE);
+            assert!(!(is_refused(&got) && pool.is_idle(at(0))), "refused though 64 pages were idle at every moment");
+        },
+        |_, _, ()| {},
+    );
+}
+
+/// The same for a table that a handle works in: all of its pages have come back, and none is at hand.
+#[test]
+fn table_of_a_handle_that_is_merged_against_a_refusal() {
+    race_within(
+        2,
+        || {
+            let pool: &'static Pool = Box::leak(Box::new(Pool::boxed(&Params::new(&[range(0, 64)])).unwrap()));
+            let mut handle = pool.local().unwrap();
+            let pages: Vec<_> = (0..64).map(|_| handle.alloc(ONE).unwrap().into_raw()).collect();
+            pages.iter().for_each(|page| pool.free(page.start(), ONE).unwrap());
+            assert_eq!(handle.cached(), 0);
+            // It still works there.
+            core::mem::forget(handle);
+            pool
+        },
+        |pool| pool.alloc(order(6)).is_ok(),
+        |pool| {
+            let got = pool.alloc(ONE);
+            assert!(!(is_refused(&got) && pool.is_idle(at(0))), "refused though 64 pages were idle at every moment");
+        },
+        |_, _, ()| {},
+    );
+}
+
+/// A table that was somebody's spare is in use, and its mark still stands. Its last page comes back while the mark is taken out: either
+/// it is marked again, or it is merged.
+#[test]
+fn mark_that_is_taken_out_against_the_last_page() {
+    race(
+        || {
+            let pool = with_a_spare();
+            pool.alloc_at(at(7), ONE).unwrap();
+            pool
+        },
+        |pool| pool.free(at(7), ONE).unwrap(),
+        |pool| pool.alloc(order(6)).is_ok(),
+        |pool, (), whole| assert!(whole || pool.alloc(order(6)) == Ok(at(0)), "the table was never merged"),
+    );
 }
