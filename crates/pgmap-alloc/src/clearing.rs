@@ -55,7 +55,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     /// Takes idle dirty pages as blocks of `at_most` or less, in rising order of offset, one whenever the iterator is asked: for a
-    /// background clearer, who gives each back with [`Block::release_cleared`]. Passes over a range that is being taken away.
+    /// background clearer, which gives each back with [`Block::release_cleared`]. A range that is being taken away is passed over.
     pub fn dirty_blocks(&self, window: Extent, at_most: Order) -> impl Iterator<Item = Block<'_, O, WORDS>> {
         let runs = self.pool.dirty_runs(window, at_most).map(DirtyRun::into_run);
         let fit = runs.filter(|run| {

@@ -37,14 +37,14 @@ impl<'s> Folios<'s> {
     /// The word of a page.
     #[inline]
     pub(crate) fn word(&self, page: Offset) -> &Word {
-        self.words.get(page.get() as usize).unwrap_or(&self.no_word)
+        self.words.get(page.index()).unwrap_or(&self.no_word)
     }
 
     /// Writes the driver data of the folio at `head`; the caller alone can see it.
     #[inline]
     pub(crate) fn set_data<D: DriverData>(&self, head: Offset, data: D) {
         if D::STORED
-            && let Some(cell) = self.data.get(head.get() as usize)
+            && let Some(cell) = self.data.get(head.index())
         {
             cell.set(data);
         }
@@ -52,13 +52,13 @@ impl<'s> Folios<'s> {
 
     /// The data cell of the folio at `head`, if folios have data.
     pub(crate) fn cell(&self, head: Offset) -> &DataCell {
-        self.data.get(head.get() as usize).unwrap_or(&self.no_cell)
+        self.data.get(head.index()).unwrap_or(&self.no_cell)
     }
 
     /// Reads the driver data of the folio at `head`.
     #[inline]
     pub(crate) fn data<D: DriverData>(&self, head: Offset) -> D {
-        if D::STORED { self.data.get(head.get() as usize).unwrap_or(&self.no_cell).get() } else { D::from_bits(0) }
+        if D::STORED { self.data.get(head.index()).unwrap_or(&self.no_cell).get() } else { D::from_bits(0) }
     }
 
     /// Touches every word at which something that covers `page` can start, so that whoever changes one later sees what the caller

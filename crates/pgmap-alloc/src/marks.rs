@@ -12,16 +12,16 @@
 //! 1. A bad page is counted here, then in `lifetime`, then said in its word or noted; then its words are touched and its tables
 //!    met (`lifetime`, rule 3), then the page is tried. So whoever gets the page afterwards finds it and does not put it into
 //!    service, and whoever gives it back afterwards finds it and tries the page.
-//! 2. Trying a page is claiming it in the tables; the one who succeeds writes its word `Retired` if the word still says that the page
-//!    is bad, or if he takes a note of it away; else the page has been pardoned, and goes back. Whoever turned the word from bad to
-//!    retired uncounts it, and so does whoever takes a note away. What is noted is looked for after the word is written, and the
-//!    word after the note; both pairs are `SeqCst`: no note is left on a retired page.
-//! 3. A page is pardoned by the same two changes: its word says bad no more, or a note is taken away. So of a pardon and a retirement
-//!    one comes first. Whoever has claimed a page and finds it pardoned gives it back, and then looks for marks made meanwhile, whose
-//!    makers found the page taken. A page that is retired belongs to whoever turns its word from `Retired` to `Idle`. Between a note
-//!    that is taken away and the word that is then written `Retired` a pardon finds nothing; asked again it finds the page retired.
-//! 4. Who pardons holds the right to change the ranges. So no range goes between his look at the word and the page's return to
-//!    the tables, and no note moves to its word (which is done under the same right) between his looks at the two.
+//! 2. Trying a page is claiming it in the tables. The caller that succeeds writes the page's word `Retired` if the word still says that
+//!    the page is bad, or if a note of it can still be taken away; otherwise the page has been pardoned, and goes back. The caller that
+//!    turned the word from bad to retired uncounts the page, and so does the caller that takes a note away. Notes are looked for after
+//!    the word is written, and the word after a note is written; both pairs are `SeqCst`: no note is left on a retired page.
+//! 3. A pardon is the same two changes the other way: the word says bad no more, or a note is taken away. So of a pardon and a retirement
+//!    one comes first. A caller that has claimed a page and finds it pardoned gives it back, and then looks for marks made meanwhile,
+//!    whose makers found the page taken. A retired page belongs to the caller that turns its word from `Retired` to `Idle`. Between a
+//!    note that is taken away and the word that is then written `Retired` a pardon finds nothing; a second one finds the page retired.
+//! 4. A pardon holds the right to change the ranges (`pool::ranges`). So no range goes between its look at the word and the page's
+//!    return to the tables, and no note moves to its word (which is done under the same right) while the pardon looks at the two.
 
 use crate::folios::Folios;
 use crate::offset::{Offset, Run};

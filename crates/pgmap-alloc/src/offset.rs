@@ -22,6 +22,12 @@ impl Offset {
         self.0
     }
 
+    /// Where a page's metadata stands in a slice that has some for each page: beyond every slice where this machine cannot count so far.
+    #[inline]
+    pub(crate) const fn index(self) -> usize {
+        if self.0 > usize::MAX as u64 { usize::MAX } else { self.0 as usize }
+    }
+
     /// Whether a run of `order` may start here.
     pub const fn is_aligned(self, order: Order) -> bool {
         self.0 & (order.pages() - 1) == 0

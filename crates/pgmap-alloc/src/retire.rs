@@ -65,7 +65,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     /// Takes back that a page is bad, because it has been repaired: from now on it is as good as any other. Says whether it was retired,
-    /// and is idle now, or was only pending, and stays with whoever has it.
+    /// and is idle now, or was only pending, and stays with its owner.
     ///
     /// Against a last put, and against [`Pgmap::retire`], it comes before or after. Lock-free, O(levels); one caller at a time, and
     /// not while ranges are added or taken away ([`PardonError::Changing`]). A retired page of a range that is being taken away goes
@@ -94,7 +94,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 // Ours since then.
                 let _ = self.pool.give_back(page);
                 drop(change);
-                // Whoever has marked it again meanwhile found it taken.
+                // A caller that has marked it again meanwhile found it taken.
                 if !self.is_calm_after() {
                     self.attend(page);
                 }
@@ -148,7 +148,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         pages.into_iter().map(retire).map(u64::from).sum()
     }
 
-    /// Retires a marked page if it is idle; `false` if somebody has it, or it has been pardoned.
+    /// Retires a marked page if it is idle; `false` if it is taken, or it has been pardoned.
     pub(crate) fn try_to_retire(&self, page: Offset) -> bool {
         let run = Run::around(page.get(), Order::ZERO);
         while self.pool.take_at(run).is_ok() {
@@ -219,7 +219,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Moves notes to the words of their pages, where those have settled.
     #[cold]
     fn settle_notes(&self) {
-        // Rule 4 of `marks`. If somebody else has it, the page is to be tried again.
+        // Rule 4 of `marks`. If another caller has the right, the page is to be tried again.
         let Some(_change) = self.pool.change_ranges() else { return };
         for page in self.marks.notes() {
             self.count(page);

@@ -314,7 +314,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         }
     }
 
-    /// Step 8 of the walk for whoever waits until a range has gone.
+    /// Step 8 of the walk where a range is leaving: takes what is idle of it, and wakes the callers that wait for its removal.
     pub(crate) fn attend_leaving(&self, run: Run) {
         if let Some((first, end)) = self.leaving.within(run) {
             self.take_leaving(first, end);

@@ -142,6 +142,46 @@ fn req_04_bad_runs_have_their_own_errors_and_change_nothing() {
     assert_eq!((partition(&pgmap), held.refs()), (before, 1));
 }
 
+/// On a machine of 32 bits an offset that differs from another only beyond them is not that other page.
+#[test]
+fn req_04_an_offset_that_the_machine_cannot_count_is_no_other_page() {
+    let pgmap = pgmap(&[range(0, 512)]);
+    let held = pgmap.request_folio(at(8), order(3)).unwrap();
+    let block = pgmap.request_block(at(64), order(3)).unwrap().into_raw();
+    pgmap.retire(at(100)).unwrap();
+    let before = pgmap.validate_every_word();
+    for far in [1 << 32, 1 << 33, 1 << 40, 1 << 43, 1 << 62] {
+        let (folio, tail, taken, bad) = (at(far + 8), at(far + 9), at(far + 64), at(far + 100));
+        for page in [folio, tail] {
+            assert!(pgmap.try_get(page).is_none() && pgmap.try_get_raw(page).is_none());
+            assert!(pgmap_alloc::Folio::from_raw(&pgmap, page).is_none());
+            assert!(pgmap.is_idle(page), "no reference to it exists");
+            assert_eq!(pgmap.lookup(page), Err(LookupError::OutOfRange));
+            assert_eq!(pgmap.get_raw(page), Err(pgmap_alloc::GetError::OutOfRange));
+            assert_eq!(pgmap.counts_raw(page), Err(pgmap_alloc::GetError::OutOfRange));
+            assert_eq!(pgmap.put_raw(page, 1), Err(PutError::OutOfRange));
+            assert_eq!(pgmap.unmap_raw(page), Err(PutError::OutOfRange));
+            assert_eq!(pgmap.map_raw(page), Err(pgmap_alloc::MapError::OutOfRange));
+            assert_eq!(pgmap.split_raw(page, order(0), 1), Err(pgmap_alloc::SplitError::OutOfRange));
+            assert_eq!(pgmap.freeze_raw(page, pgmap_alloc::Expect::Refs(1)).err(), Some(pgmap_alloc::FreezeError::OutOfRange));
+            assert!(pgmap.until_idle(page).is_err() && pgmap.retire(page).is_err() && pgmap.pin(page).is_err());
+            assert!(!pgmap.is_retiring(page) && pgmap.phys(page).is_none());
+            assert_eq!(pgmap.request_folio(page, order(0)).map(drop), Err(RequestError::OutOfRange));
+            assert_eq!(pgmap.close_range(page).err(), Some(pgmap_alloc::RemoveRangeError::Unknown));
+        }
+        assert_eq!(pgmap.pardon(bad), Err(pgmap_alloc::PardonError::OutOfRange));
+        assert_eq!(pgmap.free_block_raw(taken, block.order()), Err(FreeError::OutOfRange));
+        let run = pgmap_alloc::Run::new(taken, block.order()).unwrap();
+        assert_eq!(pgmap_alloc::Block::from_raw(&pgmap, run).err(), Some(pgmap_alloc::BlockError::NoSuchRun));
+        let window = pgmap_alloc::Extent::new(at(far), 512).unwrap();
+        let params = pgmap_alloc::ExtentParams::new(1).within(window);
+        assert_eq!(pgmap.alloc_extent(&params).map(drop), Err(pgmap_alloc::AllocExtentError::WindowOutside));
+    }
+    assert_eq!((pgmap.validate_every_word(), held.refs()), (before, 1));
+    #[cfg(target_pointer_width = "32")]
+    assert_eq!(Pgmap::new(&Params::new(&[range(0, 1 << 32)]), ()).err(), Some(BuildError::Unaddressable));
+}
+
 #[test]
 fn req_04_a_pool_of_offsets_knows_nothing_beyond_its_end() {
     let pool = GenPool::new(&Params::new(&[range(0, 512)])).unwrap();

@@ -194,7 +194,7 @@ fn req_38_a_retired_page_that_is_pardoned_is_as_good_as_any_other() {
     assert_eq!(pgmap.validate().map(|census| census.idle), Ok(2048));
 }
 
-/// Whoever has the page: it is pardoned where it is, and comes back as all others do.
+/// In a folio, a block, a handle or a special range: it is pardoned where it is, and comes back as all others do.
 #[test]
 fn req_38_a_pending_page_that_is_pardoned_comes_back() {
     let pgmap = owner();

@@ -186,8 +186,8 @@ fn req_69_a_range_that_grows_in_place_is_one_range() {
 
     // Piece by piece, under a limit that leaves no place for other ranges.
     let pool = GenPool::new(&Params::new(&[range(0, 512)]).growing_to(4096)).unwrap();
-    for piece in 1..8 {
-        assert_eq!(pool.largest_order(), order((piece as u64 * 512).ilog2()));
+    for piece in 1..8_u64 {
+        assert_eq!(pool.largest_order(), order((piece * 512).ilog2()));
         pool.grow_range(Offset::new(0), range(piece * 512, 512)).unwrap();
     }
     assert_eq!((pool.largest_order(), pool.alloc(order(12))), (order(12), Ok(Offset::new(0))));
@@ -278,10 +278,10 @@ fn req_06_a_pool_of_many_ranges() {
     let pool = GenPool::new(&Params::new(&ranges).with_room(2, 1 << 18)).unwrap();
     assert_eq!((pool.size(), pool.avail(), pool.largest_order()), (count, count, order(0)));
     for page in (0..count).step_by(977) {
-        let offset = pool.offset_of(Phys(page * 3 << 12)).unwrap();
-        assert_eq!((pool.phys(offset), pool.offset_of(Phys((page * 3 + 1) << 12))), (Some(Phys(page * 3 << 12)), None));
+        let offset = pool.offset_of(Phys((page * 3) << 12)).unwrap();
+        assert_eq!((pool.phys(offset), pool.offset_of(Phys((page * 3 + 1) << 12))), (Some(Phys((page * 3) << 12)), None));
     }
-    assert_eq!(pool.alloc_extent(&ExtentParams::new(1)).map(|extent| extent.pages()), Ok(1));
+    assert_eq!(pool.alloc_extent(&ExtentParams::new(1)).map(Extent::pages), Ok(1));
     let all: Vec<_> = pool.ranges().collect();
     let gone = all.iter().step_by(2).filter(|range| pool.remove_range(range.first).is_ok()).count() as u64;
     assert_eq!((gone, pool.size()), (count / 2 - 1, count - gone), "one page is taken");

@@ -31,7 +31,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.grow_range_if(first, by, || true)
     }
 
-    /// [`GenPool::grow_range`], unless the range is leaving, which nobody decides meanwhile.
+    /// [`GenPool::grow_range`], if `stays` says that the range is not leaving; no range is closed meanwhile.
     pub(crate) fn grow_range_if(
         &self,
         first: Offset,
@@ -78,7 +78,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         })
     }
 
-    /// The right to change the ranges, unless somebody has it: no range comes, goes or grows until it is dropped.
+    /// The right to change the ranges, unless another caller has it: no range comes, goes or grows until it is dropped.
     pub(crate) fn change_ranges(&self) -> Option<Change<'_>> {
         self.ranges.change()
     }

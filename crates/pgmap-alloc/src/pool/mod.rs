@@ -182,7 +182,7 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     fn build(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
         let Layout { shape, fresh, held, clear, runs, .. } = Layout::new(params)?;
         let ranges = Ranges::new(slots, params.page_shift, shape.entry_order(shape.top + 1));
-        // Nobody else can have it.
+        // Not shared yet, so the right to change it is free.
         let mut change = ranges.change().ok_or(BuildError::NoRange)?;
         params.new_ranges().enumerate().try_for_each(|(index, new)| change.append(&new, index).map(drop))?;
         drop(change);

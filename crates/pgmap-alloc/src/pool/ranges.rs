@@ -8,7 +8,7 @@
 //! | which offsets a range gets | `placing` |
 //! | room for one range, and what is below it in the trees | `slot` |
 //! | the trees | `tree` |
-//! | free slots, gaps, largest runs: for whoever changes the ranges | `book` |
+//! | free slots, gaps, largest runs: for the writer | `book` |
 //! | a range that comes, grows or goes | `change` |
 //!
 //! # Protocol
@@ -16,10 +16,10 @@
 //! There are two copies of the trees, and a word that says which one holds.
 //!
 //! 1. Readers read the word, then the copy that it names and the slots that they find there, then the word again: if it is the same,
-//!    what they read is one table. They never wait: whoever changes the ranges writes the other copy, and a reader starts over only
+//!    what they read is one table. They never wait: the writer writes the other copy, and a reader starts over only
 //!    after a change.
-//! 2. One caller at a time changes the ranges; a second one is told so. The first writes the copy that does not hold, then the word,
-//!    and then the other copy, which nobody relies on any more. So both are the same between two changes.
+//! 2. One caller at a time changes the ranges, the *writer*; a second one is refused. The writer changes the copy that does not hold,
+//!    then the word, and then the other copy, on which no reader relies any more. So both are the same between two changes.
 //! 3. A slot is written while it is in neither copy. Only a range that grows is written while it can be found: its length, in one word.
 
 mod placing;
@@ -142,7 +142,7 @@ impl<'s> Ranges<'s> {
     }
 
     fn copied(&self, table: u64) -> Copied<'_> {
-        // Acquire: as `RangeSlot::load`, and for the same reason.
+        // Acquire: as in `RangeSlot::load`.
         let roots = self.roots[(table >> 32) as usize & 1].load(Ordering::Acquire);
         Copied { slots: &self.slots, table, roots }
     }
@@ -222,7 +222,7 @@ impl<'s> Ranges<'s> {
         (page < range.pages).then(|| Offset::new(range.first.get() + page))
     }
 
-    /// Becomes the one who changes the ranges, unless there is one.
+    /// Becomes the writer, unless there is one.
     pub(crate) fn change(&self) -> Option<Change<'_>> {
         Some(Change { ranges: self, book: self.book.try_lock()? })
     }
@@ -235,11 +235,11 @@ enum Relink {
     Out,
 }
 
-/// For whoever has the right to change the ranges.
+/// For the writer.
 impl Ranges<'_> {
     /// The copy that holds.
     fn now(&self) -> Copied<'_> {
-        // Relaxed: only the one who changes writes it.
+        // Relaxed: only the writer writes it.
         self.copied(self.table.load(Ordering::Relaxed))
     }
 
@@ -258,7 +258,7 @@ impl Ranges<'_> {
     /// Changes one copy; its root by offset.
     fn relink_copy(&self, copy: usize, what: Relink, name: Name) -> Name {
         let word = &self.roots[copy];
-        // Relaxed: only the one who changes writes it.
+        // Relaxed: only the writer writes it.
         let roots = word.load(Ordering::Relaxed);
         let relink = |by, mut root: Name| {
             let tree = Tree { slots: &self.slots, by, copy };

@@ -126,7 +126,8 @@ impl<const WORDS: usize> Shape<WORDS> {
         Place { level, table, entry, order: run.order().get() - level * Self::RADIX }
     }
 
-    /// The table and the entry of `level` that `offset` falls into.
+    /// The table and the entry of `level` that `offset` falls into. It lies in a range, or a window that was cut to the pool, so its table
+    /// has been counted ([`Shape::tables`]), and its number is one on every machine.
     #[inline(always)]
     pub(crate) fn entry(&self, offset: Offset, level: u32) -> (usize, u32) {
         let index = offset.get() >> (level * Self::RADIX);

@@ -18,7 +18,7 @@
 //! | `InService` | a folio of `order` starts here | 1.. | anyone who holds a reference; [`Word::try_get`] |
 //! | `Freeing` | the last reference is gone, the driver's `folio_free` is running | 0 | that put |
 //! | `Frozen` | in service, but no lookup gets a reference | 1.. | whoever froze it; who holds a reference counts on, but the last put is refused |
-//! | `Retired` | bad memory, until it is pardoned | 0 | whoever pardons it |
+//! | `Retired` | bad memory, until it is pardoned | 0 | the pardon |
 //! | `Special` | a run of `order` without a folio, and why | 0 | whoever declared it, to take it back |
 //! | 7 | never written | | |
 //!

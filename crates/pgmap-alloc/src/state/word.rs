@@ -123,11 +123,11 @@ impl Word {
 
     /// Takes that back (rule 8): one caller finds it said. Lock-free.
     pub(crate) fn pardon(&self) -> Pardoned {
-        // Relaxed: nothing else hangs on it. Whoever pardons a page and whoever retires it change this one word.
+        // Relaxed: nothing else hangs on it. A pardon and a retirement of the page change this one word.
         self.update(Ordering::Relaxed, Snapshot::pardoned).unwrap_or_else(|why| why)
     }
 
-    /// `Retired` -> `Idle`; `false` if it is something else. The one caller who succeeds owns the page.
+    /// `Retired` -> `Idle`; `false` if it is something else. The one caller that succeeds owns the page.
     pub(crate) fn unretire(&self) -> bool {
         // Acquire: pairs with `retire` and `retire_bad`; the release in the tables hands the page on.
         self.update(Ordering::Acquire, Snapshot::unretired).is_ok()

@@ -53,7 +53,7 @@ pub(crate) fn record<T>(cpu: usize, work: impl FnOnce() -> T) -> (T, Vec<Access>
 
 /// Where the stack of the logical CPU lies, if there is one: as far apart as the C library puts the stacks of threads.
 pub(super) fn stack() -> Option<usize> {
-    CPU.get().map(|cpu| 0x7F00_0000_0000 - cpu * ((8 << 20) + 4096))
+    CPU.get().map(|cpu| (0x7F00_0000_0000_u64 as usize).wrapping_sub(cpu * ((8 << 20) + 4096)))
 }
 
 fn note(address: usize, kind: Kind) {

@@ -185,7 +185,7 @@ fn pardon<const PAGE: u64>(pgmap: &Map) -> Pardoned {
     pgmap.pardon(at(PAGE))
 }
 
-/// Nothing is left of a bad page that was pardoned: whoever comes next has it.
+/// Nothing is left of a bad page that was pardoned: the next request gets it.
 fn assert_good<const PAGE: u64>(pgmap: &Map) {
     assert_eq!((pgmap.lookup(at(PAGE)), pgmap.retiring().count()), (Ok(Lookup::Idle), 0));
     assert_eq!(pgmap.pardon(at(PAGE)), Err(PardonError::NotBad));
@@ -209,7 +209,7 @@ fn last_put_against_pardon_of_a_tail() {
     });
 }
 
-/// The page's own word may be changing just then: that is said, and the page is retired as if nobody had asked.
+/// The page's own word may be changing just then: that is said, and the page is retired as if there had been no pardon.
 #[test]
 fn last_put_against_pardon_of_the_first_page() {
     let set_up = || {
@@ -280,7 +280,7 @@ fn retire_against_pardon_of_a_retired_page() {
     );
 }
 
-/// Who finds it bad while it is on its way back is heard, though nobody asks for the page.
+/// A retirement while the page is on its way back counts, though no request follows.
 #[test]
 fn retire_against_pardon_alone() {
     let set_up = || {

@@ -1,4 +1,4 @@
-//! What only whoever changes the ranges needs to know: which slots are free, where the gaps are, how large the largest runs are.
+//! What only the writer needs to know: which slots are free, where the gaps are, how large the largest runs are.
 
 use super::slot::{NONE, Name, RangeSlot};
 use super::tree::slot;

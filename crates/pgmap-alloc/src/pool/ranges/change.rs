@@ -9,7 +9,7 @@ use crate::error::{AddRangeError, BuildError};
 use crate::offset::{Offset, PhysRange};
 use crate::sync::Held;
 
-/// How many gaps of each class are looked at before it is asked what lies behind all ranges.
+/// How many gaps of each class are tried before the place behind all ranges is.
 const LOOKS: usize = 8;
 
 /// The right to change the ranges.
@@ -121,7 +121,7 @@ impl<'r> Change<'r> {
         self.book.set_gap(&self.ranges.slots, name, gap);
     }
 
-    /// A range more, and so many pages more, before these can be had; or fewer, when nobody has them.
+    /// A range more, and so many pages more, before these can be allocated; or fewer, when no caller has them.
     fn count(&mut self, range: &PlacedRange, comes: bool, pages: u64) {
         let order = self.ranges.largest_in(range);
         let largest = self.book.count_largest(order, comes);

@@ -3,7 +3,7 @@
 //! A range starts at an offset that agrees with its physical page number in as many low bits as the largest run in the range can need,
 //! as long as it may come to be. So every run that is aligned in offset space is aligned in physical space too, at every order.
 //! Where two neighbours would complete an aligned run between them, the second one moves on: so no idle run ever crosses from one
-//! range into the next, and nobody has to look.
+//! range into the next, and no search has to look.
 //!
 //! Behind another range it starts after no more pages than its largest run has: so it takes no more than twice its own pages
 //! ([`most_offsets`]).

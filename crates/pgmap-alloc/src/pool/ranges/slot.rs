@@ -17,7 +17,7 @@ metadata! {
     /// word  11..16 always 0
     /// ```
     ///
-    /// Readers look at the first line only (`ranges`, rule 1); the second one belongs to whoever changes the ranges.
+    /// Readers look at the first line only (`ranges`, rule 1); the second one is the writer's.
     #[derive(Debug)]
     #[repr(C)]
     pub struct RangeSlot {
@@ -57,7 +57,7 @@ impl RangeSlot {
 
     #[inline(always)]
     fn load(&self, word: usize) -> u64 {
-        // Acquire: pairs with `store`, so that who sees a later change's field sees the later table's word too (`ranges`, rule 1).
+        // Acquire: pairs with `store`, so that a reader that sees a later change's field sees the later table's word too (`ranges`, rule 1).
         self.words[word].load(Ordering::Acquire)
     }
 
@@ -105,7 +105,7 @@ impl RangeSlot {
     }
 }
 
-/// For whoever has the right to change the ranges.
+/// For the writer.
 impl RangeSlot {
     /// Becomes this range, which may come to have so many pages, and stands nowhere yet, whatever it held before.
     pub(super) fn become_range(&self, range: PlacedRange, room: u64) {
@@ -128,7 +128,7 @@ impl RangeSlot {
         PlacedRange { pages: self.load(ROOM), ..self.range() }
     }
 
-    /// Holds what somebody may have left there.
+    /// Holds what an earlier use may have left there.
     #[cfg(test)]
     pub(super) fn fill(&self, value: u64) {
         (0..self.words.len()).for_each(|word| self.store(word, value));

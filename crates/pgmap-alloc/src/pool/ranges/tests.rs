@@ -1,5 +1,7 @@
 //! Ranges that come, grow and go, against a slow model, and what that costs.
 
+#![allow(clippy::unwrap_used)]
+
 extern crate std;
 
 use std::collections::BTreeMap;
@@ -122,7 +124,7 @@ fn grow(ranges: &Ranges<'_>, model: &mut Model, first: u64, pages: u64, limit: u
     }
 }
 
-/// All that can be asked says what the model says.
+/// Every question is answered as by the model.
 fn check(ranges: &Ranges<'_>, model: &Model, limit: u64) {
     let all: Vec<_> = model.values().map(|(range, _)| *range).collect();
     assert_eq!(ranges.iter().collect::<Vec<_>>(), all);
@@ -178,7 +180,7 @@ proptest! {
     }
 }
 
-/// Pages three apart, in an order that is nobody's friend.
+/// Pages three apart, in an order that suits no tree.
 fn scattered(count: u64) -> impl Iterator<Item = PhysRange> {
     (0..count).map(move |i| range(i * 5 % count * 3, 1))
 }
@@ -225,7 +227,7 @@ fn req_06_many_ranges_are_built_one_by_one() {
     assert!(matches!(overlap, Err(BuildError::Overlap { .. })), "{overlap:?}");
 }
 
-/// A slot that was used before, by whoever lent it, is written anew, whatever it holds.
+/// A lent slot that was used before is written anew, whatever it holds.
 #[test]
 fn req_66_a_used_slot_is_as_good_as_a_fresh_one() {
     let places = |slots: &[RangeSlot]| {

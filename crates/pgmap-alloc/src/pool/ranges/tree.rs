@@ -2,7 +2,7 @@
 //!
 //! A slot stands above another if its rank is higher, a hash of its number: so the tree is as deep as a random one, O(log n) in the
 //! expectation, whatever the order in which ranges come and go. There are two copies of it (`ranges`): readers see one that
-//! nobody is changing, or throw away what they found. They go down as far as there are ranges at most, so they come to an end in
+//! is not being changed, or throw away what they found. They take no more steps than there are ranges, so they come to an end in
 //! any case.
 
 use super::slot::{By, NONE, Name, RangeSlot};
@@ -96,7 +96,7 @@ impl<'r> Tree<'r> {
         }
     }
 
-    /// Puts a slot in. The caller has the right to change the ranges, and nobody reads this copy.
+    /// Puts a slot in. The caller is the writer, and no reader relies on this copy.
     pub(super) fn insert(&self, root: &mut Name, new: Name) {
         let key = self.key(new);
         let (mut hook, mut at) = (Hook::Root, *root);
