@@ -241,8 +241,7 @@ impl<F: FnMut(SnapshotRun) + Unpin, O: PgmapOps, const WORDS: usize> UntilRemove
                 pgmap.is_nobodys(holdout.start);
                 continue;
             }
-            let called = waiting.is_none_or(|waiting| waiting.was_called(&self.place));
-            if !noted || called || is_gone(holdout.state) || pgmap.is_nobodys(holdout.start) {
+            if !noted || is_gone(holdout.state) || pgmap.is_nobodys(holdout.start) {
                 relax();
                 wakee.wake();
             }

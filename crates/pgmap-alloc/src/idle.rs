@@ -118,11 +118,6 @@ impl<O: PgmapOps, const WORDS: usize> UntilIdle<'_, O, WORDS> {
         matches!(&self.stand, Stand::Slot(ticket) if self.pgmap.waiters.has_fired(ticket))
     }
 
-    /// Whether a look at the page may be too old.
-    fn was_called(&self) -> bool {
-        matches!(&self.stand, Stand::Queue(place) if self.pgmap.waiters.queue.was_called(place))
-    }
-
     fn leave(&mut self) {
         let stand = core::mem::replace(&mut self.stand, Stand::Outside);
         if matches!(stand, Stand::Outside) {
@@ -150,7 +145,7 @@ impl<O: PgmapOps, const WORDS: usize> UntilIdle<'_, O, WORDS> {
             self.leave();
             return Poll::Ready(());
         }
-        if !noted || self.was_called() {
+        if !noted {
             relax();
             wakee.wake();
         }

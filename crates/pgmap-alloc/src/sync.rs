@@ -71,24 +71,33 @@ pub(crate) fn full_fence() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
-/// Stands between a change that others look at and a lock that is only tried, on both sides: who finds the lock taken leaves it to
-/// the other to find the change. The lock is not modelled, so models need no fence.
-pub(crate) fn fence_for_lock() {
-    #[cfg(not(loom))]
-    core::sync::atomic::fence(Ordering::SeqCst);
-}
+/// A lock that is only tried; models see it.
+///
+/// Who finds it taken leaves what is to be done to whoever has it: each says so, has a [`full_fence`] between that and the attempt, and
+/// whoever has had the lock looks for it after another.
+pub(crate) struct TryLock<T>(#[cfg(not(loom))] SpinMutex<T>, #[cfg(loom)] loom::sync::Mutex<T>);
 
-/// A lock that is only tried, for data that CPUs hand on; models see it. 128 bytes because neighbouring lines are fetched in pairs.
+/// A [`TryLock`] for data that CPUs hand on. 128 bytes because neighbouring lines are fetched in pairs.
 #[repr(align(128))]
-pub(crate) struct Tried<T>(#[cfg(not(loom))] SpinMutex<T>, #[cfg(loom)] loom::sync::Mutex<T>);
+pub(crate) struct Tried<T>(TryLock<T>);
 
 #[cfg(loom)]
 pub(crate) use loom::sync::MutexGuard as Held;
-/// What a [`Tried`] gives.
+/// What a [`TryLock`] gives.
 #[cfg(not(loom))]
 pub(crate) type Held<'a, T> = SpinMutexGuard<'a, T>;
 
-impl<T> Tried<T> {
+impl<T> TryLock<T> {
+    #[cfg(not(loom))]
+    pub(crate) const fn new(value: T) -> Self {
+        TryLock(SpinMutex::new(value))
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new(value: T) -> Self {
+        TryLock(loom::sync::Mutex::new(value))
+    }
+
     /// The data, for whoever comes while nobody else has it. Acquire; Release when it is given up.
     #[inline(always)]
     pub(crate) fn try_lock(&self) -> Option<Held<'_, T>> {
@@ -103,16 +112,24 @@ impl<T> Tried<T> {
     }
 }
 
+impl<T> Tried<T> {
+    /// As [`TryLock::try_lock`].
+    #[inline(always)]
+    pub(crate) fn try_lock(&self) -> Option<Held<'_, T>> {
+        self.0.try_lock()
+    }
+}
+
 impl<T> Tried<Option<T>> {
     /// So many, with nothing in them.
     pub(crate) fn none<const COUNT: usize>() -> [Self; COUNT] {
         #[cfg(not(loom))]
         {
-            [const { Tried(SpinMutex::new(None)) }; COUNT]
+            [const { Tried(TryLock::new(None)) }; COUNT]
         }
         #[cfg(loom)]
         {
-            core::array::from_fn(|_| Tried(loom::sync::Mutex::new(None)))
+            core::array::from_fn(|_| Tried(TryLock::new(None)))
         }
     }
 }
