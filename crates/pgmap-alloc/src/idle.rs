@@ -196,16 +196,16 @@ mod parked {
         /// makes it true and then unparks the thread. An interrupted wait leaves no trace.
         pub fn wait_idle_unless(&self, offset: Offset, mut interrupted: impl FnMut() -> bool) -> Result<(), WaitError> {
             let mut idle = self.until_idle(offset)?;
-            parked(
-                |wakee| idle.poll_as(wakee),
-                || {
-                    if interrupted() {
-                        return Err(WaitError::Interrupted);
-                    }
-                    thread::park();
-                    Ok(())
-                },
-            )
+            block_parked(|wakee| {
+                if idle.poll_as(wakee).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                if interrupted() {
+                    return Poll::Ready(Err(WaitError::Interrupted));
+                }
+                // The caller's code may have parked the thread itself, and so have used up a wake-up that came meanwhile.
+                idle.poll_as(wakee).map(Ok)
+            })
         }
 
         /// [`Pgmap::wait_idle`], for so long at most.

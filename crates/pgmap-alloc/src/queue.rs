@@ -228,6 +228,33 @@ mod tests {
     }
 
     #[test]
+    fn req_68_a_waiter_that_another_task_polls_takes_nobody_along() {
+        let queue = WaitQueue::new();
+        for moves in 0..5 {
+            let mut all = waiters(&queue, 5);
+            let before = core::mem::take(&mut all[moves].1);
+            all[moves].join(&queue);
+            settle(&queue, &mut all);
+            queue.call();
+            assert!(settle(&queue, &mut all).iter().all(|&polls| polls >= 1), "{moves} moved, and somebody was not called");
+            assert!(before.0.load(Relaxed) <= 1);
+            all.iter_mut().for_each(|waiter| queue.leave(&mut waiter.0));
+        }
+    }
+
+    #[test]
+    fn where_the_first_or_the_last_leaves_nobody_is_woken() {
+        let queue = WaitQueue::new();
+        let mut all = waiters(&queue, 7);
+        for gone in [0, 6, 5] {
+            queue.leave(&mut all[gone].0);
+            assert_eq!(settle(&queue, &mut all), std::vec![0; 7]);
+        }
+        queue.call();
+        assert_eq!(settle(&queue, &mut all[1..5]), [1; 4], "each once");
+    }
+
+    #[test]
     fn whoever_leaves_and_whoever_is_polled_for_nothing_takes_nobody_along() {
         let queue = WaitQueue::new();
         let mut all = waiters(&queue, 7);
