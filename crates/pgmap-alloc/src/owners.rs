@@ -392,6 +392,77 @@ impl<const N: usize> Charge for Owners<N> {
     }
 }
 
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::models::race;
+
+    /// Owner 0, who has six pages and may have so many more, has one of these in stock if `stocked`; and owner 1, whose parent he is.
+    fn owners(spare: u64, stocked: u64) -> Owners<2> {
+        let mut owners = Owners::<2>::new();
+        owners.parents = [None, Some(Owner(0))];
+        owners.charge_anyway(Owner(1), 6 + stocked);
+        if stocked > 0 {
+            assert_eq!(owners.uncharge(Owner(1), stocked), Ok(()));
+        }
+        owners.accounts[0].max.store(6 + spare, Ordering::Relaxed);
+        owners
+    }
+
+    /// There is room for one page at every moment: whoever finds none must not get a proof.
+    fn one_is_never_refused<const OWNER: u32>(owners: &Owners<2>) {
+        let watch = owners.motion.watch();
+        let notes = watch.notes();
+        if let Err(ChargeError::OverLimit { .. }) = owners.attempt(Owner(OWNER), 1) {
+            assert!(!watch.nothing_since(notes), "there was room at every moment");
+        }
+    }
+
+    fn charge<const OWNER: u32>(owners: &Owners<2>, pages: u64) {
+        let _ = owners.attempt(Owner(OWNER), pages);
+    }
+
+    fn uncharge<const OWNER: u32>(owners: &Owners<2>, pages: u64) {
+        assert_eq!(owners.uncharge(Owner(OWNER), pages), Ok(()));
+    }
+
+    /// Room goes out of the stock and into it again, while a caller looks at what is drawn, at the stock, and again at what is drawn.
+    fn there_and_back<const OWNER: u32>(owners: &Owners<2>) {
+        uncharge::<OWNER>(owners, 3);
+        charge::<OWNER>(owners, 1);
+        uncharge::<OWNER>(owners, 1);
+        charge::<OWNER>(owners, 3);
+    }
+
+    #[test]
+    fn req_68_refusal_of_an_owner_against_charges_and_uncharges() {
+        race(|| owners(1, 1), there_and_back::<0>, one_is_never_refused::<0>);
+    }
+
+    #[test]
+    fn req_68_refusal_of_a_parent_against_charges_and_uncharges() {
+        race(|| owners(1, 1), there_and_back::<1>, one_is_never_refused::<1>);
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_stock_that_is_drawn_back() {
+        fn three(owners: &Owners<2>) {
+            (0..3).for_each(|_| uncharge::<0>(owners, 1));
+        }
+        race(|| owners(1, 1), three, one_is_never_refused::<0>);
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_stock_that_is_being_filled() {
+        race(|| owners(3, 0), |owners| charge::<0>(owners, 1), one_is_never_refused::<0>);
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_caller_that_collects() {
+        race(|| owners(1, 1), |owners| charge::<0>(owners, 2), one_is_never_refused::<0>);
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {

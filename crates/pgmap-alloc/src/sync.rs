@@ -9,6 +9,28 @@
 #[cfg(all(test, not(loom)))]
 pub(crate) mod recorded;
 
+/// What models of one protocol by itself share; they stand beside the code that they check. The models of the whole are in `tests`.
+#[cfg(all(test, loom))]
+pub(crate) mod models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// Runs `one` against `other`, each of them as the thread that begins.
+    pub(crate) fn race<S: Send + Sync + 'static>(set_up: fn() -> S, one: fn(&S), other: fn(&S)) {
+        for (first, second) in [(one, other), (other, one)] {
+            let mut builder = loom::model::Builder::new();
+            builder.preemption_bound = builder.preemption_bound.or(Some(3));
+            builder.check(move || {
+                let shared = Arc::new(set_up());
+                let theirs = shared.clone();
+                let thread = thread::spawn(move || second(&theirs));
+                first(&shared);
+                thread.join().expect("it panics in the model");
+            });
+        }
+    }
+}
+
 #[cfg(not(any(loom, test)))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
@@ -75,7 +97,12 @@ pub(crate) fn full_fence() {
 ///
 /// Who finds it taken leaves what is to be done to whoever has it: each says so, has a [`full_fence`] between that and the attempt, and
 /// whoever has had the lock looks for it after another.
-pub(crate) struct TryLock<T>(#[cfg(not(loom))] SpinMutex<T>, #[cfg(loom)] loom::sync::Mutex<T>);
+pub(crate) struct TryLock<T>(
+    #[cfg(not(loom))] SpinMutex<T>,
+    #[cfg(loom)] loom::sync::Mutex<T>,
+    // The checker lets others in only at an access, and only where accesses clash: this is one before the attempt and one with the lock.
+    #[cfg(loom)] AtomicU32,
+);
 
 /// A [`TryLock`] for data that CPUs hand on. 128 bytes because neighbouring lines are fetched in pairs.
 #[repr(align(128))]
@@ -95,7 +122,7 @@ impl<T> TryLock<T> {
 
     #[cfg(loom)]
     pub(crate) fn new(value: T) -> Self {
-        TryLock(loom::sync::Mutex::new(value))
+        TryLock(loom::sync::Mutex::new(value), AtomicU32::new(0))
     }
 
     /// The data, for whoever comes while nobody else has it. Acquire; Release when it is given up.
@@ -107,7 +134,10 @@ impl<T> TryLock<T> {
         }
         #[cfg(loom)]
         {
-            self.0.try_lock().ok()
+            self.1.fetch_add(1, Ordering::Relaxed);
+            let held = self.0.try_lock().ok()?;
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Some(held)
         }
     }
 }

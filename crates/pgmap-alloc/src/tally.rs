@@ -146,6 +146,123 @@ impl Tally {
     }
 }
 
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::models::race;
+
+    /// A tally of which two pages are in use, nothing is in stock, and `spare` more may be drawn.
+    struct Shared {
+        tally: Tally,
+        motion: Motion,
+        limit: u64,
+    }
+
+    impl Shared {
+        fn new(spare: u64) -> Shared {
+            let (tally, motion) = (Tally::new(1), Motion::new());
+            // One is drawn, and one put in stock; that is the second's.
+            [2, 2].into_iter().for_each(|limit| assert_ne!(tally.take(1, limit, &motion), Took::Nothing));
+            assert_eq!((tally.used(), tally.stock().load(Ordering::Relaxed)), (2, 0));
+            Shared { tally, motion, limit: 2 + spare }
+        }
+
+        /// As the ledger does it. Without a proof it may find nothing.
+        fn take(&self, pages: u64) -> Took {
+            let moving = self.motion.begin();
+            let took = self.tally.take(pages, self.limit, &self.motion);
+            moving.nothing_hidden();
+            took
+        }
+
+        fn give(&self, pages: u64) {
+            self.tally.give(pages, &self.motion);
+        }
+
+        /// There is room for one page at every moment: whoever finds none must not get a proof.
+        fn one_is_never_refused(&self) {
+            let watch = self.motion.watch();
+            let notes = watch.notes();
+            if self.tally.used() + 1 > self.limit {
+                assert!(!watch.nothing_since(notes), "there was room at every moment");
+            }
+        }
+
+        /// The same for whoever tries it.
+        fn one_can_be_had(&self) {
+            let watch = self.motion.watch();
+            let notes = watch.notes();
+            if self.take(1) == Took::Nothing {
+                assert!(!watch.nothing_since(notes), "there was room at every moment");
+            }
+        }
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_stock_that_is_being_filled() {
+        fn one(shared: &Shared) {
+            let _ = shared.take(1);
+        }
+        race(|| Shared::new(2), one, Shared::one_is_never_refused);
+        race(|| Shared::new(2), one, Shared::one_can_be_had);
+    }
+
+    /// Room goes from what may be drawn into a stock.
+    #[test]
+    fn req_68_refusal_against_a_free_and_a_request() {
+        fn both(shared: &Shared) {
+            shared.give(1);
+            let _ = shared.take(2);
+        }
+        race(|| Shared::new(2), both, Shared::one_is_never_refused);
+        race(|| Shared::new(2), both, Shared::one_can_be_had);
+    }
+
+    /// And back.
+    #[test]
+    fn req_68_refusal_against_a_stock_that_is_drawn_back() {
+        fn three(shared: &Shared) {
+            shared.give(1);
+            shared.give(1);
+            shared.give(1);
+        }
+        fn set_up() -> Shared {
+            let shared = Shared::new(1);
+            assert_eq!(shared.take(1), Took::Drawn);
+            shared.give(1);
+            shared
+        }
+        race(set_up, three, Shared::one_is_never_refused);
+        race(set_up, three, Shared::one_can_be_had);
+    }
+
+    /// A caller that collects all stocks hides what it has found until it is drawn back.
+    #[test]
+    fn req_68_refusal_against_a_caller_that_collects() {
+        fn collects(shared: &Shared) {
+            let _ = shared.take(2);
+        }
+        fn set_up() -> Shared {
+            let shared = Shared::new(0);
+            shared.give(1);
+            shared
+        }
+        race(set_up, collects, Shared::one_is_never_refused);
+    }
+
+    /// Two who want all that is left: one has it.
+    #[test]
+    fn req_68_two_that_want_the_last_page() {
+        fn both(shared: &Shared) {
+            if shared.take(1) != Took::Nothing {
+                let used = shared.tally.drawn.0.load(Ordering::Relaxed);
+                assert!(used <= shared.limit, "{used} of {}", shared.limit);
+            }
+        }
+        race(|| Shared::new(1), both, both);
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
