@@ -239,7 +239,13 @@ impl<F: FnMut(SnapshotRun) + Unpin, O: PgmapOps, const WORDS: usize> UntilRemove
             let waiting = pgmap.leaving.waiting(first);
             let noted = waiting.is_some_and(|waiting| waiting.join(&mut self.place, wakee));
             let holdout = match closed.poll_removal() {
-                Removal::Done(range) => return Poll::Ready(range),
+                Removal::Done(range) => {
+                    // Else the queue, which is another range's next, would keep the waker.
+                    if let Some(waiting) = waiting {
+                        waiting.leave(&mut self.place);
+                    }
+                    return Poll::Ready(range);
+                }
                 Removal::Waiting(again, holdout) => {
                     self.closed = Some(again);
                     holdout
@@ -252,8 +258,7 @@ impl<F: FnMut(SnapshotRun) + Unpin, O: PgmapOps, const WORDS: usize> UntilRemove
                 pgmap.is_nobodys(holdout.start);
                 continue;
             }
-            let called = waiting.is_none_or(|waiting| waiting.was_called(&self.place));
-            if !noted || called || is_gone(holdout.state) || pgmap.is_nobodys(holdout.start) {
+            if !noted || is_gone(holdout.state) || pgmap.is_nobodys(holdout.start) {
                 relax();
                 wakee.wake();
             }

@@ -118,11 +118,6 @@ impl<O: PgmapOps, const WORDS: usize> UntilIdle<'_, O, WORDS> {
         matches!(&self.stand, Stand::Slot(ticket) if self.pgmap.waiters.has_fired(ticket))
     }
 
-    /// Whether a look at the page may be too old.
-    fn was_called(&self) -> bool {
-        matches!(&self.stand, Stand::Queue(place) if self.pgmap.waiters.queue.was_called(place))
-    }
-
     fn leave(&mut self) {
         let stand = core::mem::replace(&mut self.stand, Stand::Outside);
         if matches!(stand, Stand::Outside) {
@@ -150,7 +145,7 @@ impl<O: PgmapOps, const WORDS: usize> UntilIdle<'_, O, WORDS> {
             self.leave();
             return Poll::Ready(());
         }
-        if !noted || self.was_called() {
+        if !noted {
             relax();
             wakee.wake();
         }
@@ -201,16 +196,16 @@ mod parked {
         /// makes it true and then unparks the thread. An interrupted wait leaves no trace.
         pub fn wait_idle_unless(&self, offset: Offset, mut interrupted: impl FnMut() -> bool) -> Result<(), WaitError> {
             let mut idle = self.until_idle(offset)?;
-            parked(
-                |wakee| idle.poll_as(wakee),
-                || {
-                    if interrupted() {
-                        return Err(WaitError::Interrupted);
-                    }
-                    thread::park();
-                    Ok(())
-                },
-            )
+            block_parked(|wakee| {
+                if idle.poll_as(wakee).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                if interrupted() {
+                    return Poll::Ready(Err(WaitError::Interrupted));
+                }
+                // The caller's code may have parked the thread itself, and so have used up a wake-up that came meanwhile.
+                idle.poll_as(wakee).map(Ok)
+            })
         }
 
         /// [`Pgmap::wait_idle`], for so long at most.

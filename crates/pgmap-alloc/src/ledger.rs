@@ -248,6 +248,8 @@ impl<C: Charge> Ledger<C> {
     /// Undoes [`Ledger::give`] for pages that did not come back after all, whatever the limits say: they are the owner's still.
     #[cold]
     pub(crate) fn take_back(&self, order: Order, owner: Owner) {
+        // What is drawn beyond these pages is hidden until it is in stock (`tally`).
+        let _moving = self.motion.begin();
         self.charge.charge_anyway(owner, order.pages());
         let _ = self.tally.take(order.pages(), u64::MAX, &self.motion);
         // Relaxed: as in `count`.

@@ -8,7 +8,7 @@
 //! drawn and that nobody has. (`tally` does the same for the pool's watermark.)
 //!
 //! 1. Who charges takes the pages from his stock, if no more are drawn than the limit; else he draws them, and a batch more for
-//!    the next time if the limit allows.
+//!    the next time if the limit allows and less is in stock.
 //! 2. Who may not draw collects the owner's stocks first. No more is ever drawn than the limit, and nobody has what is not drawn:
 //!    so a limit is exact.
 //! 3. Who uncharges puts the pages into his stock; where these are more than two batches then, he draws back all but one. Where the owner may not have so
@@ -23,7 +23,7 @@
 use crate::charge::{Charge, Limits, Owner, Protection, Usage};
 use crate::error::ChargeError;
 use crate::pool::Motion;
-use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, relax};
+use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, load_latest, relax};
 
 /// Caller slots.
 const SLOTS: usize = in_models(1, 8);
@@ -216,12 +216,12 @@ impl<'o, const N: usize> Books<'o, N> {
 
     fn drawn(&self) -> u64 {
         // SeqCst, here and wherever pages may become chargeable: the halves of "uncharge, then note" (rule 4, and `ledger`).
-        self.account.drawn.load(Ordering::SeqCst)
+        load_latest(&self.account.drawn)
     }
 
     fn is_stocked(&self) -> bool {
         // SeqCst: set before anything is put into stock, pairs with `draw` and `put_in_stock`.
-        self.account.stocked.load(Ordering::SeqCst) != 0
+        load_latest(&self.account.stocked) != 0
     }
 
     /// How many pages he has; while others charge and uncharge it may be what never was at one moment.
@@ -230,7 +230,7 @@ impl<'o, const N: usize> Books<'o, N> {
             return self.drawn();
         }
         // SeqCst: as in `drawn`; pairs with `put_in_stock` (rule 4).
-        let in_stock = self.stocks().fold(0, |sum: u64, stock| sum.wrapping_add(stock.load(Ordering::SeqCst)));
+        let in_stock = self.stocks().fold(0, |sum: u64, stock| sum.wrapping_add(load_latest(stock)));
         self.drawn().saturating_sub(in_stock)
     }
 
@@ -275,7 +275,9 @@ impl<'o, const N: usize> Books<'o, N> {
                 drawn = self.drawn();
                 continue;
             };
-            let more = batch(drawn).min(spare);
+            // Relaxed: whoever charges what is too much for the stock would else fill it without end.
+            let has_stock = self.stock().is_some_and(|stock| stock.load(Ordering::Relaxed) >= batch(drawn));
+            let more = if has_stock { 0 } else { batch(drawn).min(spare) };
             // SeqCst, all of it: as in `drawn` (rules 1 and 4). What is drawn for later is hidden until it is in stock.
             let _moving = (more > 0).then(|| self.all.motion.begin());
             if more > 0 && !self.is_stocked() {
@@ -392,6 +394,68 @@ impl<const N: usize> Charge for Owners<N> {
     }
 }
 
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::models::race;
+
+    /// An owner that has six pages and may have `spare` more; so many of these are in stock.
+    fn owners(spare: u64, stocked: u64) -> Owners<1> {
+        let owners = Owners::<1>::new();
+        owners.charge_anyway(Owner(0), 6 + stocked);
+        if stocked > 0 {
+            assert_eq!(owners.uncharge(Owner(0), stocked), Ok(()));
+        }
+        owners.accounts[0].max.store(6 + spare, Ordering::Relaxed);
+        owners
+    }
+
+    /// There is room for so many pages at every moment: a caller that finds less must not get a proof.
+    fn wants<const PAGES: u64>(owners: &Owners<1>) {
+        let watch = owners.motion.watch();
+        let notes = watch.notes();
+        if let Err(ChargeError::OverLimit { .. }) = owners.attempt(Owner(0), PAGES) {
+            assert!(!watch.nothing_since(notes), "there was room at every moment");
+        }
+    }
+
+    fn charge(owners: &Owners<1>, pages: u64) {
+        let _ = owners.attempt(Owner(0), pages);
+    }
+
+    fn uncharge(owners: &Owners<1>, pages: u64) {
+        assert_eq!(owners.uncharge(Owner(0), pages), Ok(()));
+    }
+
+    /// Room goes out of the stock and into it again, while a caller looks at what is drawn, at the stock, and again at what is drawn.
+    fn there_and_back(owners: &Owners<1>) {
+        uncharge(owners, 3);
+        charge(owners, 1);
+        uncharge(owners, 1);
+        charge(owners, 3);
+    }
+
+    #[test]
+    fn req_68_refusal_of_an_owner_against_charges_and_uncharges() {
+        race(|| owners(1, 1), there_and_back, wants::<1>);
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_stock_that_is_drawn_back() {
+        race(|| owners(2, 2), |owners| uncharge(owners, 1), wants::<2>);
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_stock_that_is_being_filled() {
+        race(|| owners(3, 0), |owners| charge(owners, 1), wants::<1>);
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_caller_that_collects() {
+        race(|| owners(1, 1), |owners| charge(owners, 2), wants::<1>);
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -440,6 +504,22 @@ mod tests {
         small.try_charge(Owner(0), 100).expect("no limit");
         let [mine, theirs] = [one, other].map(|cpu| written(cpu, || pair(&small, Owner(0), 1)));
         assert_eq!(mine, theirs);
+    }
+
+    #[test]
+    fn a_stock_never_holds_more_than_two_batches() {
+        let owners = Owners::<1>::new();
+        owners.charge_anyway(Owner(0), 1 << 20);
+        for _ in 0..10 {
+            for pages in [1 << 12, 1, 512] {
+                owners.try_charge(Owner(0), pages).expect("no limit");
+                let books = owners.books(Owner(0)).expect("an owner");
+                assert!(books.stock().expect("his").load(Ordering::Relaxed) <= 2 * BATCH);
+                owners.uncharge(Owner(0), pages).expect("charged a moment ago");
+                assert!(books.stock().expect("his").load(Ordering::Relaxed) <= 2 * BATCH);
+            }
+        }
+        assert_eq!(owners.usage(Owner(0)).expect("an owner").pages, 1 << 20);
     }
 
     #[test]

@@ -1,101 +1,159 @@
 //! A queue of any number of waiters that needs no memory for them.
 //!
-//! The queue knows one waiter, the last who came (`wakee`). Whoever comes takes the place of the one before, keeps in his own
-//! hands who that was, and passes the call on when he is called. So the queue lies in the waiters, as in a kernel it lies on their
-//! stacks, and there is no pointer to anybody.
+//! The queue stores one waiter, the last. Each waiter that joins takes its place, and keeps the one before in its own [`Place`]. So the
+//! chain lies in the waiters, as in a kernel it lies on their stacks, and there is no pointer to any of them. A call wakes the last;
+//! each waiter wakes the one before when it is polled.
+//!
+//! ```text
+//! bit  0       a call is still to be served
+//! bits 1..64   epoch: a place that was taken in this epoch is in the chain
+//! ```
 //!
 //! # Rules
 //!
-//! 1. A waiter joins, and then looks whether what he waits for has come. Who calls makes it come, and then calls. The order
-//!    between the two pairs is the caller's business (`lifetime`, rules 2 and 3).
-//! 2. The last lies behind a lock that is only ever tried. Who calls counts his call, tries the lock, and counts again while he
-//!    has it; a waiter notes the count while he has it. So who is taken out was put in at another count, and a waiter
-//!    whose count still holds is still in the queue: being polled once more costs him nothing and moves nobody.
-//! 3. A waiter who finds the count changed after he has joined looks again; one who finds the lock taken looks again before long:
-//!    who has it is gone in a moment.
-//! 4. Whoever leaves counts too and wakes the one before him, who then joins anew. If he was the last who came he may be woken once
-//!    more, for nothing.
+//! 1. A waiter joins, and then looks whether what it waits for has come. A caller makes it come, and then calls. The order between
+//!    the two pairs is the users' business (`lifetime`, rules 2 and 3).
+//! 2. The last waiter lies behind a lock that is only ever tried. A caller sets bit 0 and then tries the lock. Whoever has had the
+//!    lock, to join, to leave or to serve, looks at bit 0 after giving it up, and serves. So a call that finds the lock taken is left
+//!    to the holder, and no call is lost. All calls that are still to be served are served at once.
+//! 3. To serve a call is to clear bit 0, to begin an epoch and to take the last waiter out, all with the lock held, and then to wake
+//!    that waiter.
+//! 4. A waiter that gives up its place, because it leaves, because the epoch is another when it is polled, or because another task
+//!    polls it, wakes the one before. If the epoch is still that of its own place it begins another first: that tells the one before
+//!    to join anew.
+//! 5. A waiter that is still the last when it gives up its place makes the one before the last again, and wakes nobody.
+//! 6. A waiter that finds the lock taken is not in the queue. It has to look again before long: the holder is gone in a moment.
 //!
-//! A waiter who is called and neither looks nor leaves holds up those who came before him.
+//! Why a place of the present epoch is in the chain: it can only get lost where the waiter behind it, which joined later and so in the
+//! same epoch or a later one, gives up its own place, or where a call is served. Both leave another epoch behind.
+//!
+//! A waiter that has been woken and is neither polled nor dropped holds up those before it: only it knows them. One that leaves from
+//! the middle makes those before it join anew, one after another; where the first or the last leaves nobody is woken.
 
-use spin::mutex::SpinMutex;
-
-use crate::sync::{AtomicU64, Ordering, fence_for_lock};
+use crate::sync::{AtomicU64, Ordering, TryLock, full_fence};
 use crate::wakee::Wakee;
+
+/// A call is still to be served.
+const CALLED: u64 = 1;
+const EPOCH: u64 = 2;
 
 /// The queue's end.
 pub(crate) struct WaitQueue {
     calls: AtomicU64,
-    last: SpinMutex<Option<Wakee>>,
+    end: TryLock<End>,
+}
+
+struct End {
+    /// How often a place was taken.
+    joined: u64,
+    last: Option<Link>,
+}
+
+/// A waiter as the queue, or the waiter behind it, knows it.
+#[derive(Debug)]
+struct Link {
+    /// Which place it is.
+    number: u64,
+    wakee: Wakee,
 }
 
 /// A waiter's place in the queue. To be given back with [`WaitQueue::leave`].
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// Who came before and has to be called next.
-    before: Option<Wakee>,
+    number: u64,
     mine: Wakee,
-    /// The count when this place was taken.
-    calls: u64,
+    /// The epoch in which it was taken.
+    epoch: u64,
+    before: Option<Link>,
 }
 
 impl WaitQueue {
     pub(crate) fn new() -> WaitQueue {
-        WaitQueue { calls: AtomicU64::new(0), last: SpinMutex::new(None) }
+        WaitQueue { calls: AtomicU64::new(0), end: TryLock::new(End { joined: 0, last: None }) }
     }
 
     fn calls(&self) -> u64 {
-        // AcqRel: pairs with `count`; a read-modify-write, so that no later count can be missed (rule 3).
-        self.calls.fetch_add(0, Ordering::AcqRel)
+        // Acquire: pairs with `serve` and `pass_on`. An epoch that is too old is harmless: whoever began the new one wakes the waiters
+        // that it concerns afterwards, and they see it then.
+        self.calls.load(Ordering::Acquire)
     }
 
-    fn count(&self) {
-        // AcqRel: pairs with `calls`; who sees the count sees what the caller has done.
-        self.calls.fetch_add(1, Ordering::AcqRel);
+    /// Whether a place is in the chain for sure.
+    fn is_held(&self, place: &Place) -> bool {
+        place.epoch == self.calls() / EPOCH
     }
 
-    /// Stands in the queue from now on, whether for the first time or after a call; `false` if somebody is at it just now.
+    /// Stands in the queue from now on, whether for the first time or after a call; `false` if the lock was taken (rule 6).
     pub(crate) fn join(&self, place: &mut Option<Place>, wakee: &Wakee) -> bool {
-        if place.as_ref().is_some_and(|place| place.calls == self.calls() && place.mine.is(wakee)) {
+        if place.as_ref().is_some_and(|place| self.is_held(place) && place.mine.is(wakee)) {
             return true;
         }
-        if let Some(before) = place.take().and_then(|place| place.before) {
-            before.wake();
-        }
+        self.leave(place);
+        // Copied before, dropped after: that runs code of the caller's, which is not for under the lock.
         let (mine, in_queue) = (wakee.clone(), wakee.clone());
-        let Some(mut last) = self.last.try_lock() else { return false };
-        let (before, calls) = (last.replace(in_queue), self.calls());
-        drop(last);
-        fence_for_lock();
-        *place = Some(Place { before: before.filter(|before| !before.is(&mine)), mine, calls });
+        let Some(mut end) = self.end.try_lock() else { return false };
+        end.joined += 1;
+        let (number, epoch) = (end.joined, self.calls() / EPOCH);
+        let before = end.last.replace(Link { number, wakee: in_queue });
+        drop(end);
+        *place = Some(Place { number, mine, epoch, before });
+        self.serve();
         true
-    }
-
-    /// Whether somebody has called since this place was taken.
-    pub(crate) fn was_called(&self, place: &Option<Place>) -> bool {
-        place.as_ref().is_none_or(|place| place.calls != self.calls())
     }
 
     /// Gives the place up.
     pub(crate) fn leave(&self, place: &mut Option<Place>) {
-        if let Some(place) = place.take() {
-            self.count();
-            if let Some(before) = place.before {
-                before.wake();
+        let Some(mut place) = place.take() else { return };
+        let mut link = None;
+        if let Some(mut end) = self.end.try_lock()
+            && end.last.as_ref().is_some_and(|last| last.number == place.number)
+        {
+            // Rule 5. The link is dropped after the lock, as in `join`.
+            link = core::mem::replace(&mut end.last, place.before.take());
+        }
+        drop(link);
+        self.pass_on(place);
+        self.serve();
+    }
+
+    /// Rule 4, for a place that is not the last.
+    fn pass_on(&self, place: Place) {
+        if let Some(before) = &place.before {
+            if self.is_held(&place) {
+                // AcqRel: pairs with `calls`; the waiter that is woken sees it.
+                self.calls.fetch_add(EPOCH, Ordering::AcqRel);
             }
+            before.wakee.wake();
         }
     }
 
-    /// Calls everyone. Takes no lock, allocates nothing, cannot fail.
+    /// Calls everyone. Waits for no lock, allocates nothing, cannot fail.
     pub(crate) fn call(&self) {
-        self.count();
-        fence_for_lock();
-        let last = self.last.try_lock().and_then(|mut last| {
-            self.count();
-            last.take()
-        });
-        if let Some(last) = last {
-            last.wake();
+        // AcqRel: pairs with `serve`; a waiter that is woken for this call sees what the caller has done.
+        self.calls.fetch_or(CALLED, Ordering::AcqRel);
+        self.serve();
+    }
+
+    /// Rules 2 and 3. Lock-free: it goes round again only for another call.
+    fn serve(&self) {
+        loop {
+            // Between the call and the attempt, and between giving the lock up and the look (rule 2).
+            full_fence();
+            if self.calls() & CALLED == 0 {
+                return;
+            }
+            let Some(mut end) = self.end.try_lock() else { return };
+            let mut last = None;
+            // Looked at again: another may have served meanwhile. Nobody else clears the bit now.
+            if self.calls() & CALLED != 0 {
+                // AcqRel: pairs with `call` and `calls`. Takes bit 0 along into the epoch.
+                self.calls.fetch_add(EPOCH - CALLED, Ordering::AcqRel);
+                last = end.last.take();
+            }
+            drop(end);
+            if let Some(last) = last {
+                last.wakee.wake();
+            }
         }
     }
 }
@@ -167,6 +225,33 @@ mod tests {
             queue.call();
             assert!(settle(&queue, &mut all).iter().all(|&polls| polls >= 1), "somebody was not called");
         }
+    }
+
+    #[test]
+    fn req_68_a_waiter_that_another_task_polls_takes_nobody_along() {
+        let queue = WaitQueue::new();
+        for moves in 0..5 {
+            let mut all = waiters(&queue, 5);
+            let before = core::mem::take(&mut all[moves].1);
+            all[moves].join(&queue);
+            settle(&queue, &mut all);
+            queue.call();
+            assert!(settle(&queue, &mut all).iter().all(|&polls| polls >= 1), "{moves} moved, and somebody was not called");
+            assert!(before.0.load(Relaxed) <= 1);
+            all.iter_mut().for_each(|waiter| queue.leave(&mut waiter.0));
+        }
+    }
+
+    #[test]
+    fn where_the_first_or_the_last_leaves_nobody_is_woken() {
+        let queue = WaitQueue::new();
+        let mut all = waiters(&queue, 7);
+        for gone in [0, 6, 5] {
+            queue.leave(&mut all[gone].0);
+            assert_eq!(settle(&queue, &mut all), std::vec![0; 7]);
+        }
+        queue.call();
+        assert_eq!(settle(&queue, &mut all[1..5]), [1; 4], "each once");
     }
 
     #[test]

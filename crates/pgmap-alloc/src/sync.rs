@@ -9,6 +9,28 @@
 #[cfg(all(test, not(loom)))]
 pub(crate) mod recorded;
 
+/// What models of one protocol by itself share; they stand beside the code that they check. The models of the whole are in `tests`.
+#[cfg(all(test, loom))]
+pub(crate) mod models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// Runs `one` against `other`, each of them as the thread that begins.
+    pub(crate) fn race<S: Send + Sync + 'static>(set_up: fn() -> S, one: fn(&S), other: fn(&S)) {
+        for (first, second) in [(one, other), (other, one)] {
+            let mut builder = loom::model::Builder::new();
+            builder.preemption_bound = builder.preemption_bound.or(Some(3));
+            builder.check(move || {
+                let shared = Arc::new(set_up());
+                let theirs = shared.clone();
+                let thread = thread::spawn(move || second(&theirs));
+                first(&shared);
+                thread.join().expect("it panics in the model");
+            });
+        }
+    }
+}
+
 #[cfg(not(any(loom, test)))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
@@ -71,33 +93,36 @@ pub(crate) fn full_fence() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
-/// Stands between a change that others look at and a lock that is only tried, on both sides: who finds the lock taken leaves it to
-/// the other to find the change. The lock is not modelled, so models need no fence.
-pub(crate) fn fence_for_lock() {
-    #[cfg(not(loom))]
-    core::sync::atomic::fence(Ordering::SeqCst);
-}
+/// A lock that is only tried; models see it.
+///
+/// Who finds it taken leaves what is to be done to whoever has it: each says so, has a [`full_fence`] between that and the attempt, and
+/// whoever has had the lock looks for it after another.
+pub(crate) struct TryLock<T>(
+    #[cfg(not(loom))] SpinMutex<T>,
+    #[cfg(loom)] loom::sync::Mutex<T>,
+    // The checker lets others in only at an access, and only where accesses clash: this is one before the attempt and one with the lock.
+    #[cfg(loom)] AtomicU32,
+);
 
-/// A lock that is only tried, for data that CPUs hand on; models see it. 128 bytes because neighbouring lines are fetched in pairs.
+/// A [`TryLock`] for data that CPUs hand on. 128 bytes because neighbouring lines are fetched in pairs.
 #[repr(align(128))]
-pub(crate) struct Tried<T>(#[cfg(not(loom))] SpinMutex<T>, #[cfg(loom)] loom::sync::Mutex<T>);
+pub(crate) struct Tried<T>(TryLock<T>);
 
 #[cfg(loom)]
 pub(crate) use loom::sync::MutexGuard as Held;
-/// What a [`Tried`] gives.
+/// What a [`TryLock`] gives.
 #[cfg(not(loom))]
 pub(crate) type Held<'a, T> = SpinMutexGuard<'a, T>;
 
-impl<T> Tried<T> {
-    pub(crate) fn new(data: T) -> Self {
-        #[cfg(not(loom))]
-        {
-            Tried(SpinMutex::new(data))
-        }
-        #[cfg(loom)]
-        {
-            Tried(loom::sync::Mutex::new(data))
-        }
+impl<T> TryLock<T> {
+    #[cfg(not(loom))]
+    pub(crate) const fn new(value: T) -> Self {
+        TryLock(SpinMutex::new(value))
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new(value: T) -> Self {
+        TryLock(loom::sync::Mutex::new(value), AtomicU32::new(0))
     }
 
     /// The data, for whoever comes while nobody else has it. Acquire; Release when it is given up.
@@ -109,8 +134,19 @@ impl<T> Tried<T> {
         }
         #[cfg(loom)]
         {
-            self.0.try_lock().ok()
+            self.1.fetch_add(1, Ordering::Relaxed);
+            let held = self.0.try_lock().ok()?;
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Some(held)
         }
+    }
+}
+
+impl<T> Tried<T> {
+    /// As [`TryLock::try_lock`].
+    #[inline(always)]
+    pub(crate) fn try_lock(&self) -> Option<Held<'_, T>> {
+        self.0.try_lock()
     }
 }
 
@@ -119,11 +155,11 @@ impl<T> Tried<Option<T>> {
     pub(crate) fn none<const COUNT: usize>() -> [Self; COUNT] {
         #[cfg(not(loom))]
         {
-            [const { Tried(SpinMutex::new(None)) }; COUNT]
+            [const { Tried(TryLock::new(None)) }; COUNT]
         }
         #[cfg(loom)]
         {
-            core::array::from_fn(|_| Tried(loom::sync::Mutex::new(None)))
+            core::array::from_fn(|_| Tried(TryLock::new(None)))
         }
     }
 }

@@ -5,7 +5,7 @@
 //! `drawn` counts the pages in use and those in stock: every caller slot has a stock of pages that are drawn and not in use.
 //!
 //! 1. Who wants pages takes them from his stock if no more are drawn than his limit; else he draws them, and a batch more for the
-//!    next time if the limit allows.
+//!    next time if the limit allows and less is in stock.
 //! 2. Who gives pages back puts them into his stock, and draws what is more than two batches back.
 //! 3. Who may not draw collects all stocks first.
 //!
@@ -17,7 +17,7 @@
 //! nothing, and every caller draws.
 
 use crate::pool::Motion;
-use crate::sync::{AtomicU64, Ordering, caller_slot, in_models};
+use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, load_latest};
 
 /// Lines among which concurrent callers are spread.
 const SLOTS: usize = in_models(1, 8);
@@ -62,9 +62,8 @@ impl Tally {
     /// How many pages are in use. O(1); while others take and give it may be what never was at one moment.
     pub(crate) fn used(&self) -> u64 {
         // SeqCst, all: the read half of "give, then note" (`ledger`).
-        let stocks = self.stocks.iter().map(|stock| stock.0.load(Ordering::SeqCst));
-        let in_stock = stocks.fold(0, u64::wrapping_add);
-        self.drawn.0.load(Ordering::SeqCst).saturating_sub(in_stock)
+        let in_stock = self.stocks.iter().map(|stock| load_latest(&stock.0)).fold(0, u64::wrapping_add);
+        load_latest(&self.drawn.0).saturating_sub(in_stock)
     }
 
     /// The most that [`Tally::keep_high_water`] saw: pages in use, and what the stocks held.
@@ -84,10 +83,12 @@ impl Tally {
         {
             return Took::FromStock;
         }
+        // Relaxed: whoever takes what is too much for the stock would else fill it without end.
+        let batch = if self.stock().load(Ordering::Relaxed) < self.batch { self.batch } else { 0 };
         loop {
             let more = |drawn: u64| {
                 let spare = limit.checked_sub(drawn)?.checked_sub(pages)?;
-                Some(pages.saturating_add(spare.min(self.batch)))
+                Some(pages.saturating_add(spare.min(batch)))
             };
             let sum = |drawn: u64| drawn.checked_add(more(drawn)?);
             if let Ok(before) = self.drawn.0.fetch_update(Ordering::SeqCst, Ordering::Relaxed, sum) {
@@ -146,9 +147,166 @@ impl Tally {
     }
 }
 
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::models::race;
+
+    /// A tally of which two pages are in use, nothing is in stock, and `spare` more may be drawn.
+    struct Shared {
+        tally: Tally,
+        motion: Motion,
+        limit: u64,
+    }
+
+    impl Shared {
+        fn new(spare: u64) -> Shared {
+            let (tally, motion) = (Tally::new(1), Motion::new());
+            // One is drawn, and one put in stock; that is the second's.
+            [2, 2].into_iter().for_each(|limit| assert_ne!(tally.take(1, limit, &motion), Took::Nothing));
+            assert_eq!((tally.used(), tally.stock().load(Ordering::Relaxed)), (2, 0));
+            Shared { tally, motion, limit: 2 + spare }
+        }
+
+        /// As the ledger does it. Without a proof it may find nothing.
+        fn take(&self, pages: u64) -> Took {
+            let moving = self.motion.begin();
+            let took = self.tally.take(pages, self.limit, &self.motion);
+            moving.nothing_hidden();
+            took
+        }
+
+        fn give(&self, pages: u64) {
+            self.tally.give(pages, &self.motion);
+        }
+
+        /// There is room for so many pages at every moment: a caller that finds less must not get a proof.
+        fn looks_for<const PAGES: u64>(&self) {
+            let watch = self.motion.watch();
+            let notes = watch.notes();
+            if self.tally.used() + PAGES > self.limit {
+                assert!(!watch.nothing_since(notes), "there was room at every moment");
+            }
+        }
+
+        /// The same for a caller that takes them.
+        fn takes<const PAGES: u64>(&self) {
+            let watch = self.motion.watch();
+            let notes = watch.notes();
+            if self.take(PAGES) == Took::Nothing {
+                assert!(!watch.nothing_since(notes), "there was room at every moment");
+            }
+        }
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_stock_that_is_being_filled() {
+        fn one(shared: &Shared) {
+            let _ = shared.take(1);
+        }
+        race(|| Shared::new(2), one, Shared::looks_for::<1>);
+        race(|| Shared::new(2), one, Shared::takes::<1>);
+    }
+
+    /// Room goes from what may be drawn into a stock.
+    #[test]
+    fn req_68_refusal_against_a_free_and_a_request() {
+        fn both(shared: &Shared) {
+            shared.give(1);
+            let _ = shared.take(2);
+        }
+        race(|| Shared::new(2), both, Shared::looks_for::<1>);
+        race(|| Shared::new(2), both, Shared::takes::<1>);
+    }
+
+    /// And back: what is taken out of a full stock is hidden until it is drawn back.
+    #[test]
+    fn req_68_refusal_against_a_stock_that_is_drawn_back() {
+        fn set_up() -> Shared {
+            let shared = Shared::new(2);
+            [1, 1].into_iter().for_each(|pages| assert_ne!(shared.take(pages), Took::Nothing));
+            [1, 1].into_iter().for_each(|pages| shared.give(pages));
+            assert_eq!((shared.tally.used(), shared.tally.stock().load(Ordering::Relaxed)), (2, 2));
+            shared
+        }
+        race(set_up, |shared| shared.give(1), Shared::looks_for::<2>);
+        race(set_up, |shared| shared.give(1), Shared::takes::<2>);
+    }
+
+    /// A caller that collects all stocks hides what it has found until it is drawn back.
+    #[test]
+    fn req_68_refusal_against_a_caller_that_collects() {
+        fn collects(shared: &Shared) {
+            let _ = shared.take(2);
+        }
+        fn set_up() -> Shared {
+            let shared = Shared::new(0);
+            shared.give(1);
+            shared
+        }
+        race(set_up, collects, Shared::looks_for::<1>);
+    }
+
+    /// Two who want all that is left: one has it.
+    #[test]
+    fn req_68_two_that_want_the_last_page() {
+        fn both(shared: &Shared) {
+            if shared.take(1) != Took::Nothing {
+                let used = shared.tally.drawn.0.load(Ordering::Relaxed);
+                assert!(used <= shared.limit, "{used} of {}", shared.limit);
+            }
+        }
+        race(|| Shared::new(1), both, both);
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
+    extern crate std;
+
     use super::*;
+    use crate::sync::recorded::{Kind, record};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn req_48_two_cpus_write_no_line_in_common() {
+        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
+        let slot = |cpu| record(cpu, || caller_slot(SLOTS)).0;
+        let other = (1..64).find(|&cpu| slot(cpu) != slot(0)).expect("not all in one slot");
+        let pair = |pages| {
+            if tally.take(pages, u64::MAX, &motion) == Took::Drawn {
+                tally.keep_high_water();
+            }
+            tally.give(pages, &motion);
+        };
+        let written = |cpu, pages| -> BTreeSet<usize> {
+            // Once for the stock.
+            record(cpu, || pair(pages));
+            let accesses = record(cpu, || (0..100).for_each(|_| pair(pages))).1;
+            accesses.iter().filter(|access| matches!(access.kind, Kind::Write | Kind::Locked)).map(|access| access.line).collect()
+        };
+        for pages in [1, 16] {
+            let [mine, theirs] = [0, other].map(|cpu| written(cpu, pages));
+            assert!(!mine.is_empty() && mine.is_disjoint(&theirs), "{pages} pages: {mine:?} {theirs:?}");
+        }
+    }
+
+    #[test]
+    fn a_stock_never_holds_more_than_two_batches() {
+        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
+        assert_eq!(tally.take(1000, u64::MAX, &motion), Took::Drawn);
+        let is_full = || tally.stock().load(Ordering::Relaxed) > 2 * tally.batch;
+        for pages in (1..40).chain([200]) {
+            tally.give(pages, &motion);
+            assert!(!is_full(), "{pages} came back");
+        }
+        assert_eq!(tally.used(), 1000 - (1..40).sum::<u64>() - 200);
+        for _ in 0..10 {
+            assert_eq!(tally.take(1 << 12, u64::MAX, &motion), Took::Drawn);
+            assert!(!is_full(), "large ones were taken");
+            tally.give(1 << 12, &motion);
+        }
+    }
 
     #[test]
     fn stocks_are_collected_before_anybody_is_refused() {

@@ -32,12 +32,10 @@
 //! 6. A waiter in the queue is called at every last put that sees that anybody waits, and whenever a slot becomes free, which he then
 //!    takes. Until he has one he sees his page when he looks, so he may miss a moment between two periods of service.
 
-use spin::mutex::SpinMutex;
-
 use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::queue::WaitQueue;
-use crate::sync::{AtomicU64, Ordering, fence_for_lock, in_models};
+use crate::sync::{AtomicU64, Ordering, TryLock, full_fence, in_models};
 use crate::wakee::Wakee;
 
 /// How many may wait at a time with a slot that is built in.
@@ -52,13 +50,13 @@ const _: () = assert!(Order::MAX.pages() < FIRED);
 /// Room for one who waits, to be lent to a pgmap ([`Pgmap::lend_wait_slots`](crate::Pgmap::lend_wait_slots)).
 pub struct WaitSlot {
     key: AtomicU64,
-    wakee: SpinMutex<Option<Wakee>>,
+    wakee: TryLock<Option<Wakee>>,
 }
 
 impl WaitSlot {
     /// A free one.
     pub fn new() -> WaitSlot {
-        WaitSlot { key: AtomicU64::new(0), wakee: SpinMutex::new(None) }
+        WaitSlot { key: AtomicU64::new(0), wakee: TryLock::new(None) }
     }
 
     /// Takes it for a page, if it is free.
@@ -88,7 +86,7 @@ impl WaitSlot {
         let awaited = (key & PAGE).checked_sub(1).is_some_and(|page| run.contains(Offset::new(page)));
         // AcqRel: Release pairs with `has_fired`. Relaxed on failure: the waiter has left.
         if awaited && self.key.compare_exchange(key, key | FIRED, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            fence_for_lock();
+            full_fence();
             let wakee = self.wakee.try_lock().and_then(|mut lock| lock.take());
             if let Some(wakee) = wakee {
                 wakee.wake();
@@ -147,7 +145,7 @@ impl<'s> Waiters<'s> {
         let lock = self.slot(ticket).and_then(|slot| slot.wakee.try_lock());
         // Dropping the old one runs code of the caller's: after the lock.
         let set = lock.map(|mut lock| lock.replace(wakee)).is_some();
-        fence_for_lock();
+        full_fence();
         set
     }
 

@@ -1,4 +1,4 @@
-//! Waiting without a spin and without a lost wake-up, step by step: requirement 25. The races are in `races`.
+//! Waiting without a spin and without a lost wake-up, step by step: requirements 25 and 68. The races are in `races`.
 
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -6,8 +6,10 @@
 mod support;
 
 use std::pin::Pin;
-use std::sync::Mutex;
-use std::task::Poll;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use pgmap_alloc::{AfterFree, Freed, Lookup, Order, Put, UntilIdle, WaitSlot};
 use support::{Driver, Map, Task, at, leaked, order, pgmap, range};
@@ -200,7 +202,7 @@ fn req_25_more_threads_than_slots_wait() {
     let page = folio.offset();
     std::thread::scope(|scope| {
         let waiters: Vec<_> = (0..100).map(|_| scope.spawn(|| pgmap.wait_idle(page))).collect();
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
         drop(folio);
         assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap() == Ok(())));
     });
@@ -225,4 +227,64 @@ fn req_27_a_parked_drain_hears_of_a_folio_that_is_just_being_freed() {
     let mut draining = drained.lock().unwrap().take().unwrap();
     assert_eq!(task.woken(), 1);
     assert!(task.poll(&mut draining).is_ready());
+}
+
+/// Fails when a thread sleeps on that should not, in place of a test that does not end.
+fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(work()));
+    result.recv_timeout(Duration::from_secs(20)).expect("it sleeps on")
+}
+
+/// What asks whether the wait is interrupted is the caller's code, and may park the thread: a channel does. So it may use up the very
+/// wake-up that the thread is about to wait for.
+#[test]
+fn req_68_a_wake_up_that_the_caller_uses_up_is_not_missed() {
+    let pgmap = leaked(&[range(0, 1024)]);
+    let head = pgmap.alloc_folio(Order::ZERO).unwrap().into_raw();
+    let asked: &AtomicU32 = Box::leak(Box::default());
+    let waited = ends(move || {
+        pgmap.wait_idle_unless(head, || {
+            if asked.fetch_add(1, SeqCst) == 0 {
+                // The last put comes now, and wakes this thread.
+                assert_eq!(pgmap.put_raw(head, 1), Ok(Put::Freed));
+                std::thread::park();
+            }
+            false
+        })
+    });
+    assert_eq!((waited, asked.load(SeqCst)), (Ok(()), 1));
+}
+
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// Whatever was noted of a waiter is gone with its wait: nothing keeps its task alive.
+#[test]
+fn req_68_a_wait_that_is_over_leaves_no_waker_behind() {
+    let pgmap = leaked(&[range(0, 1024)]);
+    (0..80).for_each(|page| pgmap.request_folio_raw(at(page), Order::ZERO, 7).unwrap());
+    let task = Arc::new(Nobody);
+    let waker = Waker::from(task.clone());
+    let poll = |wait: &mut Wait| wait.as_mut().poll(&mut Context::from_waker(&waker));
+    let mut waits: Vec<_> = (0..80).map(|page| wait(pgmap, page)).collect();
+    assert!(waits.iter_mut().all(|wait| poll(wait).is_pending()));
+    assert!(Arc::strong_count(&task) >= 2 + 80);
+    // Some are over, in the order in which they came; the others lose interest, the last first.
+    for (page, wait) in waits.iter_mut().enumerate().take(70) {
+        assert_eq!(pgmap.put_raw(at(page as u64), 1), Ok(Put::Freed));
+        assert_eq!(poll(wait), Poll::Ready(()));
+    }
+    while waits.pop().is_some() {}
+    assert_eq!(Arc::strong_count(&task), 2, "this test's own two");
+
+    let mut removal = Box::pin(pgmap.close_range(at(0)).unwrap().removed(|_| ()));
+    let mut poll = || removal.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(poll().is_pending());
+    (70..80).for_each(|page| assert_eq!(pgmap.put_raw(at(page), 1), Ok(Put::Freed)));
+    assert!(poll().is_ready());
+    assert_eq!(Arc::strong_count(&task), 2);
 }

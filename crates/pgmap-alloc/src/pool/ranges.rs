@@ -41,7 +41,7 @@ use tree::{Tree, slot};
 use crate::memory::Memory;
 use crate::offset::{Offset, Phys};
 use crate::order::Order;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, Tried};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, TryLock};
 
 /// Says that there is but one range, and that it is in another slot than the first.
 const ELSEWHERE: u64 = 1 << 31;
@@ -58,7 +58,7 @@ pub(crate) struct Ranges<'s> {
     /// The order of the largest run in any range. Never too low: raised before a range's first page is idle, lowered after its
     /// last one is gone.
     largest: AtomicU32,
-    book: Tried<Book>,
+    book: TryLock<Book>,
     /// No run is larger than this one: the tables end there.
     limit: Order,
     page_shift: u32,
@@ -113,7 +113,7 @@ impl<'s> Ranges<'s> {
             roots: [AtomicU64::new(0), AtomicU64::new(0)],
             pages: AtomicU64::new(0),
             largest: AtomicU32::new(0),
-            book: Tried::new(Book::new()),
+            book: TryLock::new(Book::new()),
             limit,
             page_shift,
         }

@@ -88,11 +88,11 @@ use loom::thread;
 use pgmap_alloc::{AfterFree, Failure, Freed, GenPool, Offset, Order, Params, Pgmap, PgmapOps, Phys, PhysRange};
 
 /// What pages hold, as loom sees it: nothing but who wrote and read it when.
-struct Contents([UnsafeCell<()>; 2]);
+struct Contents([UnsafeCell<()>; 4]);
 
 impl Contents {
     fn new() -> Contents {
-        Contents([UnsafeCell::new(()), UnsafeCell::new(())])
+        Contents([(); 4].map(UnsafeCell::new))
     }
 
     /// Its owner writes a page.

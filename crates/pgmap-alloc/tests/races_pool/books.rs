@@ -177,3 +177,25 @@ fn request_against_a_free_at_the_watermark() {
         },
     );
 }
+
+/// A free that the pool refuses changes the books back, and draws a page for the next time as an allocation does: that is hidden for a
+/// moment too.
+#[test]
+fn req_68_watermark_refusal_against_a_free_that_is_refused() {
+    race(
+        || {
+            let pool = Box::leak(Box::new(Pool::boxed(&Params::new(&[range(0, 16)])).unwrap()));
+            let owners = Box::leak(Box::new(Owners::with_parents([None, Some(Owner(0)), Some(Owner(0))]).unwrap()));
+            let books = Books { books: Accounted::new(pool, owners, (), 11) };
+            assert_eq!(books.alloc(2, 1, Urgency::Normal), Ok(at(0)));
+            books
+        },
+        // Not these.
+        |books| books.books.free(at(8), order(2), Owner(1)).is_err(),
+        |books| books.alloc(0, 2, Urgency::Normal),
+        |books, refused, got| {
+            assert!(refused && got.is_ok(), "there was one above the watermark: {got:?}");
+            assert_eq!((books.books.account().used, books.has(0)), (5, 5));
+        },
+    );
+}
