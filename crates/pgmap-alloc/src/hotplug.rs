@@ -37,7 +37,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.pool.add_range(range)
     }
 
-    /// Closes the range that starts at `first`: from now on no request is served there. The rest of the pgmap serves on.
+    /// Closes the range that starts at `first`: from now on no request is served there, and no finder gets a reference to a folio
+    /// there ([`Pgmap::try_get_raw`]). Holders go on, so each folio there is gone after its longest hold. The rest of the pgmap serves
+    /// on.
     ///
     /// Up to 8 ranges at a time. Dropping what comes back opens the range again, with nothing lost.
     ///
@@ -55,6 +57,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 NotLeaving::Changing => RemoveRangeError::Changing,
             }
         })?;
+        self.folios.gates.close();
         Ok(Closed { pgmap: self, range })
     }
 
@@ -155,6 +158,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
         let forgotten = pgmap.pool.forget_range(range.first, || {
             // Before the range is leaving no more: somebody who has just declared a page would else make it idle again (rule 2).
             pgmap.folios.forget(range.first, range.end(), |page| pgmap.uncount(page));
+            pgmap.folios.gates.open();
             pgmap.leaving.clear(range.first);
             pgmap.lifetime.remove_mark();
             // The range is gone, then its marks go; whoever marks a page does that, and then looks whether it is still there.
@@ -196,6 +200,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
 
 impl<O: PgmapOps, const WORDS: usize> Drop for Closed<'_, O, WORDS> {
     fn drop(&mut self) {
+        self.pgmap.folios.gates.open();
         self.pgmap.leaving.clear(self.range.first);
         self.pgmap.lifetime.remove_mark();
         // Rule 2.
