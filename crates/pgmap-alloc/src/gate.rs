@@ -28,9 +28,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 }
 
-impl<O: PgmapOps, const WORDS: usize> Folio<'_, O, WORDS> {
-    /// Closes it to finders ([`Pgmap::gate`]).
-    pub fn gate(&self) -> Result<Gate<'_, O, WORDS>, GateError> {
+impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
+    /// Closes it to finders ([`Pgmap::gate`]). This reference may be put while the gate is closed.
+    pub fn gate(&self) -> Result<Gate<'p, O, WORDS>, GateError> {
         self.pgmap().gate(self.offset())
     }
 }
