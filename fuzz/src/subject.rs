@@ -203,7 +203,7 @@ impl<'p, const WORDS: usize> Subject<'p> for Pgmap<'p, Recorder, WORDS> {
     }
 
     fn stray(elsewhere: OnCpu<'_, 'p, Self, CPUS>, item: Self::Item) -> Self::Item {
-        let (error, item) = elsewhere.put(item).expect_err("it is of another pgmap");
+        let Refused { error, value: item } = elsewhere.put(item).expect_err("it is of another pgmap");
         assert_eq!(error, PutError::Foreign);
         item
     }

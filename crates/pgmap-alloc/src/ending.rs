@@ -23,11 +23,15 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(Killed { pgmap: self, at: Offset::new(0) })
     }
 
-    /// Ends the pgmap's life: from the return on every request is refused as dying. Folios in service stay until their last put.
+    /// Ends the pgmap's life: from the return on every request is refused as dying, and no finder gets a reference
+    /// ([`Pgmap::try_get_raw`]). Folios in service stay until their last put, and holders may clone what they hold: so a drain ends
+    /// after the longest hold.
     ///
     /// Lock-free. Legal at any moment, with live folios, and more than once. A request that races with it succeeds wholly or
     /// fails wholly.
     pub fn kill(&self) -> Killed<'_, O, WORDS> {
+        // First: where the pgmap is dying, gates are closed.
+        self.folios.gates.close_all();
         self.lifetime.kill();
         self.ops().trace(Event::Kill);
         Killed { pgmap: self, at: Offset::new(0) }
@@ -65,8 +69,11 @@ pub struct Holdout {
     pub offset: Offset,
     /// Its order.
     pub order: Order,
-    /// Its references; 0 while `folio_free` runs, or while a request that came too late undoes itself.
+    /// Its references; 0 while `folio_free` runs, while a request that came too late undoes itself, or while the folio is frozen
+    /// and its last reference has been dropped.
     pub refs: u32,
+    /// Its references are no longer counted ([`Counts::saturated`](crate::Counts::saturated)): it stays in service for ever.
+    pub saturated: bool,
 }
 
 /// How far a drain has come.
@@ -136,7 +143,10 @@ impl<'p, O: PgmapOps, const WORDS: usize> Killed<'p, O, WORDS> {
     /// The folios that are still in service, in rising order of offset. O(pages not seen idle before).
     pub fn holdouts(&self) -> impl Iterator<Item = Holdout> {
         self.pgmap.snapshot_from(self.at).filter_map(|run| match run.state {
-            RunState::Folio { order, refs } => Some(Holdout { offset: run.start, order, refs }),
+            RunState::Folio { order, refs } => {
+                let saturated = self.pgmap.folios.word(run.start).snapshot().is_saturated();
+                Some(Holdout { offset: run.start, order, refs, saturated })
+            }
             _ => None,
         })
     }

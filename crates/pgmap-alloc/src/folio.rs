@@ -2,14 +2,15 @@
 
 use core::fmt;
 
-use crate::error::{AllocError, PinError, PutError, RequestError};
+use crate::error::{AllocError, PinError, PutError, Refused, RequestError};
 use crate::memory_type::Capability;
 use crate::offset::{Offset, Phys};
 use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::references::{Counts, Put};
-use crate::state::State;
+use crate::state::Cloned;
+use crate::trace::Event;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Puts idle pages into service as a folio of `order`, wherever they fit best. O(levels), the same for every order.
@@ -44,14 +45,14 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(Folio::adopt(self, offset))
     }
 
-    /// A reference to the folio in service that covers `offset`, if there is one.
-    ///
-    /// Lock-free; one probe per order at most. Never takes a count from 0 to 1.
+    /// A reference to the folio in service that covers `offset`, if there is one and finders are let to it. As [`Pgmap::try_get_raw`].
     pub fn try_get(&self, offset: Offset) -> Option<Folio<'_, O, WORDS>> {
         self.try_get_raw(offset).map(|head| Folio::adopt(self, head))
     }
 
     /// A reference to keep for as long as one likes, if the memory type allows that: such a folio cannot be migrated meanwhile.
+    ///
+    /// As [`Pgmap::try_get`], and says why there is none.
     pub fn pin(&self, offset: Offset) -> Result<Folio<'_, O, WORDS>, PinError> {
         if !self.pool.has_offset(offset) {
             return Err(PinError::OutOfRange);
@@ -60,24 +61,24 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if !memory_type.allows(Capability::Pin) {
             return Err(PinError::NotAllowed { memory_type });
         }
-        self.try_get(offset).ok_or(PinError::NotInService)
+        Ok(Folio::adopt(self, self.find(offset)?))
     }
 
-    /// Puts a folio that must be this pgmap's own; a foreign one comes back with [`PutError::Foreign`].
-    pub fn put<'f>(&self, folio: Folio<'f, O, WORDS>) -> Result<Put, (PutError, Folio<'f, O, WORDS>)> {
-        if !core::ptr::addr_eq(folio.pgmap(), self) {
-            return Err((PutError::Foreign, folio));
-        }
-        let head = folio.into_raw();
-        // The folio held a reference, so there is one to put.
-        Ok(self.put_refs(head, 1).unwrap_or(Put::InService))
+    /// Puts a folio that must be this pgmap's own; a foreign one comes back with [`PutError::Foreign`], the last reference to a frozen
+    /// one with [`PutError::Frozen`].
+    pub fn put<'f>(&self, folio: Folio<'f, O, WORDS>) -> Result<Put, Refused<PutError, Folio<'f, O, WORDS>>> {
+        folio.put_by(self, |head| self.put_refs(head, 1))
     }
 }
 
 /// One reference to a folio in service: clone is get, drop is put.
 ///
 /// It borrows its pgmap, so a pgmap cannot go away under a folio. Clone and drop touch only the folio's own word; the drop of
-/// the last one calls [`PgmapOps::folio_free`]. Both are lock-free and may happen in any context.
+/// the last one calls [`PgmapOps::folio_free`]. Both are lock-free and may happen in any context. The last one that is dropped while
+/// somebody has the folio frozen leaves its end to the thaw.
+///
+/// Clones are counted up to 2^25 - 2 references that are no mappings. One more saturates the count: the folio stays in service for
+/// ever. That is told ([`Event::Saturated`]), and a drain names the folio ([`Holdout`](crate::Holdout)).
 pub struct Folio<'p, O: PgmapOps, const WORDS: usize = 8> {
     pgmap: &'p Pgmap<'p, O, WORDS>,
     head: Offset,
@@ -93,10 +94,24 @@ impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
     /// Takes over one reference that [`Folio::into_raw`], [`Pgmap::alloc_folio_raw`] or [`Pgmap::get_raw`] left; `None` if no
     /// folio in service starts at `head`.
     ///
-    /// Taking over more references than were left ends other holders' service early; every later put is then refused.
+    /// No finder's verb: the reference is there already, so no gate stands in the way. Taking over more references than were left
+    /// ends other holders' service early; every later put is then refused.
     pub fn from_raw(pgmap: &'p Pgmap<'_, O, WORDS>, head: Offset) -> Option<Self> {
-        let word = pgmap.folios.word(head).snapshot();
-        matches!(word.state(), State::InService | State::Frozen).then(|| Folio::adopt(pgmap, head))
+        pgmap.folios.word(head).snapshot().is_counted().then(|| Folio::adopt(pgmap, head))
+    }
+
+    /// Gives the reference to `put` if the folio is of `pgmap`; comes back if either says no.
+    #[inline]
+    pub(crate) fn put_by<E: Into<PutError>>(
+        self,
+        pgmap: &Pgmap<'_, O, WORDS>,
+        put: impl FnOnce(Offset) -> Result<Put, E>,
+    ) -> Result<Put, Refused<PutError, Self>> {
+        if !core::ptr::addr_eq(self.pgmap, pgmap) {
+            return Err(Refused { error: PutError::Foreign, value: self });
+        }
+        let (own, head) = (self.pgmap, self.into_raw());
+        put(head).map_err(|fault| Refused { error: fault.into(), value: Folio::adopt(own, head) })
     }
 
     /// Gives up the type and keeps the reference: put it with [`Pgmap::put_raw`] or take it over with [`Folio::from_raw`].
@@ -128,8 +143,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
 
     /// How it is held at this moment, this reference included.
     pub fn counts(&self) -> Counts {
-        let word = self.pgmap.folios.word(self.head).snapshot();
-        Counts { refs: word.refs(), mappings: word.mappings(), pins: word.pins() }
+        Counts::of(self.pgmap.folios.word(self.head).snapshot())
     }
 
     /// What the driver keeps with it.
@@ -147,7 +161,9 @@ impl<O: PgmapOps, const WORDS: usize> Clone for Folio<'_, O, WORDS> {
     #[inline]
     fn clone(&self) -> Self {
         // Refused only if this folio's reference was put behind its back, through the raw forms; then its drop is refused too.
-        let _ = self.pgmap.folios.word(self.head).get();
+        if self.pgmap.folios.word(self.head).get() == Cloned::Saturated {
+            self.pgmap.ops().trace(Event::Saturated { offset: self.head });
+        }
         Folio::adopt(self.pgmap, self.head)
     }
 }
@@ -155,8 +171,7 @@ impl<O: PgmapOps, const WORDS: usize> Clone for Folio<'_, O, WORDS> {
 impl<O: PgmapOps, const WORDS: usize> Drop for Folio<'_, O, WORDS> {
     #[inline]
     fn drop(&mut self) {
-        // Refused only if the reference was put behind this folio's back, through the raw forms.
-        let _ = self.pgmap.put_refs(self.head, 1);
+        self.pgmap.drop_reference(self.head);
     }
 }
 

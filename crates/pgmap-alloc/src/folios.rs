@@ -1,11 +1,11 @@
 //! From an offset to the folio that covers it.
 
 use crate::data::{DataCell, DriverData};
+use crate::gates::{AtGates, Gates};
 use crate::memory::Memory;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
 use crate::state::{Snapshot, State, Word};
-use crate::sync::{AtomicU64, Ordering};
 
 /// The words and the driver data of all pages.
 pub(crate) struct Folios<'s> {
@@ -14,10 +14,9 @@ pub(crate) struct Folios<'s> {
     /// Stand for pages that do not exist: always idle, without data.
     no_word: Word,
     no_cell: DataCell,
-    /// How many splits there have been, or nearly: a split adds to it once the words of its parts are written, before the whole
-    /// becomes smaller. A lookup that found nothing may have looked for a part too early and for the whole too late; then this
-    /// has changed.
-    splits: AtomicU64,
+    /// Has changed since if there was a split: a split says so once the words of its parts are written, before the whole becomes
+    /// smaller. A lookup that found nothing may have looked for a part too early and for the whole too late; then this differs.
+    pub(crate) gates: Gates,
 }
 
 /// A folio, special range or retired page as it was at one moment.
@@ -29,9 +28,16 @@ pub(crate) struct Found {
     pub(crate) word: Snapshot,
 }
 
+impl Found {
+    /// Its pages.
+    pub(crate) fn run(self) -> Run {
+        Run::around(self.head.get(), self.word.order())
+    }
+}
+
 impl<'s> Folios<'s> {
     pub(crate) fn new(words: Memory<'s, Word>, data: Memory<'s, DataCell>) -> Self {
-        Folios { words, data, no_word: Word::new(), no_cell: DataCell::new(), splits: AtomicU64::new(0) }
+        Folios { words, data, no_word: Word::new(), no_cell: DataCell::new(), gates: Gates::new() }
     }
 
     /// The word of a page.
@@ -88,24 +94,23 @@ impl<'s> Folios<'s> {
         })
     }
 
-    /// Says that the parts of a split have their words, and the whole is about to become smaller.
-    pub(crate) fn note_split(&self) {
-        // AcqRel: Release pairs with `covering`.
-        self.splits.fetch_add(1, Ordering::AcqRel);
-    }
-
     /// The folio, special range or retired page that covers `page`, whatever its state.
     ///
     /// At most one probe per order up to `largest`; smallest first, because an inner word that is not idle is the truth.
     /// Lock-free: it looks again if there was a split.
     pub(crate) fn covering(&self, page: Offset, largest: Order) -> Option<Found> {
+        self.covering_at_gates(page, largest).0
+    }
+
+    /// [`Folios::covering`], and what the gates said before.
+    #[inline]
+    pub(crate) fn covering_at_gates(&self, page: Offset, largest: Order) -> (Option<Found>, AtGates) {
         loop {
-            // Acquire, twice: pairs with `note_split`. Whoever sees the whole smaller, or gone, sees the count changed; whoever
-            // begins with the changed count sees the parts.
-            let splits = self.splits.load(Ordering::Acquire);
+            // Whoever sees the whole smaller, or gone, sees the word changed; whoever begins with the changed word sees the parts.
+            let gates = self.gates.look();
             let found = self.probe(page, largest);
-            if found.is_some() || self.splits.load(Ordering::Acquire) == splits {
-                return found;
+            if found.is_some() || self.gates.look() == gates {
+                return (found, gates);
             }
         }
     }

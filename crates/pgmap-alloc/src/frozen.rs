@@ -1,6 +1,6 @@
 //! Folios that nobody can find for a while: the moment to move one, or to split it.
 
-use crate::error::{FreezeError, SplitError};
+use crate::error::{FreezeError, Refused, SplitError};
 use crate::folio::Folio;
 use crate::memory_type::Capability;
 use crate::offset::{Offset, Run};
@@ -18,6 +18,7 @@ impl From<FreezeFault> for FreezeError {
             FreezeFault::Frozen => FreezeError::Frozen,
             FreezeFault::Stray { held } => FreezeError::StrayReferences { held },
             FreezeFault::Pinned { pins } => FreezeError::Pinned { pins },
+            FreezeFault::Saturated => FreezeError::Saturated,
         }
     }
 }
@@ -28,6 +29,7 @@ impl From<FreezeFault> for SplitError {
             FreezeFault::NotInService => SplitError::NotInService,
             FreezeFault::Frozen => SplitError::Frozen,
             FreezeFault::Stray { held } | FreezeFault::Pinned { pins: held } => SplitError::StrayReferences { held },
+            FreezeFault::Saturated => SplitError::Saturated,
         }
     }
 }
@@ -36,8 +38,17 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Freezes the folio in service at `head` if its references are as expected: until the guard is dropped no lookup gets a
     /// reference and no mapping is added. Lock-free.
     ///
-    /// [`Expect::NoPins`] is the gate of migration and eviction, and refused if the memory type does not allow those.
+    /// [`Expect::NoPins`] is what migration and eviction wait for, and refused if the memory type does not allow those.
+    ///
+    /// While others find the folio and drop it all the time this may fail each time: [`Pgmap::until_frozen`] does not.
     pub fn freeze_raw(&self, head: Offset, expect: Expect) -> Result<Frozen<'_, O, WORDS>, FreezeError> {
+        self.check_freeze(head, expect)?;
+        let order = self.folios.word(head).freeze(expect)?.order();
+        Ok(Frozen { pgmap: self, head, order })
+    }
+
+    /// Whether a folio may be frozen there like this, whatever its references.
+    pub(crate) fn check_freeze(&self, head: Offset, expect: Expect) -> Result<(), FreezeError> {
         if !self.pool.has_offset(head) {
             return Err(FreezeError::OutOfRange);
         }
@@ -45,8 +56,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if expect == Expect::NoPins && !memory_type.allows(Capability::Migrate) {
             return Err(FreezeError::NotAllowed { memory_type });
         }
-        let order = self.folios.word(head).freeze(expect)?.order();
-        Ok(Frozen { pgmap: self, head, order })
+        Ok(())
     }
 
     /// Splits the folio in service at `head`, all of whose `expected_refs` references are the caller's, into folios of `order`.
@@ -79,19 +89,31 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             let begun = self.folios.word(part).begin_part(order);
             debug_assert!(begun, "a folio starts inside a folio");
         }
-        self.folios.note_split();
+        self.folios.gates.note_split();
         if let Err(stray) = self.folios.word(whole.start()).shrink(order, expected_refs) {
             // Somebody who held one of the references has taken another.
-            tails(whole, order).for_each(|part| self.folios.word(part).abandon_part());
+            for part in tails(whole, order) {
+                if self.folios.word(part).abandon_part() {
+                    self.tell(part, order);
+                }
+            }
             return Err(stray.into());
         }
         for part in tails(whole, order) {
             self.folios.set_data(part, self.ops().folio_split(folio, Some(part)));
         }
         self.folios.set_data(whole.start(), self.ops().folio_split(folio, None));
-        tails(whole, order).for_each(|part| self.folios.word(part).thaw());
+        tails(whole, order).for_each(|part| self.thaw(part));
         self.ops().trace(Event::Split { offset: whole.start(), order });
         Ok(())
+    }
+}
+
+impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
+    /// Lets finders to the folio again that the caller has frozen, or ends it if its last reference was dropped meanwhile.
+    fn thaw(&self, head: Offset) {
+        let after = self.folios.word(head).thaw(Self::ENDING);
+        self.after_put(head, after);
     }
 }
 
@@ -103,14 +125,30 @@ fn tails(whole: Run, order: Order) -> impl Iterator<Item = Offset> {
 
 /// A folio in service that nobody can find. Drop thaws it.
 ///
-/// Who holds a reference may still clone it and put it, but the last put is refused: thaw first, or [`Frozen::free`].
+/// Holders may still clone their references and put them, but the folio does not end: its last put is refused. A last
+/// [`Folio`] that is dropped all the same leaves the end to the thaw, which then calls `folio_free`. One that is frozen through a
+/// [`Folio`] borrows it, so that one stays.
+///
+/// ```compile_fail,E0505
+/// # use pgmap_alloc::{Expect, Folio, Pgmap};
+/// fn lose(pgmap: &Pgmap<'_, ()>, folio: Folio<'_, ()>) {
+///     let frozen = folio.freeze(Expect::Refs(1));
+///     let _ = pgmap.put(folio);
+///     drop(frozen);
+/// }
+/// ```
 pub struct Frozen<'p, O: PgmapOps, const WORDS: usize = 8> {
     pgmap: &'p Pgmap<'p, O, WORDS>,
     head: Offset,
     order: Order,
 }
 
-impl<O: PgmapOps, const WORDS: usize> Frozen<'_, O, WORDS> {
+impl<'p, O: PgmapOps, const WORDS: usize> Frozen<'p, O, WORDS> {
+    /// Takes over a freeze.
+    pub(crate) fn adopt(pgmap: &'p Pgmap<'_, O, WORDS>, head: Offset, order: Order) -> Self {
+        Frozen { pgmap, head, order }
+    }
+
     /// Its first page.
     pub fn offset(&self) -> Offset {
         self.head
@@ -150,27 +188,27 @@ impl<O: PgmapOps, const WORDS: usize> Frozen<'_, O, WORDS> {
 
 impl<O: PgmapOps, const WORDS: usize> Drop for Frozen<'_, O, WORDS> {
     fn drop(&mut self) {
-        self.pgmap.folios.word(self.head).thaw();
+        self.pgmap.thaw(self.head);
     }
 }
 
 impl<'p, O: PgmapOps, const WORDS: usize> Folio<'p, O, WORDS> {
-    /// Freezes it if its references are as expected, this one included.
-    pub fn freeze(&self, expect: Expect) -> Result<Frozen<'p, O, WORDS>, FreezeError> {
+    /// Freezes it if its references are as expected, this one included; until it is thawed this reference cannot be put or dropped.
+    pub fn freeze(&self, expect: Expect) -> Result<Frozen<'_, O, WORDS>, FreezeError> {
         self.pgmap().freeze_raw(self.offset(), expect)
     }
 
     /// Splits it into folios of `order`; all of its `expected_refs` references must be the caller's. See [`Pgmap::split_raw`].
     ///
     /// Gives one reference to each part; the other references stay with the first part. A refused split gives the folio back.
-    pub fn split(self, order: Order, expected_refs: u32) -> Result<Parts<'p, O, WORDS>, (SplitError, Self)> {
+    pub fn split(self, order: Order, expected_refs: u32) -> Result<Parts<'p, O, WORDS>, Refused<SplitError, Self>> {
         let whole = Run::around(self.offset().get(), self.order());
         match self.pgmap().split_raw(whole.start(), order, expected_refs) {
             Ok(()) => {
                 let pgmap = self.pgmap();
                 Ok(Parts { pgmap, at: self.into_raw(), end: whole.end(), order })
             }
-            Err(error) => Err((error, self)),
+            Err(error) => Err(Refused { error, value: self }),
         }
     }
 }

@@ -42,7 +42,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.pool.grow_range_if(first, by, || self.leaving.within(Run::around(first.get(), Order::ZERO)).is_none())
     }
 
-    /// Closes the range that starts at `first`: from now on no request is served there. The rest of the pgmap serves on.
+    /// Closes the range that starts at `first`: from now on no request is served there, and no finder gets a reference to a folio
+    /// there ([`Pgmap::try_get_raw`]). Holders go on, so each folio there is gone after its longest hold. The rest of the pgmap serves
+    /// on.
     ///
     /// Up to 8 ranges at a time. Dropping what comes back opens the range again, with nothing lost.
     ///
@@ -63,6 +65,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 NotLeaving::Changing => RemoveRangeError::Changing,
             }
         })?;
+        self.folios.gates.close();
         Ok(Closed { pgmap: self, range, since })
     }
 
@@ -166,6 +169,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
         let forgotten = pgmap.pool.forget_range(range.first, || {
             // Before the range is leaving no more: somebody who has just declared a page would else make it idle again (rule 2).
             pgmap.folios.forget(range.first, range.end(), |page| pgmap.uncount(page));
+            pgmap.folios.gates.open();
             pgmap.leaving.clear(range.first);
             pgmap.lifetime.remove_mark();
             // The range is gone, then its marks go; whoever marks a page does that, and then looks whether it is still there.
@@ -207,6 +211,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
 
 impl<O: PgmapOps, const WORDS: usize> Drop for Closed<'_, O, WORDS> {
     fn drop(&mut self) {
+        self.pgmap.folios.gates.open();
         self.pgmap.leaving.clear(self.range.first);
         self.pgmap.lifetime.remove_mark();
         // Rule 2.

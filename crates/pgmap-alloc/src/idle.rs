@@ -1,7 +1,7 @@
 //! Waiting until a page is idle: as a future anywhere, and parked where there are threads.
 //!
 //! The protocol is `waiters`' rule 1. A wait ends when the page has been idle at one moment since it began, even if it is in service
-//! again by then; `folio_free` has returned by that moment.
+//! again by then; `folio_free` has returned by that moment. While it lasts the folio is closed to finders (`gates`).
 
 use core::future::Future;
 use core::pin::Pin;
@@ -21,18 +21,22 @@ use crate::wakee::Wakee;
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// A future that is ready once the folio that covers `offset` has left service; at once if there is none.
     ///
+    /// From its first poll until it is ready or dropped that folio is closed to finders ([`Pgmap::try_get_raw`] and its like); holders
+    /// may clone and put. So it is ready after the longest hold. If the folio is split meanwhile, the part with this page stays closed.
+    ///
     /// Woken by the last put, after `folio_free` has returned; so it must not be waited for inside that `folio_free`. It never wakes
     /// itself to look again, but for the moment in which somebody else is waking it. A poll is lock-free and allocates nothing.
     ///
     /// Any number may wait. 64 at a time, and as many more as [`Pgmap::lend_wait_slots`] was given room for, miss no moment at which
     /// the page is idle, however short. Whoever comes when all of that is taken is woken at every last put, goes by what he sees then,
-    /// and is as the others once one of them has left; who neither polls nor drops his wait meanwhile may hold up others like him.
+    /// and is as the others once one of them has left, which closes the folio to finders too; who neither polls nor drops his wait
+    /// meanwhile may hold up others like him.
     /// While anyone waits a last put looks at the room of all who wait. Dropping the future ends the wait without a trace.
     pub fn until_idle(&self, offset: Offset) -> Result<UntilIdle<'_, O, WORDS>, WaitError> {
         if !self.pool.has_offset(offset) {
             return Err(WaitError::OutOfRange);
         }
-        Ok(UntilIdle { pgmap: self, page: offset, stand: Stand::Outside })
+        Ok(UntilIdle::at(self, offset))
     }
 
     /// Whether a folio covers the page, be it in service, being set up or being freed.
@@ -86,17 +90,47 @@ enum Stand {
     Queue(Option<Place>),
 }
 
-impl<O: PgmapOps, const WORDS: usize> UntilIdle<'_, O, WORDS> {
+impl<'p, O: PgmapOps, const WORDS: usize> UntilIdle<'p, O, WORDS> {
+    /// One who waits at a page of the pgmap, and has not begun to.
+    pub(crate) fn at(pgmap: &'p Pgmap<'_, O, WORDS>, page: Offset) -> Self {
+        UntilIdle { pgmap, page, stand: Stand::Outside }
+    }
+
+    /// Its pgmap.
+    pub(crate) fn pgmap(&self) -> &'p Pgmap<'p, O, WORDS> {
+        self.pgmap
+    }
+
+    /// The page.
+    pub(crate) fn page(&self) -> Offset {
+        self.page
+    }
+
     /// Takes a slot, or stands in the queue, and is counted.
-    fn enter(&mut self) {
-        if matches!(self.stand, Stand::Outside) {
-            self.stand = self.pgmap.waiters.enter(self.page).map_or(Stand::Queue(None), Stand::Slot);
-            self.pgmap.lifetime.add_waiter();
+    pub(crate) fn enter(&mut self) {
+        if matches!(self.stand, Stand::Outside) && !self.enter_slot() {
+            self.stand = Stand::Queue(None);
+            self.count();
         }
     }
 
+    /// Takes a slot and is counted; `false` if there is none.
+    pub(crate) fn enter_slot(&mut self) -> bool {
+        let ticket = self.pgmap.waiters.enter(self.page);
+        ticket.is_some_and(|ticket| {
+            self.stand = Stand::Slot(ticket);
+            self.count();
+            true
+        })
+    }
+
+    fn count(&self) {
+        self.pgmap.lifetime.add_waiter();
+        self.pgmap.folios.gates.close();
+    }
+
     /// Notes whom to wake; `false` if that was not possible just now.
-    fn note(&mut self, wakee: &Wakee) -> bool {
+    pub(crate) fn note(&mut self, wakee: &Wakee) -> bool {
         let waiters = &self.pgmap.waiters;
         let mut joined = false;
         if let Stand::Queue(place) = &mut self.stand {
@@ -114,15 +148,17 @@ impl<O: PgmapOps, const WORDS: usize> UntilIdle<'_, O, WORDS> {
     }
 
     /// Whether the page has been idle since the wait began, as far as is known without a look at it.
-    fn has_fired(&self) -> bool {
+    pub(crate) fn has_fired(&self) -> bool {
         matches!(&self.stand, Stand::Slot(ticket) if self.pgmap.waiters.has_fired(ticket))
     }
 
-    fn leave(&mut self) {
+    /// Waits no more.
+    pub(crate) fn leave(&mut self) {
         let stand = core::mem::replace(&mut self.stand, Stand::Outside);
         if matches!(stand, Stand::Outside) {
             return;
         }
+        self.pgmap.folios.gates.open();
         self.pgmap.lifetime.remove_waiter();
         match stand {
             Stand::Outside => {}
@@ -168,7 +204,7 @@ impl<O: PgmapOps, const WORDS: usize> Drop for UntilIdle<'_, O, WORDS> {
 }
 
 #[cfg(feature = "std")]
-pub(crate) use parked::block_parked;
+pub(crate) use parked::{block_parked, parked};
 
 /// The same for threads: parked until the last put wakes them.
 #[cfg(feature = "std")]
@@ -179,7 +215,7 @@ mod parked {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use crate::error::WaitError;
+    use crate::error::{PutError, Refused, WaitError};
     use crate::folio::Folio;
     use crate::offset::Offset;
     use crate::ops::PgmapOps;
@@ -222,10 +258,13 @@ mod parked {
             )
         }
 
-        /// Puts a reference, and waits until all others are put too. A foreign folio comes back.
-        pub fn put_and_wait<'f>(&self, folio: Folio<'f, O, WORDS>) -> Result<(), (WaitError, Folio<'f, O, WORDS>)> {
+        /// Puts a reference, and waits until all others are put too. What [`Pgmap::put`] refuses comes back.
+        pub fn put_and_wait<'f>(&self, folio: Folio<'f, O, WORDS>) -> Result<(), Refused<WaitError, Folio<'f, O, WORDS>>> {
             let page = folio.offset();
-            self.put(folio).map_err(|(_, folio)| (WaitError::Foreign, folio))?;
+            self.put(folio).map_err(|Refused { error, value }| {
+                let error = if error == PutError::Foreign { WaitError::Foreign } else { WaitError::Frozen };
+                Refused { error, value }
+            })?;
             // A folio of ours is in range, and nobody interrupts.
             let _ = self.wait_idle(page);
             Ok(())
@@ -245,7 +284,7 @@ mod parked {
     }
 
     /// [`block_parked`]; `park` waits, or gives up.
-    fn parked<T, E>(mut poll: impl FnMut(&Wakee) -> Poll<T>, mut park: impl FnMut() -> Result<(), E>) -> Result<T, E> {
+    pub(crate) fn parked<T, E>(mut poll: impl FnMut(&Wakee) -> Poll<T>, mut park: impl FnMut() -> Result<(), E>) -> Result<T, E> {
         let this = Wakee::Thread(thread::current());
         loop {
             match poll(&this) {

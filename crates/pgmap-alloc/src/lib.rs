@@ -64,6 +64,7 @@ mod ledger;
 mod state;
 mod data;
 mod ops;
+mod gates;
 mod folios;
 mod lifetime;
 mod marks;
@@ -88,6 +89,8 @@ mod report;
 mod retire;
 mod special;
 mod idle;
+mod gate;
+mod freezing;
 mod hotplug;
 mod ending;
 mod local;
@@ -108,13 +111,15 @@ pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed, UntilDrained};
 pub use error::{
     AccessError, AccountedError, AddRangeError, AllocError, AllocExtentError, BlockError, BuildError, ChargeError, DrainError,
-    ForgetError, FreeError, FreeManyError, FreezeError, GetError, Inconsistency, LookupError, MapError, PardonError, PinError,
-    PutError, RemoveRangeError, RequestError, ReserveError, RetireError, ReturnError, ScatterError, ShareError, SpecialError,
-    SplitError, WaitError,
+    ForgetError, FreeError, FreeManyError, FreezeError, GateError, GetError, Inconsistency, LookupError, MapError, PardonError,
+    PinError, PutError, Refused, RemoveRangeError, RequestError, ReserveError, RetireError, ReturnError, ScatterError, ShareError,
+    SpecialError, SplitError, WaitError,
 };
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;
+pub use freezing::UntilFrozen;
 pub use frozen::{Frozen, Parts};
+pub use gate::Gate;
 pub use handles::Handles;
 pub use hotplug::{Closed, Removal, UntilRemoved};
 #[cfg(all(feature = "huge-pages", not(any(loom, test))))]

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::error::{AllocError, PutError};
+use crate::error::{AllocError, PutError, Refused};
 use crate::folio::Folio;
 use crate::offset::{Offset, Run};
 use crate::ops::PgmapOps;
@@ -11,7 +11,7 @@ use crate::pgmap::Pgmap;
 use crate::pool;
 use crate::references::Put;
 use crate::service::{GoesTo, Refusal};
-use crate::state::AfterPut;
+use crate::state::{AfterPut, IfFrozen, PutFault};
 use crate::trace::Event;
 
 /// A handle on a [`Pgmap`] for one CPU or thread, with idle runs of each order at hand.
@@ -38,15 +38,22 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Puts the reference that was a folio's; if it was the last, `keep` gets the run, unless the driver keeps it.
     #[inline]
-    pub(crate) fn put_folio(&self, head: Offset, keep: impl FnOnce(Run)) -> Put {
-        // The folio held a reference, so there is one to put.
-        let after = self.folios.word(head).put(1, Self::ENDING);
+    pub(crate) fn put_folio(&self, head: Offset, keep: impl FnOnce(Run)) -> Result<Put, PutFault> {
+        let after = self.folios.word(head).put(1, Self::ENDING, IfFrozen::Refuse)?;
         self.ops().trace(Event::Put { offset: head, count: 1 });
-        let Ok(AfterPut::LastPut(order)) = after else { return Put::InService };
-        if let Some(run) = self.leave_service(head, order, GoesTo::Handle) {
-            keep(run);
+        match after {
+            AfterPut::InService => Ok(Put::InService),
+            AfterPut::Awaited(order) => {
+                self.tell(head, order);
+                Ok(Put::InService)
+            }
+            AfterPut::LastPut(order) => {
+                if let Some(run) = self.leave_service(head, order, GoesTo::Handle) {
+                    keep(run);
+                }
+                Ok(Put::Freed)
+            }
         }
-        Put::Freed
     }
 }
 
@@ -101,21 +108,12 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
         }
     }
 
-    /// Puts a folio of this handle's pgmap; if it was the last reference, its pages are at hand afterwards. A folio of another
-    /// pgmap comes back with [`PutError::Foreign`].
+    /// Puts a folio of this handle's pgmap; if it was the last reference, its pages are at hand afterwards. Otherwise as
+    /// [`Pgmap::put`].
     #[inline]
-    pub fn put(&mut self, folio: Folio<'p, O, WORDS>) -> Result<Put, (PutError, Folio<'p, O, WORDS>)> {
-        if core::ptr::addr_eq(folio.pgmap(), self.pgmap) {
-            Ok(self.put_own(folio.into_raw()))
-        } else {
-            Err((PutError::Foreign, folio))
-        }
-    }
-
-    /// Puts the reference that was a folio's of this pgmap.
-    fn put_own(&mut self, head: Offset) -> Put {
+    pub fn put(&mut self, folio: Folio<'p, O, WORDS>) -> Result<Put, Refused<PutError, Folio<'p, O, WORDS>>> {
         let pgmap = self.pgmap;
-        pgmap.put_folio(head, |run| self.keep(run))
+        folio.put_by(pgmap, |head| pgmap.put_folio(head, |run| self.keep(run)))
     }
 
     /// Has a run at hand that a folio has left.

@@ -15,10 +15,9 @@
 
 use core::fmt;
 
-use crate::error::{AllocError, PutError};
+use crate::error::{AllocError, PutError, Refused};
 use crate::folio::Folio;
 use crate::handles::Handles;
-use crate::offset::Offset;
 use crate::ops::PgmapOps;
 use crate::order::Order;
 use crate::pgmap::Pgmap;
@@ -260,23 +259,17 @@ impl<'p, O: PgmapOps, const WORDS: usize, const CPUS: usize> OnCpu<'_, 'p, Pgmap
         }
     }
 
-    /// Puts a folio; if it was the last reference, its pages are at hand afterwards. A folio of another pgmap comes back with
-    /// [`PutError::Foreign`]. Lock-free.
-    #[inline]
-    pub fn put(self, folio: Folio<'p, O, WORDS>) -> Result<Put, (PutError, Folio<'p, O, WORDS>)> {
-        if core::ptr::addr_eq(folio.pgmap(), self.handles.owner) {
-            Ok(self.put_own(folio.into_raw()))
-        } else {
-            Err((PutError::Foreign, folio))
-        }
-    }
-
+    /// Puts a folio; if it was the last reference, its pages are at hand afterwards. Otherwise as [`Pgmap::put`]. Lock-free.
+    ///
     /// The handle is entered after `folio_free`, which may use it, and only by the last put.
-    fn put_own(self, head: Offset) -> Put {
+    #[inline]
+    pub fn put(self, folio: Folio<'p, O, WORDS>) -> Result<Put, Refused<PutError, Folio<'p, O, WORDS>>> {
         let owner = self.handles.owner;
-        owner.put_folio(head, |run| match handle_in(&mut self.enter()) {
-            Some(local) => local.keep(run),
-            None => owner.release(run),
+        folio.put_by(owner, |head| {
+            owner.put_folio(head, |run| match handle_in(&mut self.enter()) {
+                Some(local) => local.keep(run),
+                None => owner.release(run),
+            })
         })
     }
 }

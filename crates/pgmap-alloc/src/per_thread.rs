@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::any::{Any, TypeId};
 use core::cell::RefCell;
 
-use crate::error::{AllocError, PutError};
+use crate::error::{AllocError, PutError, Refused};
 use crate::folio::Folio;
 use crate::handles::Handles;
 use crate::ops::PgmapOps;
@@ -97,7 +97,7 @@ impl<O: PgmapOps + 'static, const WORDS: usize> PerThread<Pgmap<'static, O, WORD
 
     /// [`Local::put`](crate::Local::put), or [`Pgmap::put`] where this thread has no handle.
     #[inline]
-    pub fn put(&self, folio: Folio<'static, O, WORDS>) -> Result<Put, (PutError, Folio<'static, O, WORDS>)> {
+    pub fn put(&self, folio: Folio<'static, O, WORDS>) -> Result<Put, Refused<PutError, Folio<'static, O, WORDS>>> {
         self.with(|handle| match handle {
             Some(local) => local.put(folio),
             None => self.0.put(folio),

@@ -268,10 +268,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// What the driver keeps with the folio in service at `offset`.
     fn data_of(&self, offset: Offset) -> Option<O::Data> {
-        let head = self.try_get_raw(offset)?;
+        let head = self.hold(offset)?;
         let data = self.folios.data(head);
-        // Ours, so it is there to be put.
-        let _ = self.put_refs(head, 1);
+        self.drop_reference(head);
         Some(data)
     }
 }

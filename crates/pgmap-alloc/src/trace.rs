@@ -58,6 +58,11 @@ pub enum Event {
         /// The order of the parts.
         order: Order,
     },
+    /// A clone has brought a folio's references to the largest number that can be counted: it stays in service for ever.
+    Saturated {
+        /// The folio's first page.
+        offset: Offset,
+    },
     /// A page was retired.
     Retire {
         /// Which.
@@ -123,6 +128,7 @@ impl Trace for ToTracing {
                 let (offset, order) = run(offset, order);
                 tracing::trace!(offset, order, "split");
             }
+            Event::Saturated { offset } => tracing::trace!(offset = offset.get(), "saturated"),
             Event::Retire { offset } => tracing::trace!(offset = offset.get(), "retire"),
             Event::Pardon { offset } => tracing::trace!(offset = offset.get(), "pardon"),
             Event::Kill => tracing::trace!("kill"),

@@ -31,6 +31,9 @@
 //!    A waiter who finds the lock taken looks again before long: who has it is waking him.
 //! 6. A waiter in the queue is called at every last put that sees that anybody waits, and whenever a slot becomes free, which he then
 //!    takes. Until he has one he sees his page when he looks, so he may miss a moment between two periods of service.
+//! 7. Whoever is woken at other moments than the end of the folio (`state`, rule 10) stands in the same slots and looks again. Whoever
+//!    tells them does not fire: the page has not been idle.
+//! 8. A slot that has not fired is also a gate before the folio that covers its page (`gates`).
 
 use crate::offset::{Offset, Run};
 use crate::order::Order;
@@ -77,6 +80,24 @@ impl WaitSlot {
         drop(self.wakee.try_lock().and_then(|mut lock| lock.take()));
         // Release: pairs with the next `take`. And-ing keeps the generation, whether it has been fired or not (rule 4).
         self.key.fetch_and(!(GENERATION - 1), Ordering::Release);
+    }
+
+    /// Whether somebody waits here for a page of `run`, which has not been idle since.
+    fn is_waiting_for(&self, run: Run) -> bool {
+        // Acquire: pairs with `take`.
+        let key = self.key.load(Ordering::Acquire);
+        key & FIRED == 0 && (key & PAGE).checked_sub(1).is_some_and(|page| run.contains(Offset::new(page)))
+    }
+
+    /// Wakes whoever waits here, if it is for a page of `run`, for another look (rule 7).
+    fn tell(&self, run: Run) {
+        if self.is_waiting_for(run) {
+            full_fence();
+            let wakee = self.wakee.try_lock().and_then(|mut lock| lock.take());
+            if let Some(wakee) = wakee {
+                wakee.wake();
+            }
+        }
     }
 
     /// Wakes whoever waits here, if it is for a page of `run`.
@@ -160,6 +181,18 @@ impl<'s> Waiters<'s> {
             slot.free();
             self.queue.call();
         }
+    }
+
+    /// Whether somebody waits for a page of `run`, which has not been idle since (rule 8). O(slots).
+    pub(crate) fn wait_within(&self, run: Run) -> bool {
+        self.built_in.iter().chain(self.lent).any(|slot| slot.is_waiting_for(run))
+    }
+
+    /// Wakes everyone who waits for a page of `run`, for another look (rule 7). O(slots).
+    #[cold]
+    pub(crate) fn tell(&self, run: Run) {
+        self.built_in.iter().chain(self.lent).for_each(|slot| slot.tell(run));
+        self.queue.call();
     }
 
     /// Wakes everyone who waits for a page of `run`. O(slots).

@@ -8,7 +8,7 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use pgmap_alloc::{AfterFree, AllocError, GenPool, Order, PerCpu, PutError, Taken};
+use pgmap_alloc::{AfterFree, AllocError, GenPool, Order, PerCpu, PutError, Refused, Taken};
 use support::{Map, Random, assert_whole, leaked, order, partition, pgmap, pool, range};
 
 #[test]
@@ -54,7 +54,7 @@ fn req_29_a_run_or_folio_of_another_comes_back() {
 
     let maps = [pgmap(&[range(0, 64)]), pgmap(&[range(0, 64)])];
     let (first, second) = (PerCpu::new(&maps[0]), PerCpu::new(&maps[1]));
-    let (error, folio) = second.here().put(first.here().alloc_folio(Order::ZERO).unwrap()).unwrap_err();
+    let Refused { error, value: folio } = second.here().put(first.here().alloc_folio(Order::ZERO).unwrap()).unwrap_err();
     assert_eq!(error, PutError::Foreign);
     first.here().put(folio).unwrap();
     first.drain();

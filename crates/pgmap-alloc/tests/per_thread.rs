@@ -8,7 +8,7 @@ mod support;
 use std::sync::Barrier;
 use std::thread;
 
-use pgmap_alloc::{AfterFree, AllocError, Order, PerThread, PutError};
+use pgmap_alloc::{AfterFree, AllocError, Order, PerThread, PutError, Refused};
 use support::{Map, leaked, order, partition, range};
 
 fn cached(pgmap: PerThread<Map>) -> Option<u64> {
@@ -50,7 +50,7 @@ fn two_pgmaps_have_two_handles() {
     let maps = [leaked(&[range(0, 1 << 10)]), leaked(&[range(0, 1 << 10)])];
     let [first, second] = maps.map(PerThread::new);
     let folio = first.alloc_folio(Order::ZERO).unwrap();
-    let (error, folio) = second.put(folio).unwrap_err();
+    let Refused { error, value: folio } = second.put(folio).unwrap_err();
     assert_eq!(error, PutError::Foreign);
     first.put(folio).unwrap();
     assert!(cached(first).unwrap() > 0);

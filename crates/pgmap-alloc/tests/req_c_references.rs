@@ -11,7 +11,7 @@ use std::thread;
 
 use pgmap_alloc::{
     AfterFree, AllocError, Drain, Expect, Folio, FreeError, Freed, GetError, Lookup, MemoryType, Params, Pgmap, PgmapOps, Put,
-    PutError, Reason, RequestError, RunState, SpecialSize,
+    PutError, Reason, Refused, RequestError, RunState, SpecialSize,
 };
 use support::{Driver, Lent, at, leaked, order, partition, pgmap, range};
 
@@ -112,7 +112,8 @@ fn req_17_every_way_to_take_a_reference_is_the_same_way() {
     assert_eq!((all(at(17)), folio.refs()), (([true; 3], [false; 2]), 2), "one of them was kept as a number");
     assert_eq!((all(at(16)), folio.refs()), (([true; 3], [true; 2]), 5));
     assert_eq!(folio.counts().mappings, 1);
-    drop((frozen, hidden));
+    drop(frozen);
+    drop(hidden);
     let (mut words, mut loops) = (0, 0);
     support::sources(&mut |name, text| {
         if name == "state/word.rs" {
@@ -378,7 +379,7 @@ fn req_24_idle_means_count_zero_and_a_listing_holds_nothing() {
 fn req_29_a_foreign_folio_is_refused() {
     let (ours, theirs) = (pgmap(&[range(0, 512)]), pgmap(&[range(0, 512)]));
     let (mine, foreign) = (ours.request_folio(at(0), order(2)).unwrap(), theirs.request_folio(at(0), order(2)).unwrap());
-    let (error, foreign) = ours.put(foreign).unwrap_err();
+    let Refused { error, value: foreign } = ours.put(foreign).unwrap_err();
     assert_eq!(error, PutError::Foreign);
     assert_eq!((mine.refs(), foreign.refs(), ours.ops().calls(), theirs.ops().calls()), (1, 1, 0, 0));
     assert_eq!(theirs.put(foreign).unwrap(), Put::Freed);

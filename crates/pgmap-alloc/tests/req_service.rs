@@ -11,7 +11,7 @@ use std::time::Duration;
 use pgmap_alloc::{
     AccessError, AfterFree, AllocExtentError, Block, BlockError, Capability, Expect, Extent, ExtentParams, FreeError, Freed,
     FreezeError, GetError, Lookup, MapError, MemoryType, Mode, Offset, Order, Params, Pgmap, PgmapOps, PinError, Put, PutError,
-    Reason, RequestError, Run, RunState, ShareError, Shared, SpecialError, SpecialSize, SplitError, WaitError, fit,
+    Reason, Refused, RequestError, Run, RunState, ShareError, Shared, SpecialError, SpecialSize, SplitError, WaitError, fit,
 };
 use support::{Driver, at, order, pgmap, range};
 
@@ -133,13 +133,13 @@ fn req_25_wait_idle_returns_at_once_or_when_woken_and_leaves_no_trace() {
     let page = at(folio.offset().get() + 300);
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| pgmap.wait_idle(page));
-        let parts: Vec<_> = folio.split(order(8), 1).map_err(|(error, _)| error).unwrap().collect();
+        let parts: Vec<_> = folio.split(order(8), 1).unwrap().collect();
         drop(parts);
         assert_eq!(waiter.join().unwrap(), Ok(()));
     });
     let other = support::pgmap(&[range(0, 512)]);
     let foreign = other.alloc_folio(Order::ZERO).unwrap();
-    let (error, foreign) = pgmap.put_and_wait(foreign).unwrap_err();
+    let Refused { error, value: foreign } = pgmap.put_and_wait(foreign).unwrap_err();
     assert_eq!((error, foreign.refs()), (WaitError::Foreign, 1));
     assert!(other.put_and_wait(foreign).is_ok());
     assert_eq!(pgmap.validate().unwrap().idle, 2048);
@@ -293,9 +293,9 @@ fn req_35_split_needs_the_exact_references_and_calls_back_per_part() {
     let pgmap = splits();
     let folio = pgmap.request_folio_with(at(512), Order::PMD, 1000).unwrap();
     let stray = folio.clone();
-    let (error, folio) = folio.split(order(8), 1).err().unwrap();
+    let Refused { error, value: folio } = folio.split(order(8), 1).err().unwrap();
     assert_eq!(error, SplitError::StrayReferences { held: 2 });
-    let (error, folio) = folio.split(order(8), 3).err().unwrap();
+    let Refused { error, value: folio } = folio.split(order(8), 3).err().unwrap();
     assert_eq!(error, SplitError::StrayReferences { held: 2 });
     assert_eq!(pgmap.split_raw(at(512), Order::PMD, 2), Err(SplitError::NotSmaller { order: Order::PMD }));
     assert_eq!(pgmap.split_raw(at(512), order(10), 2), Err(SplitError::NotSmaller { order: Order::PMD }));
@@ -307,7 +307,7 @@ fn req_35_split_needs_the_exact_references_and_calls_back_per_part() {
     assert!(pgmap.ops().0.lock().unwrap().is_empty());
     assert_eq!(pgmap.lookup(at(768)), Ok(Lookup::Folio { head: at(512), order: Order::PMD }));
 
-    let parts: Vec<_> = folio.split(order(7), 2).map_err(|(error, _)| error).unwrap().collect();
+    let parts: Vec<_> = folio.split(order(7), 2).unwrap().collect();
     let heads: Vec<_> = parts.iter().map(|part| (part.offset().get(), part.order().get(), part.refs(), part.data())).collect();
     assert_eq!(heads, [(512, 7, 2, 1000), (640, 7, 1, 1640), (768, 7, 1, 1768), (896, 7, 1, 1896)]);
     let whole = Freed { offset: at(512), order: Order::PMD, data: 1000 };
@@ -345,7 +345,7 @@ fn req_35_nobody_sees_a_count_of_zero_during_a_split() {
     for (from, to) in [(1, 0), (4, 0), (4, 3), (6, 2)] {
         *pgmap.ops().1.lock().unwrap() = 0;
         let folio = pgmap.request_folio_with(at(0), order(from), 0).unwrap();
-        let parts: Vec<_> = folio.split(order(to), 1).map_err(|(error, _)| error).unwrap().collect();
+        let parts: Vec<_> = folio.split(order(to), 1).unwrap().collect();
         assert_eq!((*pgmap.ops().1.lock().unwrap(), parts.len()), (1 << (from - to), 1 << (from - to)));
         assert!(parts.iter().all(|part| part.data() == part.offset().get() && part.refs() == 1));
     }
@@ -356,7 +356,7 @@ fn req_35_nobody_sees_a_count_of_zero_during_a_split() {
 fn req_36_parts_come_back_one_by_one() {
     let pgmap = splits();
     let folio = pgmap.request_folio_with(at(0), Order::PMD, 0).unwrap();
-    let mut parts: Vec<_> = folio.split(Order::ZERO, 1).map_err(|(error, _)| error).unwrap().collect();
+    let mut parts: Vec<_> = folio.split(Order::ZERO, 1).unwrap().collect();
     assert_eq!(parts.len(), 512);
     let mut random = support::Random::new(36);
     while !parts.is_empty() {
@@ -370,7 +370,7 @@ fn req_36_parts_come_back_one_by_one() {
     }
     // Nothing is lost of parts that nobody took.
     let folio = pgmap.request_folio_with(at(0), Order::PMD, 0).unwrap();
-    let mut parts = folio.split(order(6), 1).map_err(|(error, _)| error).unwrap();
+    let mut parts = folio.split(order(6), 1).unwrap();
     let first = parts.next().unwrap();
     drop(parts);
     assert_eq!(pgmap.validate().unwrap().in_service, 64);
@@ -419,7 +419,7 @@ fn req_36_folio_free_may_keep_the_pages() {
 fn req_37_freed_parts_merge_to_the_largest_run() {
     let pgmap = splits();
     let folio = pgmap.alloc_folio_with(order(11), 0).unwrap();
-    drop(folio.split(Order::ZERO, 1).map_err(|(error, _)| error).unwrap());
+    drop(folio.split(Order::ZERO, 1).unwrap());
     assert_eq!(pgmap.alloc_folio_with(order(11), 0).map(|folio| folio.order()), Ok(order(11)));
 }
 

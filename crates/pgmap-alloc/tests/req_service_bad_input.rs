@@ -65,7 +65,7 @@ fn stage(memory_type: MemoryType) -> Stage {
     let folio = pgmap.request_folio_with(FOLIO, order(4), Shared::new(KEY)).unwrap();
     pgmap.map_raw(FOLIO).unwrap();
     let frozen = pgmap.request_folio(FROZEN, order(1)).unwrap();
-    let _frozen = frozen.freeze(Expect::Refs(1)).unwrap();
+    let _frozen = pgmap.freeze_raw(FROZEN, Expect::Refs(1)).unwrap();
     let _block = pgmap.request_block(BLOCK, order(3)).unwrap();
     pgmap.declare_special(SPECIAL, SpecialSize::Page, Reason::Zero).unwrap();
     let _ = pgmap.retire(BAD).unwrap();
@@ -195,16 +195,17 @@ fn req_30_what_the_memory_type_forbids_changes_nothing() {
 #[test]
 fn req_25_a_wait_for_what_is_not_ours_changes_nothing() {
     let (ours, theirs) = (stage(MemoryType::DevicePrivate), stage(MemoryType::DevicePrivate));
-    let foreign = |pgmap: &'static Map| pgmap.put_and_wait(theirs.pgmap.try_get(FOLIO).unwrap()).map_err(|(error, _)| error).err();
+    let foreign =
+        |pgmap: &'static Map| pgmap.put_and_wait(theirs.pgmap.try_get(FOLIO).unwrap()).map_err(|refused| refused.error).err();
     mistake(&ours, "on a foreign folio", foreign, WaitError::Foreign);
     mistake(&ours, "outside", |pgmap| pgmap.wait_idle(OUTSIDE).err(), WaitError::OutOfRange);
     mistake(&ours, "too long", |pgmap| pgmap.wait_idle_timeout(FOLIO, Duration::ZERO).err(), WaitError::TimedOut);
     mistake(&ours, "interrupted", |pgmap| pgmap.wait_idle_unless(at(31), || true).err(), WaitError::Interrupted);
-    let put = |pgmap: &'static Map| pgmap.put(theirs.pgmap.try_get(FOLIO).unwrap()).map_err(|(error, _)| error).err();
+    let put = |pgmap: &'static Map| pgmap.put(theirs.pgmap.try_get(FOLIO).unwrap()).map_err(|refused| refused.error).err();
     mistake(&ours, "put of a foreign folio", put, PutError::Foreign);
     let put = |pgmap: &'static Map| {
         let folio = theirs.pgmap.try_get(FOLIO).unwrap();
-        pgmap.local().unwrap().put(folio).map_err(|(error, _)| error).err()
+        pgmap.local().unwrap().put(folio).map_err(|refused| refused.error).err()
     };
     mistake(&ours, "put of a foreign folio into a handle", put, PutError::Foreign);
     assert_eq!(theirs.pgmap.counts_raw(FOLIO).map(|counts| counts.refs), Ok(3));

@@ -59,7 +59,7 @@ fn ends<D: DriverData + 'static>() -> [(&'static str, End<D>); 8] {
         ("an eviction", |pgmap, folio| {
             assert!(pgmap.freeze_raw(mapped(pgmap, folio), Expect::NoPins).unwrap().free().is_ok());
         }),
-        ("a split", |_, folio| drop(folio.split(order(0), 1).map_err(|(error, _)| error).unwrap())),
+        ("a split", |_, folio| drop(folio.split(order(0), 1).unwrap())),
         ("a put into a handle", |pgmap, folio| {
             let (mut local, head) = (pgmap.local().unwrap(), folio.offset());
             assert_eq!(local.put(folio).ok(), Some(Put::Freed));

@@ -54,7 +54,7 @@ impl<O: PgmapOps<Data = usize>> Segment<'_, O> {
         let half = Order::fitting(all / 2).unwrap_or(Order::ZERO);
         match folio.split(half, 1) {
             Ok(mut halves) => Ok([part(first, all / 2, halves.next()), part(first + all / 2, all / 2, halves.next())]),
-            Err((_, whole)) => Err(part(first, all, Some(whole))),
+            Err(refused) => Err(part(first, all, Some(refused.value))),
         }
     }
 }

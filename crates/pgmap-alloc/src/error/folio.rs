@@ -14,6 +14,8 @@ errors! {
         NotInService => "no folio in service starts here",
         /// The folio is frozen: no new reference until it is thawed.
         Frozen => "the folio is frozen",
+        /// It has 2^24 references that are no mappings.
+        TooMany => "the folio has as many references as can be counted",
     }
 }
 
@@ -26,7 +28,7 @@ errors! {
         NotInService => "no folio in service starts here",
         /// More references than the folio has, mappings apart.
         TooMany { held: u32 } => "the folio has only {held} references that are no mappings",
-        /// It would be the last put, and the folio is frozen: who froze it has a reference.
+        /// It would be the last put, and the folio is frozen: it ends after it has been thawed.
         Frozen => "the folio is frozen, and this would be its last put",
         /// The folio has no mapping to take away.
         NotMapped => "the folio is not mapped",
@@ -44,8 +46,14 @@ errors! {
         NotInService => "no folio in service starts here",
         /// The folio is frozen: no new mapping until it is thawed.
         Frozen => "the folio is frozen",
-        /// It has as many mappings as can be counted.
+        /// It has 2^28 - 1 mappings.
         TooMany => "the folio has as many mappings as can be counted",
+        /// Somebody waits until the folio is idle or can be frozen.
+        Closed => "the folio is closed to new references",
+        /// The folio's range is being taken away.
+        Leaving => "the folio's range is being taken away",
+        /// The pgmap has been killed.
+        Dying => "the pgmap is dying",
         /// The memory type does not allow it.
         NotAllowed { memory_type: MemoryType } => "{memory_type} memory cannot be mapped",
     }
@@ -58,6 +66,16 @@ errors! {
         OutOfRange => "the offset is outside the pgmap",
         /// No folio in service covers the offset.
         NotInService => "no folio in service is here",
+        /// The folio is frozen: no new reference until it is thawed.
+        Frozen => "the folio is frozen",
+        /// It has 2^24 references that are no mappings.
+        TooMany => "the folio has as many references as can be counted",
+        /// Somebody waits until the folio is idle or can be frozen.
+        Closed => "the folio is closed to new references",
+        /// The folio's range is being taken away.
+        Leaving => "the folio's range is being taken away",
+        /// The pgmap has been killed.
+        Dying => "the pgmap is dying",
         /// The memory type does not allow it.
         NotAllowed { memory_type: MemoryType } => "{memory_type} memory cannot be pinned",
     }
@@ -92,8 +110,14 @@ errors! {
         StrayReferences { held: u32 } => "the folio has {held} references, not as many as expected",
         /// References that are no mappings.
         Pinned { pins: u32 } => "the folio has {pins} references that are no mappings",
+        /// Its references are no longer counted, so it can never be frozen.
+        Saturated => "the folio has more references than can be counted",
         /// The memory type does not allow its contents to move.
         NotAllowed { memory_type: MemoryType } => "{memory_type} memory cannot be migrated",
+        /// The time is up before the references were as expected.
+        TimedOut => "the time is up",
+        /// The caller was interrupted before the references were as expected.
+        Interrupted => "the wait was interrupted",
     }
 }
 
@@ -112,6 +136,8 @@ errors! {
         StrayReferences { held: u32 } => "the folio has {held} references, not as many as expected",
         /// The folio is mapped: its mappings would not know which part they are of.
         Mapped { mappings: u32 } => "the folio has {mappings} mappings",
+        /// Its references are no longer counted.
+        Saturated => "the folio has more references than can be counted",
     }
 }
 

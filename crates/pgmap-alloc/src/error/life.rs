@@ -13,12 +13,24 @@ errors! {
 }
 
 errors! {
+    /// Why a gate was not closed.
+    GateError {
+        /// The offset is outside the pgmap.
+        OutOfRange => "the offset is outside the pgmap",
+        /// There are as many gates and waits as there is room for.
+        NoSlot => "there are as many gates and waits as there is room for",
+    }
+}
+
+errors! {
     /// Why a wait ended without the page being idle.
     WaitError {
         /// The offset is outside the pgmap.
         OutOfRange => "the offset is outside the pgmap",
         /// The folio belongs to another pgmap.
         Foreign => "the folio belongs to another pgmap",
+        /// It would be the last put, and the folio is frozen.
+        Frozen => "the folio is frozen, and this would be its last put",
         /// The time is up.
         TimedOut => "the time is up",
         /// The caller was interrupted.

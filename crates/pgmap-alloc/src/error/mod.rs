@@ -26,12 +26,14 @@ mod folio;
 mod life;
 mod pool;
 mod ranges;
+mod refused;
 mod service;
 
 pub use folio::{AccessError, FreezeError, GetError, MapError, PinError, PutError, ShareError, SplitError};
-pub use life::{DrainError, Inconsistency, LookupError, WaitError};
+pub use life::{DrainError, GateError, Inconsistency, LookupError, WaitError};
 pub use pool::{
     AccountedError, AllocError, AllocExtentError, ChargeError, ForgetError, FreeManyError, ReserveError, ReturnError, ScatterError,
 };
 pub use ranges::{AddRangeError, BuildError, RemoveRangeError};
+pub use refused::Refused;
 pub use service::{BlockError, FreeError, PardonError, RequestError, RetireError, SpecialError};

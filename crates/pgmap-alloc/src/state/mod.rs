@@ -3,24 +3,24 @@
 //! # The word
 //!
 //! ```text
-//! bits  0..32  references
-//! bits 32..52  mappings: how many of the references are mappings (Special: the reason)
-//! bits 52..58  order
-//! bits 58..61  state
-//! bit   61     the page is bad, to be retired as soon as it is idle (rule 8)
-//! bits 62..64  always 0
+//! bits  0..3   state
+//! bit   3      awaited: the next put tells those who wait to freeze the folio (rule 10)
+//! bit   4      the page is bad, to be retired as soon as it is idle (rule 8)
+//! bits  5..11  order
+//! bits 11..39  mappings: references that are entries of page tables (Special: the reason)
+//! bits 39..64  pins: all other references
 //! ```
 //!
-//! | state | meaning | references | who may write the word |
-//! |---|---|---|---|
-//! | `Idle` | no folio starts here; the whole word is 0, but for a bad page | 0 | whoever owns the page in the tables |
-//! | `Building` | a request owns the pages and is setting them up | 0 | that request |
-//! | `InService` | a folio of `order` starts here | 1.. | anyone who holds a reference; [`Word::try_get`] |
-//! | `Freeing` | the last reference is gone, the driver's `folio_free` is running | 0 | that put |
-//! | `Frozen` | in service, but no lookup gets a reference | 1.. | whoever froze it; who holds a reference counts on, but the last put is refused |
-//! | `Retired` | bad memory, until it is pardoned | 0 | the pardon |
-//! | `Special` | a run of `order` without a folio, and why | 0 | whoever declared it, to take it back |
-//! | 7 | never written | | |
+//! | state | value | meaning | references | who may write the word |
+//! |---|---|---|---|---|
+//! | `Idle` | 0 | no folio starts here; the whole word is 0, but for a bad page | 0 | whoever owns the page in the tables |
+//! | `Building` | 1 | a request owns the pages and is setting them up | 0 | that request |
+//! | `InService` | 2 | a folio of `order` starts here | 1.. | anyone who holds a reference; [`Word::try_get`] |
+//! | `Freeing` | 3 | the last reference is gone, the driver's `folio_free` is running | 0 | that put |
+//! | `Frozen` | 4 | in service, but no lookup gets a reference | 0.. | whoever froze it; holders go on counting (rule 11) |
+//! | `Retired` | 5 | bad memory, until it is pardoned | 0 | the pardon |
+//! | `Special` | 6 | a run of `order` without a folio, and why | 0 | whoever declared it, to take it back |
+//! | | 7 | never written | | |
 //!
 //! # Rules
 //!
@@ -34,8 +34,10 @@
 //!    split off begins with one too, but its pages were in service already.)
 //! 4. A request writes `Building` and then looks whether the pgmap is dying; a kill writes "dying", and only then does a drain
 //!    look at words. One of the two sees the other (`lifetime`).
-//! 5. A count that would overflow stays at the largest number: the folio is never freed, which is the safe way to be wrong.
-//! 6. Mappings are references too: mappings <= references, and a put never takes what is a mapping.
+//! 5. Counts end. Mappings end at 2^28 - 1, and one more is refused. Verbs that can refuse go up to 2^24 pins; a clone cannot
+//!    refuse and goes on. At 2^25 - 1 pins the count is *saturated*: it is neither raised nor lowered any more, the folio is never
+//!    freed, which is the safe way to be wrong, and the clone that got there says so.
+//! 6. Pins and mappings are counted apart; references are both. A put takes pins only, an unmap mappings only.
 //! 7. A split freezes the whole, writes the words of the parts (`Frozen`, one reference each), and only then makes the whole
 //!    smaller. So a page of it is under a word with a count at every moment. A lookup looks at the smallest order first, and again
 //!    if there was a split meanwhile (`folios`).
@@ -45,6 +47,13 @@
 //!    finds the first page's, and who looks into `lifetime` afterwards the others'.
 //! 9. Where the driver hears nothing of the end of a folio and keeps nothing with it ([`PgmapOps::HEARS_FREES`](crate::PgmapOps)),
 //!    there is nothing between the last reference and the idle word: both are one read-modify-write, and there is no `Freeing`.
+//! 10. A caller that waits until it can freeze a folio tries to freeze it, and marks it *awaited* in the same read-modify-write if it
+//!    cannot ([`Word::freeze_or_wait`]). The next put, unmap or thaw takes the mark away in its own read-modify-write and then
+//!    wakes all who wait at that folio (`waiters`, rule 7). So a change is either seen by the attempt or wakes the waiter. The mark is
+//!    a hint that errs on one side: it may outlive its waiter, and then costs one put one look.
+//! 11. A frozen folio does not end under whoever froze it. A last put that can be refused is refused, and its caller keeps the
+//!    reference. The drop of the last [`Folio`](crate::Folio) cannot be refused: it leaves the word `Frozen` without references, and
+//!    the thaw is the last put in its stead. Nobody takes a reference from such a word.
 
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -52,5 +61,7 @@ mod snapshot;
 mod word;
 
 pub use snapshot::Expect;
-pub(crate) use snapshot::{AfterPut, Condemned, Ending, FreezeFault, Pardoned, PutFault, Snapshot, State};
+pub(crate) use snapshot::{
+    AfterPut, Cloned, Condemned, Ending, FreezeFault, FreezeOrWait, GetFault, IfFrozen, Pardoned, PutFault, Snapshot, State,
+};
 pub use word::Word;

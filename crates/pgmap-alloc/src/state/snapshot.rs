@@ -4,23 +4,30 @@
 
 use crate::order::Order;
 
-const REFS: u64 = 0xFFFF_FFFF;
-const MAPS_AT: u32 = 32;
-const ORDER_AT: u32 = 52;
-const STATE_AT: u32 = 58;
-const BAD_AT: u32 = 61;
-const ONE_MAP: u64 = 1 << MAPS_AT;
-
+const STATE: u64 = 7;
+/// The next put tells those who wait to freeze the folio (rule 10).
+const AWAITED: u64 = 1 << 3;
 /// The page is bad (rule 8). The only bit of a word that says something about one page and not about what starts there.
-pub(super) const BAD: u64 = 1 << BAD_AT;
+pub(super) const BAD: u64 = 1 << 4;
+const ORDER_AT: u32 = 5;
+const MAPS_AT: u32 = 11;
+const PINS_AT: u32 = 39;
+const ONE_MAP: u64 = 1 << MAPS_AT;
+const ONE_PIN: u64 = 1 << PINS_AT;
 
-const _: () = assert!(Order::MAX.get() < 1 << (STATE_AT - ORDER_AT));
-
-/// A reference count that is no longer counted.
-pub(super) const SATURATED: u32 = u32::MAX;
+const _: () = assert!(Order::MAX.get() < 1 << (MAPS_AT - ORDER_AT));
 
 /// The most mappings that a folio can have.
-pub(super) const MAX_MAPPINGS: u32 = (1 << (ORDER_AT - MAPS_AT)) - 1;
+pub(super) const MAX_MAPPINGS: u32 = (1 << (PINS_AT - MAPS_AT)) - 1;
+
+/// So many pins are no longer counted: the folio stays in service for ever (rule 5).
+pub(super) const SATURATED: u32 = (1 << (u64::BITS - PINS_AT)) - 1;
+
+/// The most pins that a verb which can refuse goes up to: half of what can be counted. The other half is for clones.
+pub(super) const MAX_PINS: u32 = SATURATED.div_ceil(2);
+
+// A 1 GiB folio, mapped page by page by a thousand processes; and all references fit in their type.
+const _: () = assert!(MAX_MAPPINGS >= 1000 << 18 && SATURATED.checked_add(MAX_MAPPINGS).is_some());
 
 /// What a word says about the page that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +63,51 @@ pub(crate) enum Ending {
 pub(crate) enum AfterPut {
     /// Nothing: others hold references.
     InService,
+    /// Others hold references to this folio of this order, and somebody waits for them to go: tell them (rule 10).
+    Awaited(Order),
     /// Give the run back. If the end is heard, first call `folio_free`, and then [`Word::finish_free`](super::Word::finish_free) or
     /// [`Word::finish_free_chained`](super::Word::finish_free_chained): until then the word is `Freeing` and the caller's alone.
     LastPut(Order),
+}
+
+/// What a last put does where the folio is frozen (rule 11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfFrozen {
+    /// It is refused, and the caller keeps the reference.
+    Refuse,
+    /// It leaves the end of the folio to whoever thaws it: for callers that cannot keep the reference.
+    Leave,
+}
+
+/// What a clone has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Cloned {
+    /// One more reference.
+    Counted,
+    /// This one is the first that cannot be counted any more.
+    Saturated,
+    /// There is no reference of which it could be a clone.
+    NotInService,
+}
+
+/// Why no reference was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GetFault {
+    /// The word is in another state than `InService`.
+    State(State),
+    /// As many as can be counted ([`MAX_PINS`], [`MAX_MAPPINGS`]).
+    TooMany,
+}
+
+/// What an attempt to freeze that may wait has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum FreezeOrWait {
+    /// Frozen; as it was before.
+    Frozen(Snapshot),
+    /// References that are still to go, or another freeze: the next change tells (rule 10).
+    Wait,
 }
 
 /// Why a put changed nothing.
@@ -103,6 +152,8 @@ pub(crate) enum FreezeFault {
         /// How many there are.
         pins: u32,
     },
+    /// Pins that are no longer counted.
+    Saturated,
 }
 
 /// What became of the attempt to say that a page is bad.
@@ -138,9 +189,10 @@ pub(crate) enum Pardoned {
 pub(crate) struct Snapshot(pub(super) u64);
 
 impl Snapshot {
+    /// A word with `pins` references, none of them a mapping.
     #[inline]
-    pub(super) const fn new(state: State, order: Order, refs: u32) -> Snapshot {
-        Snapshot((state as u64) << STATE_AT | (order.get() as u64) << ORDER_AT | refs as u64)
+    pub(super) const fn new(state: State, order: Order, pins: u32) -> Snapshot {
+        Snapshot(state as u64 | (order.get() as u64) << ORDER_AT | (pins as u64) << PINS_AT)
     }
 
     /// The same with the field that holds mappings, or a special range's reason.
@@ -150,7 +202,7 @@ impl Snapshot {
 
     #[inline]
     pub(crate) const fn state(self) -> State {
-        match self.0 >> STATE_AT & 7 {
+        match self.0 & STATE {
             0 => State::Idle,
             1 => State::Building,
             2 => State::InService,
@@ -167,32 +219,70 @@ impl Snapshot {
         Order::clamped((self.0 >> ORDER_AT) as u32 & 63)
     }
 
+    /// All references: pins and mappings.
     #[inline]
     pub(crate) const fn refs(self) -> u32 {
-        (self.0 & REFS) as u32
+        self.pins() + self.mappings()
     }
 
-    /// How many of the references are mappings.
+    /// References that are mappings.
     #[inline]
     pub(crate) const fn mappings(self) -> u32 {
+        match self.state() {
+            State::Special => 0,
+            _ => self.field(),
+        }
+    }
+
+    /// The field that holds mappings, or a special range's reason.
+    #[inline]
+    const fn field(self) -> u32 {
         (self.0 >> MAPS_AT) as u32 & MAX_MAPPINGS
     }
 
     /// References that are no mappings (rule 6).
     #[inline]
     pub(crate) const fn pins(self) -> u32 {
-        self.refs().saturating_sub(self.mappings())
+        (self.0 >> PINS_AT) as u32
+    }
+
+    /// Whether the pins are no longer counted (rule 5).
+    #[inline]
+    pub(crate) const fn is_saturated(self) -> bool {
+        self.pins() == SATURATED
     }
 
     /// Why a run is special.
     pub(crate) const fn reason(self) -> u32 {
-        (self.0 >> MAPS_AT) as u32 & MAX_MAPPINGS
+        self.field()
     }
 
     /// Whether the page is to be retired as soon as it is idle.
     #[inline]
     pub(crate) const fn is_bad(self) -> bool {
         self.0 & BAD != 0
+    }
+
+    /// Whether somebody waits to freeze the folio.
+    pub(super) const fn is_awaited(self) -> bool {
+        self.0 & AWAITED != 0
+    }
+
+    /// Whether there are references to a folio that starts here.
+    #[inline]
+    pub(crate) const fn is_counted(self) -> bool {
+        match self.state() {
+            State::InService => true,
+            // Rule 11: the last one may be gone.
+            State::Frozen => !self.is_unreferenced(),
+            _ => false,
+        }
+    }
+
+    /// Whether there is neither a pin nor a mapping.
+    #[inline]
+    const fn is_unreferenced(self) -> bool {
+        self.0 < ONE_PIN && self.field() == 0
     }
 
     /// The page as good or bad as in `other`.
@@ -209,17 +299,12 @@ impl Snapshot {
 
     /// The same counts and order in another state.
     pub(super) const fn with_state(self, state: State) -> Snapshot {
-        Snapshot(self.0 & !(7 << STATE_AT) | (state as u64) << STATE_AT)
+        Snapshot(self.0 & !STATE | state as u64)
     }
 
     /// The same counts and state at another order.
     pub(super) const fn with_order(self, order: Order) -> Snapshot {
         Snapshot(self.0 & !(63 << ORDER_AT) | (order.get() as u64) << ORDER_AT)
-    }
-
-    #[inline]
-    const fn is_counted(self) -> bool {
-        matches!(self.state(), State::InService | State::Frozen)
     }
 
     #[inline]
@@ -230,68 +315,83 @@ impl Snapshot {
         }
     }
 
-    /// The word after the last reference is gone, or why it cannot go.
+    /// What a put makes of the word, which has its new counts, and leaves its caller to do.
     #[inline]
-    const fn ended(self, ending: Ending) -> Result<(Snapshot, AfterPut), PutFault> {
-        match self.state() {
-            State::Frozen => Err(PutFault::Frozen),
-            _ => Ok((self.unreferenced(ending), AfterPut::LastPut(self.order()))),
+    const fn after_put(self, ending: Ending, if_frozen: IfFrozen) -> Result<(Snapshot, AfterPut), PutFault> {
+        if self.is_unreferenced() {
+            return match (self.state(), if_frozen) {
+                (State::Frozen, IfFrozen::Refuse) => Err(PutFault::Frozen),
+                (State::Frozen, IfFrozen::Leave) => Ok((self, AfterPut::InService)),
+                _ => Ok((self.unreferenced(ending), AfterPut::LastPut(self.order()))),
+            };
+        }
+        Ok(self.told())
+    }
+
+    /// Nobody is to be told any more, and whom the caller is to tell (rule 10).
+    #[inline]
+    const fn told(self) -> (Snapshot, AfterPut) {
+        match self.0 & AWAITED {
+            0 => (self, AfterPut::InService),
+            _ => (Snapshot(self.0 & !AWAITED), AfterPut::Awaited(self.order())),
         }
     }
 }
 
 /// Counting: each gives the next word and the answer, or why there is none.
 impl Snapshot {
-    /// One more reference, if the folio can be found.
+    /// One more pin, if the folio is in service and not frozen.
     #[inline]
-    pub(super) const fn found(self) -> Result<(Snapshot, Snapshot), State> {
+    pub(super) const fn found(self) -> Result<(Snapshot, Snapshot), GetFault> {
         match self.state() {
-            State::InService if self.refs() == SATURATED => Ok((self, self)),
-            State::InService => Ok((Snapshot(self.0 + 1), Snapshot(self.0 + 1))),
-            other => Err(other),
+            State::InService if self.pins() >= MAX_PINS => Err(GetFault::TooMany),
+            State::InService => Ok((Snapshot(self.0 + ONE_PIN), Snapshot(self.0 + ONE_PIN))),
+            other => Err(GetFault::State(other)),
         }
     }
 
-    /// One more reference, where there is one.
+    /// One more pin, where there is a reference.
     #[inline]
-    pub(super) const fn cloned(self) -> Result<(Snapshot, ()), ()> {
-        match self.is_counted() {
-            true if self.refs() == SATURATED => Ok((self, ())),
-            true => Ok((Snapshot(self.0 + 1), ())),
-            false => Err(()),
+    pub(super) const fn cloned(self) -> Result<(Snapshot, Cloned), Cloned> {
+        if !self.is_counted() {
+            return Err(Cloned::NotInService);
+        }
+        match self.pins() {
+            SATURATED => Err(Cloned::Counted),
+            pins if pins == SATURATED - 1 => Ok((Snapshot(self.0 + ONE_PIN), Cloned::Saturated)),
+            _ => Ok((Snapshot(self.0 + ONE_PIN), Cloned::Counted)),
         }
     }
 
-    /// `n` references fewer.
+    /// `n` pins fewer.
     #[inline]
-    pub(super) const fn put(self, n: u32, ending: Ending) -> Result<(Snapshot, AfterPut), PutFault> {
+    pub(super) const fn put(self, n: u32, ending: Ending, if_frozen: IfFrozen) -> Result<(Snapshot, AfterPut), PutFault> {
         if !self.is_counted() {
             return Err(PutFault::NotInService);
         }
-        if self.refs() == SATURATED {
+        if self.is_saturated() {
             return Ok((self, AfterPut::InService));
         }
         if n > self.pins() {
             return Err(PutFault::TooMany { held: self.pins() });
         }
-        if n == self.refs() { self.ended(ending) } else { Ok((Snapshot(self.0 - n as u64), AfterPut::InService)) }
+        Snapshot(self.0 - ONE_PIN * n as u64).after_put(ending, if_frozen)
     }
 
     /// The only reference gone; nothing if there are others.
     pub(super) const fn put_alone(self, ending: Ending) -> Result<(Snapshot, Order), ()> {
-        match (self.state(), self.refs(), self.mappings()) {
+        match (self.state(), self.pins(), self.mappings()) {
             (State::InService, 1, 0) => Ok((self.unreferenced(ending), self.order())),
             _ => Err(()),
         }
     }
 
-    /// One more mapping; `Err(None)` when there are as many as can be counted.
-    pub(super) const fn mapped(self) -> Result<(Snapshot, ()), Option<State>> {
+    /// One more mapping.
+    pub(super) const fn mapped(self) -> Result<(Snapshot, ()), GetFault> {
         match self.state() {
-            State::InService if self.mappings() == MAX_MAPPINGS => Err(None),
-            State::InService if self.refs() == SATURATED => Ok((Snapshot(self.0 + ONE_MAP), ())),
-            State::InService => Ok((Snapshot(self.0 + ONE_MAP + 1), ())),
-            other => Err(Some(other)),
+            State::InService if self.mappings() == MAX_MAPPINGS => Err(GetFault::TooMany),
+            State::InService => Ok((Snapshot(self.0 + ONE_MAP), ())),
+            other => Err(GetFault::State(other)),
         }
     }
 
@@ -303,11 +403,7 @@ impl Snapshot {
         if self.mappings() == 0 {
             return Err(PutFault::NotMapped);
         }
-        match self.refs() {
-            SATURATED => Ok((Snapshot(self.0 - ONE_MAP), AfterPut::InService)),
-            1 => self.ended(ending),
-            _ => Ok((Snapshot(self.0 - ONE_MAP - 1), AfterPut::InService)),
-        }
+        Snapshot(self.0 - ONE_MAP).after_put(ending, IfFrozen::Refuse)
     }
 }
 
@@ -318,15 +414,29 @@ impl Snapshot {
         match (self.state(), expect) {
             (State::Frozen, _) => Err(FreezeFault::Frozen),
             (state, _) if state != State::InService => Err(FreezeFault::NotInService),
-            (_, Expect::Refs(refs)) if refs != self.refs() || refs == SATURATED => Err(FreezeFault::Stray { held: self.refs() }),
+            _ if self.is_saturated() => Err(FreezeFault::Saturated),
+            (_, Expect::Refs(refs)) if refs != self.refs() => Err(FreezeFault::Stray { held: self.refs() }),
             (_, Expect::NoPins) if self.pins() != 0 => Err(FreezeFault::Pinned { pins: self.pins() }),
             _ => Ok((self.with_state(State::Frozen), self)),
         }
     }
 
-    pub(super) const fn thawed(self) -> Result<(Snapshot, ()), ()> {
+    /// Frozen, if the references are as expected; awaited, if they can still come to that (rule 10).
+    pub(super) fn frozen_or_awaited(self, expect: Expect) -> Result<(Snapshot, FreezeOrWait), FreezeFault> {
+        match (self.frozen(expect), expect) {
+            (Ok((frozen, before)), _) => Ok((frozen, FreezeOrWait::Frozen(before))),
+            // Only a holder can add some: there is no reason to expect that.
+            (Err(FreezeFault::Stray { held }), Expect::Refs(refs)) if held < refs => Err(FreezeFault::Stray { held }),
+            (Err(fault @ (FreezeFault::NotInService | FreezeFault::Saturated)), _) => Err(fault),
+            (Err(_), _) => Ok((Snapshot(self.0 | AWAITED), FreezeOrWait::Wait)),
+        }
+    }
+
+    /// In service again, or ended if the last reference has been put meanwhile (rule 11).
+    pub(super) const fn thawed(self, ending: Ending) -> Result<(Snapshot, AfterPut), ()> {
         match self.state() {
-            State::Frozen => Ok((self.with_state(State::InService), ())),
+            State::Frozen if self.is_unreferenced() => Ok((self.unreferenced(ending), AfterPut::LastPut(self.order()))),
+            State::Frozen => Ok(self.with_state(State::InService).told()),
             _ => Err(()),
         }
     }

@@ -1,6 +1,9 @@
 //! The folio word, atomically: each transition with its orderings.
 
-use super::snapshot::{AfterPut, BAD, Condemned, Ending, Expect, FreezeFault, Pardoned, PutFault, Snapshot, State};
+use super::snapshot::{
+    AfterPut, BAD, Cloned, Condemned, Ending, Expect, FreezeFault, FreezeOrWait, GetFault, IfFrozen, Pardoned, PutFault, Snapshot,
+    State,
+};
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, order_after_write, overwrite};
 
@@ -154,24 +157,24 @@ impl Word {
 
 /// Counting.
 impl Word {
-    /// Takes a reference if the folio is in service, else says what it is.
+    /// Takes a reference if the folio is in service and not frozen, else says why not.
     #[inline]
-    pub(crate) fn try_get(&self) -> Result<Snapshot, State> {
+    pub(crate) fn try_get(&self) -> Result<Snapshot, GetFault> {
         // Acquire: pairs with `publish`.
         self.update(Ordering::Acquire, Snapshot::found)
     }
 
     /// Takes one more reference where the caller holds one, so that a freeze does not stand in the way.
     #[inline]
-    pub(crate) fn get(&self) -> bool {
+    pub(crate) fn get(&self) -> Cloned {
         // Acquire: as in `try_get`.
-        self.update(Ordering::Acquire, Snapshot::cloned).is_ok()
+        self.update(Ordering::Acquire, Snapshot::cloned).unwrap_or_else(|unchanged| unchanged)
     }
 
     /// Gives `n` references back.
     #[inline]
-    pub(crate) fn put(&self, n: u32, ending: Ending) -> Result<AfterPut, PutFault> {
-        self.give_back(|seen| seen.put(n, ending))
+    pub(crate) fn put(&self, n: u32, ending: Ending, if_frozen: IfFrozen) -> Result<AfterPut, PutFault> {
+        self.give_back(|seen| seen.put(n, ending, if_frozen))
     }
 
     /// A change that may take the last reference.
@@ -188,8 +191,8 @@ impl Word {
         self.give_back(|seen| seen.put_alone(ending)).ok()
     }
 
-    /// Takes a reference that is a mapping; `Err(None)` when there are as many as can be counted.
-    pub(crate) fn map(&self) -> Result<(), Option<State>> {
+    /// Takes a reference that is a mapping.
+    pub(crate) fn map(&self) -> Result<(), GetFault> {
         // Acquire: as in `try_get`.
         self.update(Ordering::Acquire, Snapshot::mapped)
     }
@@ -208,11 +211,18 @@ impl Word {
         self.update(Ordering::AcqRel, |seen| seen.frozen(expect))
     }
 
-    /// `Frozen` -> `InService`. The caller froze it.
-    pub(crate) fn thaw(&self) {
-        // Release: pairs with `try_get`; what was changed while it was frozen is seen.
-        let thawed = self.update(Ordering::Release, Snapshot::thawed);
+    /// [`Word::freeze`]; where references are still to go, the next put tells those who wait (rule 10).
+    pub(crate) fn freeze_or_wait(&self, expect: Expect) -> Result<FreezeOrWait, FreezeFault> {
+        // AcqRel: as in `freeze`; Release also pairs with the `put` that finds it awaited, and then looks for the waiter.
+        self.update(Ordering::AcqRel, |seen| seen.frozen_or_awaited(expect))
+    }
+
+    /// `Frozen` -> `InService`, or the end of the folio if its last reference was left to the caller (rule 11), who froze it.
+    pub(crate) fn thaw(&self, ending: Ending) -> AfterPut {
+        // As a put: it may be the last one. Release also pairs with `try_get`: what was changed while it was frozen is seen.
+        let thawed = self.give_back(|seen| seen.thawed(ending));
         debug_assert!(thawed.is_ok(), "thawed what was not frozen");
+        thawed.unwrap_or(AfterPut::InService)
     }
 
     /// The end of a frozen folio, if all its references are mappings. The caller froze it.
@@ -226,10 +236,12 @@ impl Word {
         self.update(Ordering::Release, |seen| seen.part(order)).is_ok()
     }
 
-    /// `Frozen` -> `Idle`: the part that the caller has begun is none after all.
-    pub(crate) fn abandon_part(&self) {
-        // Release: pairs with the `snapshot` of a lookup. And-ing keeps what somebody says of the page meanwhile.
-        self.bits.fetch_and(BAD, Ordering::Release);
+    /// `Frozen` -> `Idle`: the part that the caller has begun is none after all. Whether somebody is to be told (rule 10).
+    #[must_use]
+    pub(crate) fn abandon_part(&self) -> bool {
+        // AcqRel: Release pairs with the `snapshot` of a lookup; Acquire with `freeze_or_wait`. And-ing keeps what somebody says of the
+        // page meanwhile.
+        Snapshot(self.bits.fetch_and(BAD, Ordering::AcqRel)).is_awaited()
     }
 
     /// Makes the frozen folio smaller, if it still has exactly `refs` references (rule 7). The caller froze it.

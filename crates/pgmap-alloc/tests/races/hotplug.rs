@@ -123,3 +123,27 @@ fn pardon_against_removal() {
         },
     );
 }
+
+/// A range goes although others look for its folio until they are refused.
+#[test]
+fn finders_against_removal() {
+    race_up_to(
+        2,
+        in_service,
+        |pgmap| {
+            while let Some(folio) = pgmap.try_get(at(0)) {
+                pgmap.ops().read(0);
+                drop(folio);
+                loom::thread::yield_now();
+            }
+        },
+        |pgmap| {
+            let closed = pgmap.close_range(at(0)).unwrap();
+            assert!(pgmap.try_get(at(0)).is_none(), "found after the close");
+            let _ = pgmap.put_raw(at(0), 1).unwrap();
+            loom::future::block_on(closed.removed(|_| ()));
+            pgmap.ops().write(0);
+        },
+        |pgmap, (), ()| assert_eq!((pgmap.ops().calls(), pgmap.pages()), (1, 0)),
+    );
+}

@@ -3,7 +3,7 @@
 use loom::thread;
 use pgmap_alloc::{AllocError, Drain, Put};
 
-use crate::{Map, ONE, Relaxed, at, deaf_in_service, in_service, pgmap, race};
+use crate::{Map, ONE, Relaxed, at, deaf_in_service, in_service, pgmap, race, race_up_to};
 
 #[test]
 fn request_against_kill() {
@@ -83,4 +83,28 @@ fn drain_against_drain() {
         pgmap.kill().drain(|_| thread::yield_now()).teardown();
     }
     race(|| pgmap(1), end, end, |pgmap, (), ()| assert_eq!(pgmap.ops().torn_down.load(Relaxed), 1));
+}
+
+/// A drain ends although others look for the folio until they are refused.
+#[test]
+fn finders_against_kill_and_drain() {
+    race_up_to(
+        2,
+        in_service,
+        |pgmap| {
+            while let Some(folio) = pgmap.try_get(at(0)) {
+                pgmap.ops().read(0);
+                drop(folio);
+                thread::yield_now();
+            }
+        },
+        |pgmap| {
+            let killed = pgmap.kill();
+            assert!(pgmap.try_get(at(0)).is_none(), "found after the kill");
+            let _ = pgmap.put_raw(at(0), 1).unwrap();
+            killed.drain(|_| thread::yield_now()).teardown();
+            pgmap.ops().write(0);
+        },
+        |pgmap, (), ()| assert_eq!((pgmap.ops().calls(), pgmap.validate().unwrap().idle), (1, 1)),
+    );
 }

@@ -91,3 +91,25 @@ fn split_against_retire_of_a_tail() {
         },
     );
 }
+
+/// A gate that is closed at a page while its folio is split is before whatever covers the page afterwards.
+#[test]
+fn split_against_gate() {
+    race(
+        large_in_service,
+        |pgmap| pgmap.split_raw(at(0), ONE, 1),
+        |pgmap| {
+            let gate = pgmap.gate(at(1)).unwrap();
+            assert!(pgmap.try_get(at(1)).is_none(), "found behind the gate");
+            let first = pgmap.try_get(at(0)).map(|folio| folio.order());
+            assert!(pgmap.try_get(at(1)).is_none(), "found behind the gate");
+            drop(gate);
+            first
+        },
+        |pgmap, split, first| {
+            // Whoever found the first part came after the split: the whole is closed.
+            assert!(split.is_ok() && matches!(first, None | Some(ONE)));
+            assert!(pgmap.try_get(at(1)).is_some());
+        },
+    );
+}

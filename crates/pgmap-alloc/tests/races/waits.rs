@@ -42,7 +42,7 @@ fn wait_idle_against_last_put_into_a_handle() {
         in_service,
         |pgmap| {
             let mut local = pgmap.local().unwrap();
-            let put = local.put(Folio::from_raw(pgmap, at(0)).unwrap()).map_err(|(error, _)| error);
+            let put = local.put(Folio::from_raw(pgmap, at(0)).unwrap()).map_err(|refused| refused.error);
             // The page stays at hand: nothing but the put itself can wake.
             core::mem::forget(local);
             put
@@ -60,7 +60,7 @@ fn wait_idle_against_silent_last_put_into_a_handle() {
         |pgmap| {
             pgmap.ops().0.write(0);
             let mut local = pgmap.local().unwrap();
-            let put = local.put(Folio::from_raw(pgmap, at(0)).unwrap()).map_err(|(error, _)| error);
+            let put = local.put(Folio::from_raw(pgmap, at(0)).unwrap()).map_err(|refused| refused.error);
             core::mem::forget(local);
             put
         },

@@ -128,7 +128,7 @@ fn grow(ranges: &Ranges<'_>, model: &mut Model, first: u64, pages: u64, limit: u
 fn check(ranges: &Ranges<'_>, model: &Model, limit: u64) {
     let all: Vec<_> = model.values().map(|(range, _)| *range).collect();
     assert_eq!(ranges.iter().collect::<Vec<_>>(), all);
-    assert_eq!(ranges.pages(), all.iter().map(|range| range.pages).sum());
+    assert_eq!(ranges.pages(), all.iter().map(|range| range.pages).sum::<u64>());
     let largest =
         all.iter().flat_map(|range| crate::pool::runs_of(range.first.get(), range.end().get(), Order::MAX)).map(Run::order).max();
     assert_eq!(ranges.largest(), largest.unwrap_or(Order::ZERO));
