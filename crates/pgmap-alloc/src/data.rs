@@ -1,5 +1,6 @@
 //! What a driver keeps with each folio: anything that fits in a word, or nothing.
 
+use crate::charge::Charged;
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata};
 
 /// Something that a driver keeps with a folio: a table index, a key, a handle.
@@ -28,6 +29,17 @@ impl DriverData for () {
     }
 
     fn from_bits(_: u64) {}
+}
+
+/// Beside the data, in a cell of its own (`folios`).
+impl DriverData for Charged {
+    fn to_bits(self) -> u64 {
+        Charged::to_bits(self)
+    }
+
+    fn from_bits(bits: u64) -> Charged {
+        Charged::from_bits(bits)
+    }
 }
 
 macro_rules! unsigned {
@@ -88,6 +100,12 @@ impl DataCell {
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// Changes the data from exactly this to exactly that; `false` if it was another. For whoever has a reference.
+    pub(crate) fn replace<D: DriverData>(&self, from: D, to: D) -> bool {
+        // Relaxed, both: as in `update`.
+        self.bits.compare_exchange(from.to_bits(), to.to_bits(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Reads the data of a folio to which the caller holds a reference, or the last put's right.

@@ -24,7 +24,7 @@ pub struct StorageNeeded {
     pub ranges: usize,
     /// Folio words: one for each offset, touched only where a folio has started.
     pub words: usize,
-    /// Data cells: one for each offset, none if the driver keeps nothing.
+    /// Data cells: one for each offset, none if the driver keeps nothing; one more for each with [`Charging`](crate::Charging).
     pub data: usize,
 }
 
@@ -32,8 +32,14 @@ pub struct StorageNeeded {
 pub fn storage_needed<O: PgmapOps, const WORDS: usize>(params: &Params<'_>) -> Result<StorageNeeded, BuildError> {
     let needs = PoolNeeds::of::<WORDS>(params)?;
     let pages = usize::try_from(needs.pages).map_err(|_| BuildError::Unaddressable)?;
-    let data = if O::Data::STORED { pages } else { 0 };
+    let kinds = usize::from(O::Data::STORED) + usize::from(O::KEEPS_BOOKS);
+    let data = pages.checked_mul(kinds).ok_or(BuildError::Unaddressable)?;
     Ok(StorageNeeded { tables: needs.tables, ranges: needs.ranges, words: pages, data })
+}
+
+/// Where the cells begin that say who pays.
+fn charges<O: PgmapOps>(needed: &StorageNeeded) -> usize {
+    if O::Data::STORED { needed.words } else { 0 }
 }
 
 /// Zeroed (fresh) metadata that the caller lends to a pgmap.
@@ -85,7 +91,7 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
             return Err(BuildError::DataStorage { needed: needed.data, given: storage.data.len() });
         }
         let pool = GenPool::with_storage(params, storage.tables, storage.ranges)?;
-        let folios = Folios::new(Memory::Lent(storage.words), Memory::Lent(storage.data));
+        let folios = Folios::new(Memory::Lent(storage.words), Memory::Lent(storage.data), charges::<O>(&needed));
         Ok(Self::assemble(pool, folios, ops, params.page_shift))
     }
 
@@ -96,7 +102,8 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         let words = Memory::boxed(needed.words).ok_or(BuildError::OutOfMemory)?;
         let data = Memory::boxed(needed.data).ok_or(BuildError::OutOfMemory)?;
         let pool = GenPool::boxed(params)?;
-        Ok(Self::assemble(pool, Folios::new(words, data), ops, params.page_shift))
+        let folios = Folios::new(words, data, charges::<O>(&needed));
+        Ok(Self::assemble(pool, folios, ops, params.page_shift))
     }
 
     fn assemble(pool: GenPool<'s, WORDS>, folios: Folios<'s>, ops: O, page_shift: u32) -> Self {

@@ -267,6 +267,14 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         }
     }
 
+    /// Why [`GenPool::free`] would refuse a run at this moment.
+    pub(crate) fn check_free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
+        let run = Run::new(offset, order)?;
+        self.check_inside(run)?;
+        self.check_taken(run)?;
+        self.idle_page_in(run).map_or(Ok(()), |page| Err(FreeError::DoubleFree { page }))
+    }
+
     /// Gives back a run that lies in a range, at its place.
     #[inline(always)]
     fn free_at(&self, run: Run, place: Place) -> Result<(), FreeError> {
