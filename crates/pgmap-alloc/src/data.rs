@@ -61,7 +61,7 @@ macro_rules! unsigned {
 unsigned!(u32, u64, usize);
 
 metadata! {
-    /// The driver's data of one folio; callers only provide zeroed ones as storage.
+    /// The driver's data of one folio; callers only provide them as storage.
     ///
     /// Only the page at the head of a folio uses its cell. It is written while the folio word is `Building` or `Freeing` and read
     /// while it is `InService` or `Freeing`, so the word's orderings cover it.
@@ -79,6 +79,10 @@ impl DataCell {
         pub fn new() -> Self {
             DataCell { bits: AtomicU64::new(0) }
         }
+    }
+
+    pub(crate) fn all_words(&self) -> &[AtomicU64] {
+        core::slice::from_ref(&self.bits)
     }
 
     /// Writes the data of a folio that the caller alone can see.
