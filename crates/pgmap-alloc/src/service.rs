@@ -131,11 +131,18 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(run)
     }
 
-    /// Whoever waits until the run is idle waits for ever if a page of it is retired.
+    /// Whoever waits until the run is idle waits for ever if a page of it is retired or goes with its range.
     #[cold]
     fn why_not_taken(&self, run: Run, error: RequestError) -> RequestError {
-        let retired = error == RequestError::Busy && self.marks.any_retired() && self.folios.has_retired(run);
-        if retired { RequestError::Retired } else { error }
+        if error != RequestError::Busy {
+            error
+        } else if self.leaving.within(run).is_some() {
+            RequestError::Leaving
+        } else if self.marks.any_retired() && self.folios.has_retired(run) {
+            RequestError::Retired
+        } else {
+            error
+        }
     }
 
     /// Tells the books, if there are any, of pages that have been taken; those of an owner have been counted before (`ledger`, rule 4).
