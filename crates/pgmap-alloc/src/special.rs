@@ -79,7 +79,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     fn why_not_special(&self, run: Run, error: RequestError) -> SpecialError {
-        let folio = if error == RequestError::Busy { self.folio_in(run) } else { None };
+        let not_idle = matches!(error, RequestError::Busy | RequestError::Retired);
+        let folio = if not_idle { self.folio_in(run) } else { None };
         match folio.map(|found| self.lookup(found.head)) {
             Some(Ok(Lookup::Folio { head, .. })) => SpecialError::InService { head },
             _ => error.into(),

@@ -117,6 +117,7 @@ impl Model {
             _ if !first.is_multiple_of(1 << o) => Err(RequestError::Misaligned),
             _ if first >= PAGES => Err(RequestError::OutOfRange),
             end if end > PAGES => Err(RequestError::CrossesRange),
+            end if (first..end).any(|page| self.page(page) == Some(Page::Retired)) => Err(RequestError::Retired),
             _ if !self.all(first, o, Page::Idle) => Err(RequestError::Busy),
             _ => Ok(()),
         }

@@ -259,9 +259,12 @@ fn req_34_no_folio_contains_a_special_or_retired_page() {
     let pgmap = pgmap(&[range(0, 2048)]);
     pgmap.declare_special(at(700), SpecialSize::Page, Reason::Registers).unwrap();
     pgmap.retire(at(1100)).unwrap();
-    for (page, o) in [(700, 0), (700, 2), (512, 9), (1100, 0), (1024, 9), (0, 11)] {
-        assert_eq!(pgmap.request_folio(at(page), order(o)).err(), Some(RequestError::Busy), "{page} {o}");
-        assert_eq!(pgmap.request_block(at(page), order(o)).err(), Some(RequestError::Busy), "{page} {o}");
+    let (busy, retired) = (RequestError::Busy, RequestError::Retired);
+    for (page, o, error) in
+        [(700, 0, busy), (700, 2, busy), (512, 9, busy), (1100, 0, retired), (1024, 9, retired), (0, 11, retired)]
+    {
+        assert_eq!(pgmap.request_folio(at(page), order(o)).err(), Some(error), "{page} {o}");
+        assert_eq!(pgmap.request_block(at(page), order(o)).err(), Some(error), "{page} {o}");
     }
     let mut held = vec![];
     while let Ok(folio) = pgmap.alloc_folio(Order::ZERO) {
