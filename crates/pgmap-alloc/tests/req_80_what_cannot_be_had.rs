@@ -6,8 +6,8 @@
 mod support;
 
 use pgmap_alloc::{
-    AccountedError, AllocError, Charging, ExtentParams, Owner, Owners, Params, Pgmap, Reason, Removal, RequestError, RunState,
-    SpecialSize, Urgency,
+    AccountedError, AllocError, Charging, ExtentParams, Lookup, Owner, Owners, Params, Pgmap, Reason, Removal, RequestError,
+    RunState, SpecialSize, Urgency,
 };
 use support::{at, order, range};
 
@@ -165,6 +165,32 @@ fn req_80_pages_at_hand_in_a_handle_are_not_counted_as_idle_in_a_refusal() {
     assert!(pgmap.alloc_folio_for(order(0), Owner(1), Urgency::Critical, ()).is_ok(), "asked to give them back, it has");
     drop((held, handle));
     assert_eq!((pgmap.account().used, pgmap.account().cached), (0, 0));
+}
+
+/// A bad page at hand in a handle is met by an owner's request, which then gets another: it is counted once.
+#[test]
+fn req_80_a_bad_page_that_an_owners_request_meets_is_counted_once() {
+    let owners = Owners::new();
+    let pgmap = with_reserve(&owners);
+    let mut handle = pgmap.local().unwrap();
+    let folio = handle.alloc_folio_for(order(0), Owner(0), Urgency::Normal, ()).unwrap();
+    let cached: Vec<_> = (0..1024).map(at).filter(|page| pgmap.lookup(*page) == Ok(Lookup::Block)).collect();
+    assert_eq!(cached.len() as u64, handle.cached());
+    cached.iter().for_each(|page| _ = pgmap.retire(*page).unwrap());
+    let other = handle.alloc_folio_for(order(0), Owner(1), Urgency::Normal, ()).unwrap();
+    assert_eq!((owners.usage(Owner(0)).unwrap().pages, owners.usage(Owner(1)).unwrap().pages), (1, 1));
+    drop((folio, other, handle));
+    assert_eq!(pgmap.retired().count(), cached.len());
+    check_reserve(&pgmap, 1024 - cached.len() as u64, "all that was at hand is retired");
+}
+
+/// What nobody pays for is in the high water, too.
+#[test]
+fn req_80_the_high_water_is_of_all_that_was_not_idle() {
+    let owners = Owners::new();
+    let pgmap = with_reserve(&owners);
+    drop((pgmap.request_block(at(0), order(9)).unwrap(), pgmap.alloc_folio(order(4)).unwrap()));
+    assert_eq!((pgmap.account().used, pgmap.account().high_water), (0, 528));
 }
 
 #[test]

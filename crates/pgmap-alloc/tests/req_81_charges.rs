@@ -50,8 +50,9 @@ fn req_81_what_its_first_taker_paid_for_is_charged_until_the_last_put_whoever_ho
     let refused = pgmap.alloc_folio_for(order(4), Owner(4), Urgency::Normal, 0).unwrap_err();
     assert_eq!(refused, pgmap_alloc::AccountedError::Owner { error: over });
     assert_eq!((pages(&owners)[4], pgmap.account().used), (16, 16));
+    let head = other.offset();
     drop(other);
-    assert_eq!((pages(&owners)[4], pgmap.account().used), (0, 0));
+    assert_eq!((pages(&owners)[4], pgmap.account().used, pgmap.payer(head)), (0, 0, None));
     // Whatever is written into the driver's data, the charge stays what it was.
     let folio = paid(&pgmap, 2, 4);
     folio.freeze(Expect::Refs(1)).unwrap().set_data(0);

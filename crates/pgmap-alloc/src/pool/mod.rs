@@ -186,7 +186,6 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     /// As much of the caller's metadata as is needed, if it is enough.
-    #[expect(clippy::type_complexity, reason = "two slices of the caller's")]
     fn check_storage(
         params: &Params<'_>,
         tables: &'s mut [Table<WORDS>],
