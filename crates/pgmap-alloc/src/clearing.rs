@@ -28,12 +28,13 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             let since = self.pool.forgotten();
             let taken = if self.is_dying() { Err(AllocError::Dying) } else { self.pool.take_wishing(order, wish) };
             let (run, contents) = taken.inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
-            let Err(refusal) = self.enter_service(run, data) else {
+            self.count_in(None, run.pages());
+            let Err(refusal) = self.enter_service(None, run, data) else {
                 self.ops().trace(Event::Alloc { offset: run.start(), order });
                 return Ok((Folio::adopt(self, run.start()), contents));
             };
             // Giving an unfit run back takes it out of the pool, so the next run is another.
-            self.release_refused(run, refusal, Some(since));
+            self.release_refused(None, run, refusal, Some(since));
             if refusal == Refusal::Dying {
                 return Err(AllocError::Dying);
             }
@@ -59,6 +60,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub fn dirty_blocks(&self, window: Extent, at_most: Order) -> impl Iterator<Item = Block<'_, O, WORDS>> {
         let runs = self.pool.dirty_runs(window, at_most).map(DirtyRun::into_run);
         let fit = runs.filter(|run| {
+            self.count_in(None, run.pages());
             let fit = self.unfit(*run).is_none();
             if !fit {
                 // Giving an unfit run back takes it out of the pool.

@@ -43,8 +43,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     /// Closes the range that starts at `first`: from now on no request is served there, and no finder gets a reference to a folio
-    /// there ([`Pgmap::try_get_raw`]). Holders go on, so each folio there is gone after its longest hold. The rest of the pgmap serves
-    /// on.
+    /// there ([`Pgmap::try_get_raw`]). Holders go on, so each folio there is gone after its longest hold. What is idle
+    /// there is counted as idle nowhere. The rest of the pgmap serves on. O(pages of the range).
     ///
     /// Up to 8 ranges at a time. Dropping what comes back opens the range again, with nothing lost.
     ///
@@ -66,6 +66,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             }
         })?;
         self.folios.gates.close();
+        self.take_leaving(range.first, range.end());
         Ok(Closed { pgmap: self, range, since })
     }
 
@@ -77,6 +78,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             for piece in runs_of(run.start.get(), last, Order::MAX) {
                 let since = self.pool.forgotten();
                 if self.pool.take_at(piece).is_ok() {
+                    self.count_in(None, piece.pages());
                     let declared = self.folios.word(piece.start()).declare(piece.order(), Reason::Leaving.to_bits());
                     debug_assert!(declared, "an owned run has a folio");
                     // Rule 2.
@@ -92,7 +94,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Makes a run that was taken because its range was leaving, after `since` was read, idle again, as it was.
     fn reopen(&self, run: Run, since: Forgotten) {
         if self.folios.word(run.start()).undeclare(run.order()) {
-            self.release_unused(run, since);
+            self.release_unused(None, run, Some(since));
         }
     }
 
@@ -177,8 +179,13 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
             pgmap.marks.between(&pgmap.folios, range.first, range.end()).for_each(|page| pgmap.unmark(page));
         });
         match forgotten {
-            // Unknown: nobody but us takes it away, so it cannot be.
-            Ok(_) | Err(RemoveRangeError::Unknown) => None,
+            Ok(range) => {
+                // All of them were taken, and now they are no pages of the pgmap any more.
+                pgmap.count_out(range.pages);
+                None
+            }
+            // Nobody but us takes it away, so it cannot be.
+            Err(RemoveRangeError::Unknown) => None,
             Err(_) => self.runs().next(),
         }
     }

@@ -92,7 +92,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                     return Err(PardonError::NotBad);
                 }
                 // Ours since then.
-                let _ = self.pool.give_back(page);
+                if self.pool.give_back(page).is_ok() {
+                    self.count_out(1);
+                }
                 drop(change);
                 // A caller that has marked it again meanwhile found it taken.
                 if !self.is_calm_after() {
@@ -185,6 +187,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 return Owned::Occupied;
             }
         }
+        self.count_in(None, 1);
         self.take_notes(page);
         Owned::Retired
     }

@@ -14,11 +14,12 @@
 //!    nothing of it the put itself turns the word to `Idle`, and step 6 is empty.
 //! 8. Does anyone wait for these pages, or is one of them bad? Only then is there more to do.
 
+use crate::charge::{Charged, Owner};
 use crate::data::DriverData;
 use crate::error::{AllocError, FreeError, RequestError};
 use crate::memory_type::FreeRule;
 use crate::offset::{Offset, Run};
-use crate::ops::{AfterFree, Freed, PgmapOps};
+use crate::ops::{AfterFree, Entry, Freed, PgmapOps};
 use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::pool::Forgotten;
@@ -33,29 +34,36 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// For drivers that keep offsets in their own structures; [`Pgmap::alloc_folio`] keeps the reference in a type.
     #[inline]
     pub fn alloc_folio_raw(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
-        match self.alloc_at_once(order, data) {
+        self.alloc_paid_by(None, order, data)
+    }
+
+    /// [`Pgmap::alloc_folio_raw`] for an owner who has paid, if there is one.
+    #[inline]
+    pub(crate) fn alloc_paid_by(&self, payer: Option<Owner>, order: Order, data: O::Data) -> Result<Offset, AllocError> {
+        match self.alloc_at_once(payer, order, data) {
             Some(head) => Ok(head),
-            None => self.alloc_anyhow(order, data),
+            None => self.alloc_anyhow(payer, order, data),
         }
     }
 
     /// [`Pgmap::alloc_folio_raw`] where a run is found at once and nothing stands in the way.
     #[inline]
-    fn alloc_at_once(&self, order: Order, data: O::Data) -> Option<Offset> {
+    fn alloc_at_once(&self, payer: Option<Owner>, order: Order, data: O::Data) -> Option<Offset> {
         // Where something is pending a run may have to go back, and there is more to remember.
         if !self.lifetime.now().is_calm() {
             return None;
         }
         let run = self.pool.attempt(order)?;
-        self.start(run, data, None).ok()
+        self.count_in(payer, run.pages());
+        self.start(payer, run, data, None).ok()
     }
 
     #[inline(never)]
-    fn alloc_anyhow(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
+    fn alloc_anyhow(&self, payer: Option<Owner>, order: Order, data: O::Data) -> Result<Offset, AllocError> {
         loop {
             let since = self.pool.forgotten();
-            let run = self.take_run(order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
-            match self.start(run, data, Some(since)) {
+            let run = self.take_run(payer, order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
+            match self.start(payer, run, data, Some(since)) {
                 Ok(head) => return Ok(head),
                 Err(Refusal::Dying) => return Err(AllocError::Dying),
                 Err(_) => {}
@@ -66,15 +74,15 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Steps 2 to 4 of the walk of a run that the pool picked; after a refusal it has gone back: as it was, where the caller has read
     /// `since` before the run was taken.
     #[inline]
-    pub(crate) fn start(&self, run: Run, data: O::Data, since: Option<Forgotten>) -> Result<Offset, Refusal> {
-        match self.enter_service(run, data) {
+    pub(crate) fn start(&self, payer: Option<Owner>, run: Run, data: O::Data, since: Option<Forgotten>) -> Result<Offset, Refusal> {
+        match self.enter_service(payer, run, data) {
             Ok(()) => {
                 self.ops().trace(Event::Alloc { offset: run.start(), order: run.order() });
                 Ok(run.start())
             }
             Err(refusal) => {
                 // Giving an unfit run back takes it out of the pool, so the next run is another.
-                self.release_refused(run, refusal, since);
+                self.release_refused(payer, run, refusal, since);
                 Err(refusal)
             }
         }
@@ -87,10 +95,21 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// whether the first page that is not idle is retired, special or busy. Only [`RequestError::Busy`] and
     /// [`RequestError::Contended`] may pass by themselves.
     pub fn request_folio_raw(&self, offset: Offset, order: Order, data: O::Data) -> Result<(), RequestError> {
+        self.request_paid_by(None, offset, order, data)
+    }
+
+    /// [`Pgmap::request_folio_raw`] for an owner who has paid, if there is one.
+    pub(crate) fn request_paid_by(
+        &self,
+        payer: Option<Owner>,
+        offset: Offset,
+        order: Order,
+        data: O::Data,
+    ) -> Result<(), RequestError> {
         let since = self.pool.forgotten();
-        let run = self.take_run_at(offset, order)?;
-        self.enter_service(run, data).map_err(|refusal| {
-            self.release_refused(run, refusal, Some(since));
+        let run = self.take_run_at(payer, offset, order)?;
+        self.enter_service(payer, run, data).map_err(|refusal| {
+            self.release_refused(payer, run, refusal, Some(since));
             RequestError::from(refusal)
         })?;
         self.ops().trace(Event::Request { offset, order });
@@ -99,22 +118,27 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// Step 1 of the walk where the pool picks the run.
     #[inline]
-    pub(crate) fn take_run(&self, order: Order) -> Result<Run, AllocError> {
+    pub(crate) fn take_run(&self, payer: Option<Owner>, order: Order) -> Result<Run, AllocError> {
         if self.lifetime.now().is_dying() {
             return Err(AllocError::Dying);
         }
-        self.pool.take(order)
+        let run = self.pool.take(order)?;
+        self.count_in(payer, order.pages());
+        Ok(run)
     }
 
     /// Step 1 of the walk where the caller picks the run: checked, and claimed from the pool.
-    pub(crate) fn take_run_at(&self, offset: Offset, order: Order) -> Result<Run, RequestError> {
+    pub(crate) fn take_run_at(&self, payer: Option<Owner>, offset: Offset, order: Order) -> Result<Run, RequestError> {
         if self.lifetime.now().is_dying() {
             return Err(RequestError::Dying);
         }
         let run = Run::new(offset, order)?;
         self.pool.check_inside(run)?;
         match self.pool.take_at(run) {
-            Ok(()) => Ok(run),
+            Ok(()) => {
+                self.count_in(payer, run.pages());
+                Ok(run)
+            }
             Err(RequestError::Busy) => Err(self.why_busy(run)),
             Err(error) => Err(error),
         }
@@ -135,9 +159,25 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         }
     }
 
+    /// Tells the books, if there are any, of pages that have been taken; those of an owner have been counted before (`ledger`, rule 4).
+    #[inline(always)]
+    pub(crate) fn count_in(&self, payer: Option<Owner>, pages: u64) {
+        if O::KEEPS_BOOKS && payer.is_none() {
+            self.ops().enter(Entry::Taken(pages));
+        }
+    }
+
+    /// Tells the books, if there are any, of pages that are idle again.
+    #[inline(always)]
+    pub(crate) fn count_out(&self, pages: u64) {
+        if O::KEEPS_BOOKS {
+            self.ops().enter(Entry::Back(pages));
+        }
+    }
+
     /// Steps 2 to 4 of the walk for an owned run; after a refusal the word is as before and the run still owned.
     #[inline]
-    pub(crate) fn enter_service(&self, run: Run, data: O::Data) -> Result<(), Refusal> {
+    pub(crate) fn enter_service(&self, payer: Option<Owner>, run: Run, data: O::Data) -> Result<(), Refusal> {
         let word = self.folios.word(run.start());
         if let Err(seen) = word.begin(run.order()) {
             // Bad, even if it has been pardoned since: the run is the caller's to give back.
@@ -151,17 +191,34 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             return Err(refusal);
         }
         self.folios.set_data(run.start(), data);
+        if O::KEEPS_BOOKS {
+            self.folios.charge(run.start()).set(payer.map_or(Charged::NOBODY, |owner| Charged::to(owner, run.order())));
+        }
         word.publish(run.order());
         Ok(())
     }
 
     /// Gives a run back that did not enter service; where a folio stands on it already it stays taken, as it should have been.
     #[cold]
-    pub(crate) fn release_refused(&self, run: Run, refusal: Refusal, since: Option<Forgotten>) {
-        match since {
-            _ if refusal == Refusal::Occupied => {}
-            Some(since) => self.release_unused(run, since),
-            None => self.release(run),
+    pub(crate) fn release_refused(&self, payer: Option<Owner>, run: Run, refusal: Refusal, since: Option<Forgotten>) {
+        if refusal != Refusal::Occupied {
+            self.release_unused(payer, run, since);
+        }
+    }
+
+    /// Gives back a run that was not used, taken for an owner, if there is one, whose count stays; and after `since` was read, if it was.
+    #[cold]
+    pub(crate) fn release_unused(&self, payer: Option<Owner>, run: Run, since: Option<Forgotten>) {
+        if payer.is_some() {
+            self.count_in(None, run.pages());
+        }
+        let Some(since) = since else { return self.release(run) };
+        // As in `release`.
+        if self.pool.give_back_unused(since, run).is_ok() {
+            self.count_out(run.pages());
+        }
+        if !self.is_calm_after() {
+            self.attend(run);
         }
     }
 
@@ -223,7 +280,8 @@ pub(crate) enum GoesTo {
 /// Out of service.
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// What stands between the last reference and the idle word.
-    pub(crate) const ENDING: Ending = if O::HEARS_FREES || O::Data::STORED { Ending::Heard } else { Ending::Silent };
+    pub(crate) const ENDING: Ending =
+        if O::HEARS_FREES || O::Data::STORED || O::KEEPS_BOOKS { Ending::Heard } else { Ending::Silent };
 
     /// Steps 6 and 7 of the walk; the last reference was ours. Says which run is to go back to the pool; whoever gives it back
     /// does step 8.
@@ -247,6 +305,13 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if O::HEARS_FREES {
             after = self.ops().folio_free(Freed { offset: head, order, data: self.folios.data(head) });
         }
+        if O::KEEPS_BOOKS {
+            let charge = self.folios.charge(head);
+            if let Some((owner, order)) = charge.get::<Charged>().parts() {
+                charge.set(Charged::NOBODY);
+                self.ops().enter(Entry::Ended(owner, order));
+            }
+        }
         if Self::ENDING == Ending::Heard {
             self.folios.set_data(head, O::Data::from_bits(0));
             match goes_to {
@@ -266,17 +331,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     #[inline]
     pub(crate) fn release(&self, run: Run) {
         // Refused only if pages were given back behind the owner's back, through the raw forms: they are idle already.
-        let _ = self.pool.give_back(run);
-        if !self.is_calm_after() {
-            self.attend(run);
+        if self.pool.give_back(run).is_ok() {
+            self.count_out(run.pages());
         }
-    }
-
-    /// [`Pgmap::release`] of a run that was not used and was taken after `since` was read.
-    #[cold]
-    pub(crate) fn release_unused(&self, run: Run, since: Forgotten) {
-        // As in `release`.
-        let _ = self.pool.give_back_unused(since, run);
         if !self.is_calm_after() {
             self.attend(run);
         }
@@ -286,7 +343,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     #[cold]
     pub(crate) fn release_cleared(&self, run: Run) {
         // As in `release`.
-        let _ = self.pool.give_back_cleared(run);
+        if self.pool.give_back_cleared(run).is_ok() {
+            self.count_out(run.pages());
+        }
         if !self.is_calm_after() {
             self.attend(run);
         }
@@ -371,6 +430,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             });
         }
         self.pool.free(offset, order)?;
+        self.count_out(run.pages());
         self.ops().trace(Event::Free { offset, order });
         if !self.is_calm_after() {
             self.attend(run);

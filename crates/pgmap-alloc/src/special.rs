@@ -58,7 +58,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if reason == Reason::Leaving {
             return Err(SpecialError::NotYours);
         }
-        self.take_run_at(offset, run.order()).map_err(|error| self.why_not_special(run, error))?;
+        self.take_run_at(None, offset, run.order()).map_err(|error| self.why_not_special(run, error))?;
         if self.leaving.within(run).is_some() {
             // Giving it back takes it out of the pool.
             self.release(run);

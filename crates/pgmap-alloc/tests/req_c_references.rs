@@ -335,7 +335,6 @@ fn req_21_no_stale_order_or_owner_survives_the_last_put() {
         (lent.words_in_use(), lent.cells_in_use())
     };
     assert_eq!(fresh, (vec![], vec![]));
-    lent.fresh_tables();
     {
         let pgmap = lent.pgmap(Driver::default());
         for o in 0..=9 {

@@ -86,7 +86,7 @@ mod audit;
 mod tests;
 
 use crate::error::{AllocError, BuildError, FreeError, RequestError};
-use crate::memory::Memory;
+use crate::memory::{Memory, Metadata, look_fresh, refresh};
 use crate::offset::{Offset, Phys, Run};
 use crate::order::Order;
 use crate::sync::caller_slot;
@@ -154,20 +154,67 @@ impl GenPool<'static> {
 impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     pub(super) const RADIX: u32 = Table::<WORDS>::RADIX;
 
-    /// Builds a pool over the caller's metadata, which must be zeroed (fresh).
+    /// Builds a pool over the caller's metadata, whatever it was used for before.
+    ///
+    /// O(metadata): all that is needed is read, and written where it is not zero. [`GenPool::with_zeroed_storage`] is for large pools.
     pub fn with_storage(
         params: &Params<'_>,
         tables: &'s mut [Table<WORDS>],
         ranges: &'s mut [RangeSlot],
     ) -> Result<Self, BuildError> {
+        let (tables, ranges) = Self::check_storage(params, tables, ranges)?;
+        refresh(tables);
+        refresh(ranges);
+        Self::build(params, Memory::Lent(tables), Memory::Lent(ranges))
+    }
+
+    /// Builds a pool over metadata that the caller knows to be zero, such as memory that comes fresh from the operating system. As
+    /// [`GenPool::new`] it touches only the tables at the edges of ranges.
+    ///
+    /// [`BuildError::UsedStorage`] if one of the range slots, of the first 64 tables, or of the tables that have to be touched is not
+    /// zero. The storage of a pool that has gone is found by its range slots. What is not looked at is taken for zero: pages may be
+    /// handed out twice if it is not.
+    pub fn with_zeroed_storage(
+        params: &Params<'_>,
+        tables: &'s mut [Table<WORDS>],
+        ranges: &'s mut [RangeSlot],
+    ) -> Result<Self, BuildError> {
+        let (tables, ranges) = Self::check_storage(params, tables, ranges)?;
+        if !ranges.iter().all(RangeSlot::is_fresh) || !look_fresh(tables) {
+            return Err(BuildError::UsedStorage);
+        }
+        let (tables, ranges) = (&*tables, &*ranges);
+        let pool = Self::unseeded(params, Memory::Lent(tables), Memory::Lent(ranges))?;
+        if !pool.edges_are_fresh() {
+            drop(pool);
+            ranges.iter().for_each(RangeSlot::forget);
+            return Err(BuildError::UsedStorage);
+        }
+        Ok(pool.seeded())
+    }
+
+    /// Whether the tables at the edges of ranges, which are about to be touched, are as new.
+    fn edges_are_fresh(&self) -> bool {
+        self.ranges.iter().all(|range| {
+            let ends = [range.first, Offset::new(range.end().get() - 1)];
+            let tables = ends.into_iter().flat_map(|page| (0..=self.shape.top).map(move |level| (page, level)));
+            tables.into_iter().all(|(page, level)| self.table(level, self.shape.entry(page, level).0).is_fresh())
+        })
+    }
+
+    /// As much of the caller's metadata as is needed, if it is enough.
+    fn check_storage(
+        params: &Params<'_>,
+        tables: &'s mut [Table<WORDS>],
+        ranges: &'s mut [RangeSlot],
+    ) -> Result<(&'s mut [Table<WORDS>], &'s mut [RangeSlot]), BuildError> {
         let needs = PoolNeeds::of::<WORDS>(params)?;
         if ranges.len() < needs.ranges {
             return Err(BuildError::TooManyRanges { given: needs.ranges, slots: ranges.len() });
         }
-        if tables.len() < needs.tables {
-            return Err(BuildError::TableStorage { needed: needs.tables, given: tables.len() });
-        }
-        Self::build(params, Memory::Lent(tables), Memory::Lent(ranges))
+        let given = tables.len();
+        let tables = tables.get_mut(..needs.tables).ok_or(BuildError::TableStorage { needed: needs.tables, given })?;
+        Ok((tables, ranges))
     }
 
     /// [`GenPool::new`] for tables of any size: models and exhaustive tests want tiny ones.
@@ -180,13 +227,18 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     }
 
     fn build(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
+        Self::unseeded(params, tables, slots).map(Self::seeded)
+    }
+
+    /// A pool that knows its ranges, of which nothing is idle yet.
+    fn unseeded(params: &Params<'_>, tables: Memory<'s, Table<WORDS>>, slots: Memory<'s, RangeSlot>) -> Result<Self, BuildError> {
         let Layout { shape, fresh, held, clear, runs, .. } = Layout::new(params)?;
         let ranges = Ranges::new(slots, params.page_shift, shape.entry_order(shape.top + 1));
         // Not shared yet, so the right to change it is free.
         let mut change = ranges.change().ok_or(BuildError::NoRange)?;
         params.new_ranges().enumerate().try_for_each(|(index, new)| change.append(&new, index).map(drop))?;
         drop(change);
-        let pool = GenPool {
+        Ok(GenPool {
             ranges,
             shape,
             metadata: tables,
@@ -201,11 +253,15 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
             clear: Clear::new(clear),
             finds: Finds::new(),
             runs,
-        };
-        for range in pool.ranges.iter() {
-            pool.seed(range.first, range.end());
+        })
+    }
+
+    /// All of its ranges idle.
+    fn seeded(self) -> Self {
+        for range in self.ranges.iter() {
+            self.seed(range.first, range.end());
         }
-        Ok(pool)
+        self
     }
 
     /// How many pages it manages, idle or not.
@@ -278,6 +334,14 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         } else {
             self.free_at(run, self.shape.place(run))
         }
+    }
+
+    /// Why [`GenPool::free`] would refuse a run at this moment.
+    pub(crate) fn check_free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
+        let run = Run::new(offset, order)?;
+        self.check_inside(run)?;
+        self.check_taken(run)?;
+        self.idle_page_in(run).map_or(Ok(()), |page| Err(FreeError::DoubleFree { page }))
     }
 
     /// Gives back a run that lies in a range, at its place.

@@ -24,6 +24,8 @@
 //! | the watermark's gate is only looked at | two_requests_at_the_watermark |
 //! | parents are charged without a look first | owner_refusal_against_a_request |
 //! | an owner's stocks: refusals are not proved; drawing, or drawing back, is no motion; nothing is collected | owner_refusal_against_a_stock, owner_at_his_limit |
+//! | a charge is handed over without a reference of the call's own | charge_handed_over: against_a_split, against_the_last_put |
+//! | a split rewrites the charge by load and store | charge_handed_over_by_a_reference_of_another |
 //! | what goes back unused is no motion, or who forgets looks once | reservation_that_is_dropped, cleared_page_that_is_spared |
 //! | a handle's place is left before the handle is drained | handle_that_comes |
 //! | who finds the CPU's handle in use frees nothing | caller_against_one_who_gives_back, caller_against_a_drain |
@@ -36,6 +38,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod books;
+mod charges;
 mod clear;
 mod handles;
 mod held;

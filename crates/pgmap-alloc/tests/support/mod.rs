@@ -235,9 +235,12 @@ impl<const WORDS: usize> Lent<WORDS> {
         Pgmap::with_storage(&Params::new(ranges), Storage { tables, ranges: slots, words, data: cells }, ops).unwrap()
     }
 
-    /// Forgets what was idle, but not the words.
-    pub fn fresh_tables(&mut self) {
+    /// Forgets what was idle, but not the words, and says that all of it is zero. (A word before page 64 would be found.)
+    pub fn stale_words<O: PgmapOps>(&mut self, ops: O) -> Pgmap<'_, O, WORDS> {
         self.tables.iter_mut().for_each(|table| *table = Table::new());
+        self.slots.iter_mut().for_each(|slot| *slot = RangeSlot::new());
+        let Lent { ranges, tables, slots, words, cells } = self;
+        Pgmap::with_zeroed_storage(&Params::new(ranges), Storage { tables, ranges: slots, words, data: cells }, ops).unwrap()
     }
 
     /// The pages whose words are not zero.

@@ -5,7 +5,7 @@ use crate::offset::{Offset, Phys};
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, zero_words};
 
 metadata! {
-    /// Room for one physical range; callers only provide zeroed ones as storage.
+    /// Room for one physical range; callers only provide them as storage.
     ///
     /// ```text
     /// word  0..4   first offset, pages, physical address, tag
@@ -48,6 +48,16 @@ const GAP: usize = 9;
 const LISTED: usize = 10;
 
 impl RangeSlot {
+    pub(crate) fn all_words(&self) -> &[AtomicU64] {
+        &self.words
+    }
+
+    /// As new, where a construction is given up.
+    pub(crate) fn forget(&self) {
+        // Relaxed: nobody else has it.
+        self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
     const_outside_models! {
         /// An empty slot.
         pub fn new() -> Self {
