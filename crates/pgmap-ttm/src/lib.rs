@@ -71,6 +71,7 @@ mod place;
 // Mechanism: each file keeps one book, or does one thing, and knows no manager.
 mod account;
 mod ask;
+mod caches;
 mod carve;
 mod folios;
 mod host_pages;
@@ -80,6 +81,8 @@ mod object;
 mod pick;
 mod resource;
 mod segment;
+mod sketch;
+mod windows;
 
 // Composition: the manager, and its verbs, a few to a file.
 mod manager;
@@ -88,9 +91,14 @@ mod audit;
 mod device;
 mod evict;
 mod fault;
+mod bounce;
+mod cost;
 mod ghost;
+mod keep;
 mod lists;
+mod owner;
 mod pin;
+mod plan;
 mod promote;
 mod relocate;
 mod unplug;
@@ -103,15 +111,18 @@ mod host;
 
 pub use account::Accounts;
 pub use audit::{Audit, Inconsistency};
-pub use bo::{Bo, ByObject, Candidate, ObjectInfo, ObjectParams, Priority};
+pub use bo::{Bo, ByObject, Candidate, Keeping, ObjectInfo, ObjectParams, Priority};
+pub use caches::Caches;
+pub use cost::Cost;
 pub use device::Holder;
 pub use error::{
-    AddError, BulkError, CarveError, CopyError, CreateError, EvictError, FaultError, FenceError, FreeError, LookupError, PinError,
-    Stale, UnknownMemory, UnpinError, UnplugError, ValidateError, WaitError,
+    AddError, BulkError, CarveError, CopyError, CreateError, EvictError, FaultError, FenceError, FreeError, LookupError,
+    OwnerError, PinError, Stale, UnknownMemory, UnpinError, UnplugError, ValidateError, WaitError,
 };
 pub use fault::Faulted;
 #[cfg(feature = "host")]
 pub use host::HostMover;
+pub use keep::Retained;
 pub use lists::{Bulk, LruCursor};
 pub use manager::{Counters, Manager, Step};
 pub use mover::Mover;
