@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use pgmap_alloc::{Order, PgmapOps};
+use pgmap_alloc::PgmapOps;
 
 use crate::ask::{Ask, Shape};
 use crate::bo::{Keeping, Priority};
@@ -12,7 +12,7 @@ use crate::job::Shut;
 use crate::manager::Manager;
 use crate::mover::Mover;
 use crate::place::{Flags, Place};
-use crate::segment::{Segment, merge};
+use crate::segment::Pages;
 
 /// What came back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Brings objects back that were pushed out of where their last placement wanted them, as far as there is room, at most
     /// `pages` pages of them: those of a higher priority first, then those that were pushed out last.
     ///
-    /// An object that lacks more pages than that comes in parts, in this call and the next ones, if there is room for all of it; its folios
-    /// are then no larger than what one call may move. One that is wanted in one run comes as a whole, and then more pages move than
+    /// An object that lacks more pages than that comes in parts, in this call and the next ones, as long as there is room for all of it;
+    /// so its folios are no larger than what one call may move. One that is wanted in one run comes as a whole, and then more pages move than
     /// `pages`: once the calls that had to leave it where it was have left as many unused.
     ///
     /// Nobody is pushed out for it. The copies are under way when this returns. If the mover refuses one, the error is returned
@@ -112,36 +112,32 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             _ if missing <= budget.all => return Ok(Back::Later),
             _ if one_run && missing > budget.left.saturating_add(self.unused_budget) => return Ok(Back::AsAWhole),
             _ if one_run => None,
-            _ => Order::fitting(budget.left),
+            _ => Some(budget.left),
         };
-        let largest = at_most.map_or(object.largest, |order| order.min(object.largest));
+        let largest = object.largest;
         object.at_work = true;
-        let brought =
-            self.bring_part(key, &Ask { key, place, runs: &runs, shape: Shape::of(place, largest) }, at_most.map(|_| budget.left));
+        let brought = self.bring_part(&Ask { key, place, runs: &runs, shape: Shape::of(place, largest) }, at_most);
         self.objects[key].at_work = false;
         let moved = brought?;
         Ok(if moved == missing { Back::All(moved) } else { Back::Part(moved) })
     }
 
-    /// Takes the room for all that is asked for, and moves as much as may be; the room for the rest is free again.
-    fn bring_part(&mut self, key: usize, ask: &Ask<'_>, at_most: Option<u64>) -> Result<u64, Failure> {
-        let mut new = self.try_allocate(ask).map_err(|refused| refused.why)?;
-        let mut moved = 0;
-        let fits = |(_, segment): &&(u64, Segment<'p, O>)| {
-            moved += segment.piece.pages;
-            at_most.is_none_or(|at_most| moved <= at_most)
+    /// Moves the first `at_most` of the pages that are asked for, if there is room for all of them; says how many that were.
+    fn bring_part(&mut self, ask: &Ask<'_>, at_most: Option<u64>) -> Result<u64, Failure> {
+        let all = self.try_allocate(ask).map_err(|refused| refused.why)?;
+        let Some(at_most) = at_most else {
+            return self.relocate(ask, all, Shut::default()).map(|()| ask.pages());
         };
-        let part = new.iter().take_while(fits).count();
-        let rest = new.split_off(part);
-        self.release(self.objects[key].owner, rest);
-        let runs = merge(new.iter().map(|(page, segment)| *page..page + segment.piece.pages));
-        if let Err(why) = runs.iter().try_for_each(|run| self.cut_out(key, run)) {
-            self.release(self.objects[key].owner, new);
+        let owner = self.objects[ask.key].owner;
+        self.release(owner, all);
+        let runs = first_pages(ask.runs, at_most);
+        let part = Ask { runs: &runs, ..*ask };
+        let new = self.try_allocate(&part).map_err(|refused| refused.why)?;
+        if let Err(why) = runs.iter().try_for_each(|run| self.cut_out(ask.key, run)) {
+            self.release(owner, new);
             return Err(why);
         }
-        let part = Ask { runs: &runs, ..*ask };
-        let pages = part.pages();
-        self.relocate(&part, new, Shut::default()).map(|()| pages)
+        self.relocate(&part, new, Shut::default()).map(|()| at_most)
     }
 
     pub(crate) fn remember_pushed_out(&mut self, key: usize) {
@@ -159,4 +155,15 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             self.pushed_out.remove(&(priority, when, key));
         }
     }
+}
+
+/// The first so many pages of runs.
+fn first_pages(runs: &[Pages], pages: u64) -> Vec<Pages> {
+    let mut left = pages;
+    let part = |run: &Pages| {
+        let taken = left.min(run.end - run.start);
+        left -= taken;
+        run.start..run.start + taken
+    };
+    runs.iter().map(part).filter(|run| !run.is_empty()).collect()
 }
