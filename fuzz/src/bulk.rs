@@ -227,7 +227,7 @@ impl<'p, const WORDS: usize> Caller<'p, WORDS> {
             }
             Err(ScatterError::NoPages) => assert_eq!(wanted, 0),
             Err(ScatterError::TooLarge { pages }) => assert!(pages == wanted && wanted > self.pool.size()),
-            Err(ScatterError::ListFull { room: full }) => assert!(full == room && (room as u64) < wanted),
+            Err(ScatterError::ListFull { room: full, .. }) => assert!(full == room && (room as u64) < wanted),
             Err(ScatterError::NoSpace { idle, cached }) => {
                 assert_eq!((idle, cached), (self.pool.avail(), self.cached()));
                 assert!(idle < wanted);

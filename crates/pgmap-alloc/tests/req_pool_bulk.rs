@@ -6,10 +6,10 @@
 mod support;
 
 use pgmap_alloc::{
-    AllocError, Extent, FreeError, FreeManyError, GenPool, Mode, Offset, Params, PoolNeeds, ReserveError, Run, ScatterError,
-    ScatterParams, fit,
+    AllocError, Extent, FreeError, FreeManyError, GenPool, Mode, Offset, Order, PageWord, Params, PoolNeeds, ReserveError, Run,
+    ScatterError, ScatterParams, fit,
 };
-use support::{at, order, pool, range};
+use support::{at, order, pool, range, word};
 
 /// A pool in which every run of `2^order` pages has exactly its first page taken.
 fn riddled(pages: u64, hole: u32) -> GenPool<'static> {
@@ -95,7 +95,7 @@ fn req_42_scattered_pages_come_in_as_few_runs_as_possible() {
     assert_eq!(refused(ScatterParams::new(32).in_blocks_of(order(6)), 8), ScatterError::MinBlockTooLarge { pages: 32 });
     assert_eq!(refused(ScatterParams::new(63).in_blocks_of(order(3)), 8), ScatterError::NoMultiple { pages: 63 });
     assert_eq!(refused(ScatterParams::new(64).in_blocks_of(order(6)), 8), ScatterError::Fragmented { cached: 0 });
-    assert_eq!(refused(ScatterParams::new(128), 3), ScatterError::ListFull { room: 3 });
+    assert_eq!(refused(ScatterParams::new(128), 3), ScatterError::ListFull { room: 3, cached: 0 });
     assert_eq!(refused(ScatterParams::new(u64::MAX), 3), ScatterError::TooLarge { pages: u64::MAX });
     assert_eq!(refused(ScatterParams::new(avail + 1), 4096), ScatterError::NoSpace { idle: avail, cached: 0 });
     let window = Extent::new(at(1000), 100).unwrap();
@@ -254,4 +254,91 @@ fn req_45_a_free_of_more_or_less_than_what_is_held_is_refused_at_every_order() {
         let run = pool.alloc(order).unwrap();
         pool.free(run, order).unwrap();
     }
+}
+
+/// A pool of which all pages of the first table are taken, and its listing has been put right, once it has been somebody's spare.
+fn taken_but_a_spare_once(tables: u64) -> &'static GenPool<'static> {
+    let pool: &'static GenPool<'static> = Box::leak(Box::new(pool(tables * 512)));
+    (1..tables).for_each(|table| pool.alloc_at(at(table * 512), order(9)).unwrap());
+    let pages: Vec<_> = (0..512).map(|_| pool.alloc(Order::ZERO).unwrap()).collect();
+    pages.iter().for_each(|page| pool.free(*page, Order::ZERO).unwrap());
+    [0, 256].iter().for_each(|&half| pool.alloc_at(at(half), order(8)).unwrap());
+    assert!(pool.alloc(Order::ZERO).is_err());
+    pool
+}
+
+/// Which thread gave a run back is no matter. Where its stack lies decides what it shares with whom, so many try.
+#[test]
+fn req_42_a_larger_run_that_another_thread_gave_back_is_taken_first() {
+    for _ in 0..16 {
+        let pool = taken_but_a_spare_once(2);
+        pool.free(at(0), order(4)).unwrap();
+        // Lists it.
+        assert_eq!(pool.avail(), 16);
+        std::thread::spawn(|| pool.free(at(64), order(5)).unwrap()).join().unwrap();
+        let [first, second] = [0, 1].map(|_| pool.alloc_up_to(order(9), Order::ZERO).unwrap().order());
+        assert_eq!([first, second], [order(5), order(4)]);
+        assert_eq!(pool.largest_idle(), None);
+        pool.free(at(64), order(5)).unwrap();
+        assert_eq!(pool.largest_idle(), Some(order(5)));
+    }
+}
+
+#[test]
+fn req_44_a_list_that_would_do_is_not_too_short() {
+    for _ in 0..16 {
+        let pool = taken_but_a_spare_once(3);
+        (0..16).for_each(|run| pool.free(at(512 + run * 32), order(4)).unwrap());
+        assert_eq!(pool.avail(), 256);
+        std::thread::spawn(|| pool.free(at(0), order(8)).unwrap()).join().unwrap();
+        let mut out = [Run::new(at(0), Order::ZERO).unwrap(); 17];
+        assert_eq!(pool.alloc_scattered(&ScatterParams::new(512), &mut out).unwrap().len(), 17);
+        out.iter().for_each(|run| pool.free(run.start(), run.order()).unwrap());
+        let short = pool.alloc_scattered(&ScatterParams::new(512), &mut out[..16]);
+        assert_eq!(short, Err(ScatterError::ListFull { room: 16, cached: 0 }));
+        assert_eq!(pool.avail(), 512);
+    }
+}
+
+/// A list that is too short is not what is missing where the pages are not there either.
+#[test]
+fn req_44_a_list_is_called_too_short_only_where_a_longer_one_would_do() {
+    let pool = pool(1024);
+    let mut out = [Run::new(at(0), Order::ZERO).unwrap(); 4];
+    let mut words = [PageWord::EMPTY; 2];
+    pool.alloc_at(at(0), order(9)).unwrap();
+    pool.free(at(7), Order::ZERO).unwrap();
+    let refusal = pool.alloc_scattered(&ScatterParams::new(514), &mut out[..1]);
+    assert_eq!(refusal, Err(ScatterError::NoSpace { idle: 513, cached: 0 }));
+    let refusal = pool.alloc_scattered(&ScatterParams::new(514).in_blocks_of(order(1)), &mut out[..1]);
+    assert_eq!(refusal, Err(ScatterError::NoSpace { idle: 513, cached: 0 }));
+    pool.free(at(9), Order::ZERO).unwrap();
+    let refusal = pool.alloc_scattered(&ScatterParams::new(514).in_blocks_of(order(1)), &mut out[..1]);
+    assert_eq!(refusal, Err(ScatterError::Fragmented { cached: 0 }));
+    assert_eq!(pool.alloc_words(515, &mut words), Err(ScatterError::NoSpace { idle: 514, cached: 0 }));
+    assert_eq!(pool.alloc_words(129, &mut words), Err(ScatterError::ListFull { room: 2, cached: 0 }));
+    assert_eq!(pool.avail(), 514);
+}
+
+/// Half of a word side by side has fewer pages than three quarters of one that are not.
+#[test]
+fn req_42_words_are_the_fewest_that_do() {
+    let pool = pool(1024);
+    let mut words = [PageWord::EMPTY; 16];
+    pool.alloc_words(1024, &mut words).unwrap();
+    pool.free_words(&[word(64, !0 >> 32), word(192, 0x7777_7777_7777_7777)]).unwrap();
+    let got = pool.alloc_words(48, &mut words[..1]).unwrap().to_vec();
+    assert_eq!(got, [word(192, 0x7777_7777_7777_7777)]);
+    pool.free_words(&got).unwrap();
+    assert_eq!(pool.alloc_words(49, &mut words[..1]), Err(ScatterError::ListFull { room: 1, cached: 0 }));
+    // A handle gives back what it has at hand before it says that a list is too short.
+    let mut handle = pool.local().unwrap();
+    let page = handle.alloc(Order::ZERO).unwrap();
+    handle.free(page).unwrap();
+    assert!(handle.cached() > 0);
+    assert_eq!(
+        pool.alloc_words(80, &mut words[..2]),
+        Err(ScatterError::NoSpace { idle: 80 - handle.cached(), cached: handle.cached() })
+    );
+    assert_eq!(handle.alloc_words(80, &mut words[..2]).unwrap().len(), 2);
 }

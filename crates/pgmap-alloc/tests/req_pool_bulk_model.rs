@@ -67,7 +67,7 @@ impl<const WORDS: usize> Model<'_, WORDS> {
                         self.take(got.into_iter().flatten());
                     }
                     Err(ScatterError::NoSpace { idle, cached }) => assert!(idle < pages && before < pages + cached),
-                    Err(ScatterError::ListFull { room: full }) => assert_eq!(full, room),
+                    Err(ScatterError::ListFull { room: full, .. }) => assert_eq!(full, room),
                     Err(error) => assert_eq!(error, ScatterError::TooLarge { pages }),
                 }
             }

@@ -79,8 +79,8 @@ fn req_42_words_come_all_or_none_or_as_many_as_there_are() {
     assert_eq!(refused(0, 17), ScatterError::NoPages);
     assert_eq!(refused(513, 17), ScatterError::NoSpace { idle: 512, cached: 0 });
     assert_eq!(refused(1025, 17), ScatterError::TooLarge { pages: 1025 });
-    assert_eq!(refused(33, 1), ScatterError::ListFull { room: 1 });
-    assert_eq!(refused(1, 0), ScatterError::ListFull { room: 0 });
+    assert_eq!(refused(33, 1), ScatterError::ListFull { room: 1, cached: 0 });
+    assert_eq!(refused(1, 0), ScatterError::ListFull { room: 0, cached: 0 });
 
     assert_eq!(pages(pool.alloc_some_words(40, &mut out[..1])).len(), 32, "as many as fit");
     let rest = pool.alloc_some_words(u64::MAX, &mut out).to_vec();

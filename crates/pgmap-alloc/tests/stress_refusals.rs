@@ -10,7 +10,9 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use pgmap_alloc::{AllocError, GenPool, Params, PoolNeeds, RangeSlot, RequestError, Table};
+use pgmap_alloc::{
+    AllocError, GenPool, PageWord, Params, PoolNeeds, RangeSlot, RequestError, Run, ScatterError, ScatterParams, Table,
+};
 use support::{Random, at, order, range, stress_time};
 
 /// Runs `work` on each of `threads` threads, with a pool of `pages` pages in tables of `WORDS` words, until the time is up or
@@ -124,4 +126,59 @@ fn req_44_own_pages_are_never_busy() {
     own_pages::<2>(3, 8);
     own_pages::<8>(4, 7);
     own_pages::<8>(4, 10);
+}
+
+/// As [`one_run_each`], asked for as a list of one run, or of one word: the list always would do.
+fn one_list_each<const WORDS: usize>(threads: u64) {
+    let table = 6 + WORDS.ilog2();
+    with_pool::<WORDS>(threads << table, threads, |pool, id, random| {
+        let wanted = order(if random.one_in(2) { table } else { random.below(u64::from(table) + 1) as u32 });
+        if random.one_in(2) {
+            let mut runs = [Run::new(at(0), order(0)).unwrap()];
+            let got = pool.alloc_scattered(&ScatterParams::new(wanted.pages()), &mut runs).map(<[Run]>::to_vec);
+            match got {
+                Ok(runs) => runs.iter().for_each(|run| pool.free(run.start(), run.order()).unwrap()),
+                Err(ScatterError::Contended) => {}
+                Err(error) => return Some(format!("thread {id}, {wanted}: {error}")),
+            }
+        } else {
+            let (mut words, pages) = ([PageWord::EMPTY], wanted.pages().min(64));
+            match pool.alloc_words(pages, &mut words).map(<[PageWord]>::to_vec) {
+                Ok(words) => pool.free_words(&words).unwrap(),
+                Err(ScatterError::Contended) => {}
+                Err(error) => return Some(format!("thread {id}, {pages} pages: {error}")),
+            }
+        }
+        None
+    });
+}
+
+#[test]
+fn req_44_one_list_each_is_never_too_short() {
+    one_list_each::<1>(3);
+    one_list_each::<2>(3);
+    one_list_each::<8>(2);
+}
+
+/// Half of what there is goes and comes back all the time, by pages; nobody else takes any. The other half never moves, so the largest run
+/// is never smaller than it.
+#[test]
+fn req_42_what_is_idle_all_the_while_is_the_least_that_the_largest_can_be() {
+    with_pool::<1>(1 << 9, 3, |pool, id, random| {
+        if id > 0 {
+            let page = at(random.below(1 << 8));
+            if pool.alloc_at(page, order(0)).is_ok() {
+                pool.free(page, order(0)).unwrap();
+            }
+            return None;
+        }
+        match pool.alloc_up_to(order(9), order(0)) {
+            Ok(run) => {
+                pool.free(run.start(), run.order()).unwrap();
+                (run.order() < order(8)).then(|| format!("took order {} of 8 at least", run.order()))
+            }
+            Err(AllocError::Contended) => None,
+            Err(error) => Some(format!("{error}")),
+        }
+    });
 }

@@ -31,6 +31,8 @@ errors! {
         NoPages => "no pages were asked for",
         /// The alignment is no power of two.
         Alignment { align: u64 } => "an alignment of {align} pages is no power of two",
+        /// The page from which alignment should count belongs to no range, so it has no address.
+        BaseOutside { base: Offset } => "page {base}, from which alignment should count, lies outside the pool",
         /// More pages than the window has.
         LargerThanWindow { pages: u64 } => "the window has fewer than {pages} pages",
         /// No page of the window belongs to the pool.
@@ -71,8 +73,8 @@ errors! {
         NoSpace { idle: u64, cached: u64 } => "only {idle} pages are idle, and {cached} cached by handles",
         /// Enough pages of the window are idle, but not in runs of the smallest size that is wanted; `cached` as above.
         Fragmented { cached: u64 } => "the idle runs are too small, and {cached} pages cached by handles",
-        /// The runs did not fit in the caller's list.
-        ListFull { room: usize } => "the pages come in more than {room} runs",
+        /// The pages come in more runs, or words, than the caller's list has room for; `cached` as above.
+        ListFull { room: usize, cached: u64 } => "the pages come in more than {room} parts ({cached} pages more in handles)",
         /// Not enough pages of the window are known to be cleared, in runs of the smallest size that is wanted.
         NoneCleared => "not enough pages are known to be cleared",
         /// Runs were in motion (split, merged, given back) at each of several searches, so that a refusal could not be proved.

@@ -1,5 +1,6 @@
 //! What contiguous pages are asked for.
 
+use super::GenPool;
 use super::clear::Wish;
 use super::fit::{Fit, Side, Want};
 use crate::extent::Extent;
@@ -13,10 +14,11 @@ use crate::order::Order;
 pub struct ExtentParams {
     /// How many pages; need not be a power of two.
     pub pages: u64,
-    /// A multiple of how many pages the first one must be from `base`, a power of two; may be larger than `pages`.
+    /// Of how many pages the physical address of the first one must be a multiple, counted from `base`; a power of two. May be larger
+    /// than `pages`, and larger than what the offsets of a range are aligned to.
     pub align: u64,
-    /// The page from which alignment counts: 0 is that of the addresses themselves, as far as the ranges are aligned to it.
-    pub base: Offset,
+    /// The page of the pool from whose address alignment counts; without one it counts from address 0.
+    pub base: Option<Offset>,
     /// The offsets to look in.
     pub window: Extent,
     /// How the place is chosen.
@@ -30,20 +32,20 @@ pub struct ExtentParams {
 impl ExtentParams {
     /// So many pages, anywhere.
     pub const fn new(pages: u64) -> ExtentParams {
-        let (base, window) = (Offset::new(0), Extent::ALL);
+        let (base, window) = (None, Extent::ALL);
         ExtentParams { pages, align: 1, base, window, mode: Mode::Simple, compare: u32::MAX, wish: Wish::DontCare }
     }
 
-    /// At a multiple of `align` pages.
+    /// At a physical address that is a multiple of `align` pages.
     #[must_use]
     pub const fn aligned(self, align: u64) -> ExtentParams {
         ExtentParams { align, ..self }
     }
 
-    /// At a multiple of `align` pages from page `base`.
+    /// At a physical address that is a multiple of `align` pages from that of page `base`, which must be one of the pool, above or below.
     #[must_use]
     pub const fn aligned_from(self, align: u64, base: Offset) -> ExtentParams {
-        ExtentParams { align, base, ..self }
+        ExtentParams { align, base: Some(base), ..self }
     }
 
     /// Only in these offsets.
@@ -72,17 +74,6 @@ impl ExtentParams {
     }
 }
 
-impl ExtentParams {
-    pub(super) fn want(&self) -> Want {
-        Want { pages: self.pages, align: self.align, base: self.base, from: self.mode.from() }
-    }
-
-    /// How far the base is from the last multiple of the alignment.
-    pub(super) fn base_within_align(&self) -> u64 {
-        self.base.get() & (self.align - 1)
-    }
-}
-
 /// How the place for an extent is chosen: in one way. From both ends, by a fit without an end, or simply and by a fit, cannot be
 /// written:
 ///
@@ -97,7 +88,7 @@ impl ExtentParams {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
-    /// As the pool likes: quickly, and so that large runs stay whole.
+    /// As the pool likes: quickly, at the low end of a gap that is tight, so that large runs stay whole.
     Simple,
     /// By this fit, gaps at low offsets first.
     BottomUp(Fit),
@@ -111,21 +102,62 @@ impl Mode {
     }
 }
 
-/// An aligned run of this order lies in every extent that is asked for, wherever it is.
-pub(super) fn order_inside(params: &ExtentParams) -> Order {
-    let anywhere = Order::fitting(params.pages.saturating_add(1)).map_or(0, |order| order.get().saturating_sub(1));
-    // Counted from a crooked base, a place is aligned only as the base is.
-    let align = match params.base_within_align() {
-        0 => params.align,
-        crooked => 1 << crooked.trailing_zeros(),
-    };
-    let aligned = Order::fitting(params.pages.min(align)).map_or(0, Order::get);
-    Order::clamped(anywhere.max(aligned))
+/// What is asked for, with what alignment counts from.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) pages: u64,
+    align: u64,
+    /// The number of the page of physical memory from which alignment counts.
+    from: u64,
+    side: Side,
 }
 
-/// Wherever an aligned run of this order is idle, there is a place for what is asked for; `None` if no order says so.
-pub(super) fn order_around(params: &ExtentParams) -> Option<Order> {
-    let slack =
-        if params.base_within_align() == 0 { params.pages.max(params.align) } else { params.pages.checked_add(params.align)? };
-    Order::covering(slack)
+impl Asked {
+    /// An aligned run of this order lies in every extent that is asked for, wherever it is.
+    ///
+    /// A range's offsets are aligned as its addresses are, up to the largest run that it could hold, so nothing need be known of the
+    /// ranges.
+    pub(super) fn order_inside(&self) -> Order {
+        let anywhere = Order::fitting(self.pages.saturating_add(1)).map_or(0, |order| order.get().saturating_sub(1));
+        // Counted from a crooked base, a place is aligned only as the base is.
+        let align = match self.crooked() {
+            0 => self.align,
+            crooked => 1 << crooked.trailing_zeros(),
+        };
+        let aligned = Order::fitting(self.pages.min(align)).map_or(0, Order::get);
+        Order::clamped(anywhere.max(aligned))
+    }
+
+    /// Wherever an aligned run of this order is idle, there is a place for what is asked for; `None` if no order says so.
+    pub(super) fn order_around(&self) -> Option<Order> {
+        let slack = if self.crooked() == 0 { self.pages.max(self.align) } else { self.pages.checked_add(self.align)? };
+        Order::covering(slack)
+    }
+
+    /// Whether it is an aligned run.
+    pub(super) fn is_run(&self) -> bool {
+        self.align > 1 && self.align == self.pages && self.crooked() == 0
+    }
+
+    /// How far the base is from the last multiple of the alignment.
+    fn crooked(&self) -> u64 {
+        self.from & (self.align - 1)
+    }
+}
+
+impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// What these parameters ask for, which have been checked.
+    pub(super) fn asked(&self, params: &ExtentParams) -> Asked {
+        let of = |base| Some(self.ranges.ahead(&self.ranges.of(base)?).wrapping_add(base.get()));
+        let from = params.base.and_then(of).unwrap_or(0);
+        Asked { pages: params.pages, align: params.align, from, side: params.mode.from() }
+    }
+
+    /// What a fit is to find a place for in a gap: alignment counts by address, and gaps are shown by offset.
+    pub(super) fn want_in(&self, gap: Extent, asked: &Asked) -> Want {
+        let Asked { pages, align, from, side } = *asked;
+        // A gap lies in one range. Its fit may align more than was asked for.
+        let base = self.ranges.of(gap.start()).map_or(0, |range| from.wrapping_sub(self.ranges.ahead(&range)));
+        Want { pages, align, base: Offset::new(base), from: side }
+    }
 }

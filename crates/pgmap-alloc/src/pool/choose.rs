@@ -3,7 +3,7 @@
 use core::ops::ControlFlow;
 
 use super::GenPool;
-use super::asked::{ExtentParams, Mode, order_around, order_inside};
+use super::asked::{Asked, ExtentParams, Mode};
 use super::fit::{Fit, Side, Want, best_fit};
 use super::notes::Contents;
 use super::walk::Trail;
@@ -60,42 +60,42 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         holding: Holding,
         trim: impl Fn(Extent) -> Option<Extent>,
     ) -> Result<Option<Extent>, Offset> {
-        let want = params.want();
-        let trail = Trail { window: params.window, order: order_inside(params), from: want.from };
+        let asked = self.asked(params);
+        let trail = Trail { window: params.window, order: asked.order_inside(), from: params.mode.from() };
         let fit = match params.mode {
             Mode::Simple => best_fit,
             Mode::BottomUp(fit) | Mode::TopDown(fit) => {
                 let all = Look { trail, fit, holding, most: u32::MAX, enough: params.compare.max(1) };
-                return self.look(&all, &want, &trim).map(|looked| looked.best);
+                return self.look(&all, &asked, &trim).map(|looked| looked.best);
             }
         };
         let enough = params.compare.clamp(1, LOOKS);
-        let few = self.look(&Look { trail, fit, holding, most: LOOKS, enough }, &want, &trim)?;
+        let few = self.look(&Look { trail, fit, holding, most: LOOKS, enough }, &asked, &trim)?;
         if few.best.is_some() || few.all || holding == Holding::ClearedSoon {
             return Ok(few.best);
         }
         // None of the first ones does; but wherever such a run is idle there is a place.
         if holding == Holding::Anything
-            && let Some(order) = order_around(params)
+            && let Some(order) = asked.order_around()
         {
             let sure = Look { trail: Trail { order, ..trail }, fit, holding, most: LOOKS, enough: 1 };
-            let found = self.look(&sure, &want, &trim)?;
+            let found = self.look(&sure, &asked, &trim)?;
             if found.best.is_some() {
                 return Ok(found.best);
             }
         }
-        self.look(&Look { trail, fit, holding, most: u32::MAX, enough }, &want, &trim).map(|looked| looked.best)
+        self.look(&Look { trail, fit, holding, most: u32::MAX, enough }, &asked, &trim).map(|looked| looked.best)
     }
 
     /// The best place in some gaps.
-    fn look(&self, look: &Look, want: &Want, trim: &impl Fn(Extent) -> Option<Extent>) -> Result<Looked, Offset> {
+    fn look(&self, look: &Look, asked: &Asked, trim: &impl Fn(Extent) -> Option<Extent>) -> Result<Looked, Offset> {
         let (mut best, mut bad, mut most, mut enough) = (None::<Offered>, None, look.most, look.enough);
         let flow = self.gaps(&look.trail, &mut |gap| {
             if most == 0 {
                 return ControlFlow::Break(());
             }
             most -= 1;
-            let Some(offered) = self.best_in(gap, look, want, trim).unwrap_or_else(|start| {
+            let Some(offered) = self.best_in(gap, look, &self.want_in(gap, asked), trim).unwrap_or_else(|start| {
                 bad = Some(start);
                 None
             }) else {
@@ -156,6 +156,7 @@ mod tests {
     use super::*;
     use crate::offset::{Phys, PhysRange, Run};
     use crate::pool::Params;
+    use crate::pool::fit::first_fit_align;
     use crate::sync::recorded::record;
 
     /// A pool in which of every eight pages the first `idle` are, and eight side by side at the very end.
@@ -213,6 +214,22 @@ mod tests {
         // Who wants the best of a few pays for a few, whatever the fit.
         same_at_every_size(looks(6, false, exact.comparing(64)));
         same_at_every_size(looks(6, false, five.by(Mode::TopDown(best_fit)).comparing(64)));
+    }
+
+    /// What an extent was claimed from stays listed until somebody comes by.
+    #[test]
+    fn req_41_tables_that_extents_have_filled_are_not_looked_at_again() {
+        for mode in [Mode::Simple, Mode::BottomUp(first_fit_align), Mode::BottomUp(best_fit)] {
+            same_at_every_size([1 << 14, 1 << 18].map(|pages| {
+                let pool = GenPool::new(&Params::new(&[PhysRange { start: Phys(0), pages }])).unwrap();
+                let ask = ExtentParams::new(300).by(mode);
+                let looks = || record(0, || pool.alloc_extent(&ask).unwrap()).1.len();
+                for _ in 0..pages / 300 - 2 {
+                    looks();
+                }
+                looks()
+            }));
+        }
     }
 
     #[test]

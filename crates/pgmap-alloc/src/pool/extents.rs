@@ -3,7 +3,7 @@
 use core::ops::ControlFlow;
 
 use super::GenPool;
-use super::asked::{ExtentParams, Mode, order_inside};
+use super::asked::{ExtentParams, Mode};
 use super::choose::Holding;
 use super::clear::Wish;
 use super::fit::Side;
@@ -22,12 +22,15 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     ///
     /// | mode | |
     /// |---|---|
-    /// | `Simple`, in the whole pool | O(levels), while a run of the next power of two (of the size, or of the alignment if that is larger) is idle |
-    /// | `Simple` | 64 looks at gaps, while such a run is idle in the window, or one of the first 64 gaps that could do does |
+    /// | `Simple`, in the whole pool | O(levels), and 16 looks at gaps for each order between a quarter of the size and the next power of two (of the size, or of the alignment if that is larger), while such a run is idle |
+    /// | `Simple`, in a window | 64 looks at gaps, while such a run is idle in the window, or one of the first 64 gaps that could do does |
     /// | `Simple`, otherwise; a refusal, in any mode | O(gaps that could do) |
     /// | with a fit that stops at the first | O(gaps that could do and lie before the place) |
     /// | with [`best_fit`](super::fit::best_fit) | O(gaps that could do), unless one fits without remainder |
     /// | with any fit, [comparing](ExtentParams::comparing) n | O(gaps that could do and lie before the n-th that does) |
+    ///
+    /// Extents stand side by side: whatever their sizes, none is refused before the pool is nearly full, 99 % where nothing has been freed
+    /// yet. An extent that is an aligned run (its alignment is its size) is taken as [`GenPool::alloc`] takes one.
     ///
     /// A refusal is true, as for [`GenPool::alloc`].
     pub fn alloc_extent(&self, params: &ExtentParams) -> Result<Extent, AllocExtentError> {
@@ -42,7 +45,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             Wish::DontCare => {}
         }
         if let (Mode::Simple, Extent::ALL) = (params.mode, params.window)
-            && let Some(extent) = self.take_and_trim(params)
+            && let Some(extent) = self.take_quickly(params)
         {
             return Ok(extent);
         }
@@ -76,7 +79,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// An extent that is cleared, if there is one at once.
     fn prefer_extent(&self, params: &ExtentParams) -> Option<Extent> {
-        if !self.tracks_clear() || self.clear.is_barren(Contents::Cleared, order_inside(params)) {
+        if !self.tracks_clear() || self.clear.is_barren(Contents::Cleared, self.asked(params).order_inside()) {
             return None;
         }
         let place = self.choose_place(params, Holding::ClearedSoon, Some).ok().flatten();
@@ -104,6 +107,9 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         if !params.align.is_power_of_two() {
             return Err(AllocExtentError::Alignment { align: params.align });
         }
+        if let Some(base) = params.base.filter(|&base| !self.has_offset(base)) {
+            return Err(AllocExtentError::BaseOutside { base });
+        }
         if params.pages > params.window.pages() {
             return Err(AllocExtentError::LargerThanWindow { pages: params.pages });
         }
@@ -117,9 +123,30 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
     }
 
-    /// The quick way: a run of the next power of two, of which the end is given back.
+    /// The quick way: beside what is taken, or as a run where that is what was asked for.
+    fn take_quickly(&self, params: &ExtentParams) -> Option<Extent> {
+        let asked = self.asked(params);
+        if asked.is_run() {
+            return Extent::new(self.attempt(asked.order_around()?)?.start(), params.pages).ok();
+        }
+        let place = self.place_nearby(&asked);
+        if let Some(place) = place {
+            if self.claim_extent(place) {
+                return Some(place);
+            }
+            // Somebody was faster, or the place lies in tables that have not been merged yet.
+            self.merge_spares(self.shape.top);
+            if self.claim_extent(place) {
+                return Some(place);
+            }
+        }
+        self.take_and_trim(params)
+    }
+
+    /// Where others are faster, or nothing is listed: a run of the next power of two, of which the end is given back.
+    #[cold]
     fn take_and_trim(&self, params: &ExtentParams) -> Option<Extent> {
-        if params.base_within_align() != 0 {
+        if params.base.is_some() {
             return None;
         }
         let order = Order::covering(params.pages.max(params.align))?;

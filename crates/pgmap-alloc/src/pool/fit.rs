@@ -22,7 +22,8 @@ pub struct Want {
     pub pages: u64,
     /// Its distance from `base` must be a multiple of so many pages; a power of two.
     pub align: u64,
-    /// The page from which alignment counts.
+    /// The offset from which alignment counts in the gap that is shown, so that physical addresses are aligned. Another one in each
+    /// range; most often none of its pages, and maybe beyond all offsets, for multiples are counted around the end.
     pub base: Offset,
     /// From which end to fill a gap.
     pub from: Side,
@@ -72,8 +73,8 @@ pub fn first_fit(gap: Extent, want: &Want) -> Option<Offer> {
     Some(Offer { start: want.place(gap)?, cost: 0 })
 }
 
-/// The first gap with a place at the alignment, counted from the base (gen_pool's `first_fit_align`, whose start address is the
-/// base).
+/// The first gap with a place at the alignment, counted from the base (gen_pool's `first_fit_align`, where it counts
+/// from address 0).
 pub fn first_fit_align(gap: Extent, want: &Want) -> Option<Offer> {
     Some(Offer { start: want.place_aligned(gap, want.align)?, cost: 0 })
 }

@@ -86,8 +86,12 @@ impl<const WORDS: usize> LocalPool<'_, WORDS> {
         let local = &mut self.0;
         local.pool.check_words(pages)?;
         let taken = local.pool.take_words(pages, out, |left, found| local.next_piece(left, Order::ZERO, found));
-        let words = out.get(..taken.words).unwrap_or_default();
-        taken.refused.map_or(Ok(words), |refusal| Err(local.pool.undo_words(words, refusal)))
+        if taken.refused.is_some() {
+            // What is at hand here is not to be missing elsewhere.
+            local.drain();
+        }
+        let words = local.pool.words_or_why(pages, out, taken)?;
+        Ok(out.get(..words).unwrap_or_default())
     }
 
     /// [`GenPool::alloc_some_words`] through this handle.

@@ -20,7 +20,8 @@
 //! | what came back a moment ago | `fresh`, `reuse` |
 //! | what the per-CPU handles have | `handles`, `local` |
 //! | when a refusal is true | `motion`, `prove` |
-//! | contiguous pages of any number, by any fit | `asked`, `choose`, `fit`, `extents` |
+//! | contiguous pages of any number, by any fit | `asked`, `choose`, `nearby`, `fit`, `extents` |
+//! | the largest run, and the fewest that do | `largest`, `fewest` |
 //! | many runs, or pages by the word, in one call | `pieces`, `scatter`, `words`, `bulk`, `local_bulk` |
 //! | bits beside the tables | `plane` |
 //! | two phases: reserve, commit | `reserve`, `held` |
@@ -66,8 +67,11 @@ mod local;
 mod clear;
 mod asked;
 mod choose;
+mod nearby;
 mod extents;
 mod scan;
+mod largest;
+mod fewest;
 mod pieces;
 mod scatter;
 mod words;

@@ -1,7 +1,6 @@
 //! The next piece of something larger: as much as can be had in one claim.
 
 use super::GenPool;
-use super::prove::{Try, Unproved};
 use super::shape::Place;
 use crate::error::AllocError;
 use crate::offset::Run;
@@ -24,33 +23,6 @@ pub(super) struct Found {
 }
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
-    /// Takes the largest run that is to be had, of `order` at most and of `floor` at least; a floor above `order` counts as it.
-    ///
-    /// Lock-free; O(levels) for each order in between. A refusal is true as for [`GenPool::alloc`].
-    pub fn alloc_up_to(&self, order: Order, floor: Order) -> Result<Run, AllocError> {
-        let floor = floor.min(order);
-        let order = order.min(self.largest_order()).max(floor);
-        match self.attempt(order) {
-            Some(run) => Ok(run),
-            None => self.largest_or_prove(order, floor),
-        }
-    }
-
-    #[cold]
-    fn largest_or_prove(&self, order: Order, floor: Order) -> Result<Run, AllocError> {
-        if floor > self.largest_order() {
-            return Err(AllocError::TooLarge);
-        }
-        let found = self.until_proved(order.get() / Self::RADIX, || {
-            let largest = (floor.get()..=order.get()).rev().find_map(|order| self.search(Order::clamped(order)));
-            largest.or_else(|| self.take_from_handles(floor)).map_or(Try::Nothing, Try::Got)
-        });
-        found.map_err(|unproved| match unproved {
-            Unproved::Nothing => self.explain_runs(floor, 1),
-            Unproved::Contended => AllocError::Contended,
-        })
-    }
-
     /// Before the first piece nothing has been found out.
     pub(super) fn nothing_found(&self) -> Found {
         Found { at_most: self.largest_order() }

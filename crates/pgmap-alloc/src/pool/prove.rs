@@ -11,7 +11,7 @@ use crate::order::Order;
 use crate::sync::relax;
 
 /// How often a refusal is tried to be proved before the caller is told that the pool is too busy for a proof.
-const TRIES: u32 = 64;
+pub(super) const TRIES: u32 = 64;
 
 /// How one try went.
 pub(super) enum Try<T> {
@@ -44,19 +44,32 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 return Ok(got);
             }
         }
+        let shown = self.until_shown(level, TRIES, |holds| match attempt() {
+            Try::Got(got) => Some(Ok(got)),
+            Try::Nothing if holds() => Some(Err(Unproved::Nothing)),
+            Try::Nothing | Try::Lost => None,
+        });
+        shown.unwrap_or(Err(Unproved::Contended))
+    }
+
+    /// Looks until a look says something, so many times at most. What it has not found it may say of the pool once it has asked whether
+    /// that holds: nothing came or moved since the look began.
+    ///
+    /// Tables below `level` that are wholly idle are merged before each look, and all that came back a moment ago is listed.
+    pub(super) fn until_shown<T>(&self, level: u32, tries: u32, mut look: impl FnMut(&dyn Fn() -> bool) -> Option<T>) -> Option<T> {
         let watch = self.motion.watch();
-        for _ in 0..TRIES {
+        for _ in 0..tries {
             let notes = watch.notes();
             self.merge_spares(level);
             self.list_fresh();
-            match attempt() {
-                Try::Got(got) => return Ok(got),
-                // In this order: a table that is a spare no more was taken out in a motion.
-                Try::Nothing if !self.spares_below(level) && watch.nothing_since(notes) => return Err(Unproved::Nothing),
-                Try::Nothing | Try::Lost => relax(),
+            // In this order: a table that is a spare no more was taken out in a motion.
+            let shown = look(&|| !self.spares_below(level) && watch.nothing_since(notes));
+            if shown.is_some() {
+                return shown;
             }
+            relax();
         }
-        Err(Unproved::Contended)
+        None
     }
 
     /// Why there are not so many runs of `order`, as has been proved: too few idle pages, or none of them where they would do.

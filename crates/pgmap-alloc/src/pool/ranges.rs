@@ -353,6 +353,11 @@ impl<'s> Ranges<'s> {
         Some(Phys(range.phys.0 + ((offset.get() - range.first.get()) << self.page_shift)))
     }
 
+    /// How much larger the numbers of a range's pages of physical memory are than its offsets; wraps around.
+    pub(super) fn ahead(&self, range: &PlacedRange) -> u64 {
+        (range.phys.0 >> self.page_shift).wrapping_sub(range.first.get())
+    }
+
     /// The page that a physical address lies in. O(n) in the number of ranges.
     pub(crate) fn offset_of(&self, phys: Phys) -> Option<Offset> {
         self.read(|ranges| {

@@ -17,11 +17,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// not changed: what is idle may be gone when the eviction is done.
     pub fn scan_eviction(&self, params: &ExtentParams, candidates: &[Extent]) -> Option<(Extent, usize)> {
         self.check(params).ok()?;
-        let want = params.want();
+        let asked = self.asked(params);
         candidates.iter().enumerate().find_map(|(index, opened)| {
             let named = candidates.get(..=index)?;
             let gap = self.gap_with(*opened, params.window, named)?;
-            let place = Extent::new(want.place_aligned(gap, params.align)?, params.pages).ok()?;
+            let place = Extent::new(self.want_in(gap, &asked).place_aligned(gap, params.align)?, params.pages).ok()?;
             Some((place, index + 1))
         })
     }

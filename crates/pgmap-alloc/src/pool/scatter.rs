@@ -4,11 +4,14 @@ use super::GenPool;
 use super::asked::{ExtentParams, Mode};
 use super::choose::Holding;
 use super::clear::Wish;
-use super::prove::{Try, Unproved};
+use super::prove::{TRIES, Try, Unproved};
 use crate::error::{AllocError, AllocExtentError, ScatterError};
 use crate::extent::Extent;
 use crate::offset::{Offset, Run};
 use crate::order::Order;
+
+/// How often a list that would do is tried to be filled by the caller's fit.
+const FIT_TRIES: u32 = 8;
 
 /// What pages in several runs are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +75,22 @@ impl ScatterParams {
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes pages in as few runs as the pool has them, or none; says in which. The largest come first.
     ///
-    /// Lock-free; a search for each run. A refusal is true as for [`GenPool::alloc`].
+    /// Lock-free; a search for each run. A refusal is true as for [`GenPool::alloc`]; that the list is too short too, for which all gaps of
+    /// the window are counted.
     pub fn alloc_scattered<'o>(&self, params: &ScatterParams, out: &'o mut [Run]) -> Result<&'o [Run], ScatterError> {
         self.check_scatter(params)?;
+        let done = match self.scatter(params, out) {
+            Err(NoPiece::ListFull) => self.scatter_or_prove(params, out),
+            done => done,
+        };
+        match done {
+            Ok(done) => Ok(out.get(..done).unwrap_or_default()),
+            Err(no_piece) => Err(self.explain_scatter(params, no_piece, out.len())),
+        }
+    }
+
+    /// Takes the largest pieces there are one after another, all that are asked for or none; says how many.
+    fn scatter(&self, params: &ScatterParams, out: &mut [Run]) -> Result<usize, NoPiece> {
         let (mut left, mut done, since) = (params.pages, 0, self.forgotten());
         let mut at_most = self.largest_entry();
         while let Some(fitting) = Order::fitting(left) {
@@ -91,15 +107,35 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                         // Taken by us a moment ago.
                         let _ = unused.put_back(*run);
                     }
-                    drop(unused);
-                    return Err(self.explain_scatter(params, no_piece, done));
+                    return Err(no_piece);
                 }
             };
             left -= run.pages();
             at_most = run.order();
             done += 1;
         }
-        Ok(out.get(..done).unwrap_or_default())
+        Ok(done)
+    }
+
+    /// [`GenPool::scatter`] until it succeeds, or it has been shown that the list is too short, or that there are no such runs at all.
+    #[cold]
+    fn scatter_or_prove(&self, params: &ScatterParams, out: &mut [Run]) -> Result<usize, NoPiece> {
+        // A fit of the caller's own may say no to what would do; then the list has become full, and that is what is said.
+        let (tries, at_last) = match params.mode {
+            Mode::Simple => (TRIES, NoPiece::Contended),
+            Mode::BottomUp(_) | Mode::TopDown(_) => (FIT_TRIES, NoPiece::ListFull),
+        };
+        let ScatterParams { pages, min_block, window, wish, .. } = *params;
+        let shown = self.until_shown(self.shape.top, tries, |holds| match self.fewest_runs(pages, min_block, window, wish) {
+            Some(runs) if runs <= out.len() => match self.scatter(params, out) {
+                Err(NoPiece::ListFull | NoPiece::Nothing) => None,
+                done => Some(done),
+            },
+            Some(_) if holds() => Some(Err(NoPiece::ListFull)),
+            None if holds() => Some(Err(NoPiece::Nothing)),
+            _ => None,
+        });
+        shown.unwrap_or(Err(at_last))
     }
 
     fn check_scatter(&self, params: &ScatterParams) -> Result<(), ScatterError> {
@@ -154,7 +190,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     #[cold]
     fn explain_scatter(&self, params: &ScatterParams, no_piece: NoPiece, room: usize) -> ScatterError {
         match no_piece {
-            NoPiece::ListFull => ScatterError::ListFull { room },
+            NoPiece::ListFull => ScatterError::ListFull { room, cached: self.handles.press() },
             NoPiece::Contended => ScatterError::Contended,
             NoPiece::BadFit(start) => ScatterError::BadFit { start },
             NoPiece::Nothing if params.wish == Wish::Cleared => ScatterError::NoneCleared,
@@ -181,7 +217,10 @@ enum NoPiece {
 
 fn scatter_error(error: AllocExtentError) -> ScatterError {
     match error {
-        AllocExtentError::NoPages | AllocExtentError::Alignment { .. } => ScatterError::NoPages,
+        // No base was named.
+        AllocExtentError::NoPages | AllocExtentError::Alignment { .. } | AllocExtentError::BaseOutside { .. } => {
+            ScatterError::NoPages
+        }
         AllocExtentError::LargerThanWindow { pages } => ScatterError::LargerThanWindow { pages },
         AllocExtentError::WindowOutside => ScatterError::WindowOutside,
         AllocExtentError::TooLarge { pages } => ScatterError::TooLarge { pages },

@@ -232,29 +232,6 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         self.without(spare, || self.propose(caller, order.get()).filter(|&(_, class)| class <= spare.1)).unwrap_or(spare)
     }
 
-    /// The order of the largest idle run. O(levels), and one look at each stale listing that it meets and puts right.
-    ///
-    /// May be too low by what handles work in, and by neighbours that have not been merged yet.
-    pub fn largest_idle(&self) -> Option<Order> {
-        self.list_fresh();
-        if let Some(order) = self.table(self.shape.top, 0).largest() {
-            return Some(Order::clamped(self.shape.top * Self::RADIX + order));
-        }
-        let mut class = self.highest_listed()?;
-        // More than enough at a quiet moment; at any other the last listing is as good an answer.
-        for _ in 0..1 << Self::RADIX {
-            if let Some(table) = self.listed(0, class) {
-                let (level, listed) = (class / Self::RADIX, class % Self::RADIX);
-                if self.table(level, table).has(listed) {
-                    break;
-                }
-                self.relist(level, table, class);
-            }
-            class = self.highest_listed()?;
-        }
-        Some(Order::clamped(class))
-    }
-
     /// Takes a run from a larger one that came back a moment ago, but not from one of order `below` or more.
     fn search_fresh(&self, caller: usize, order: Order, below: u32) -> Option<Run> {
         let (run, from) = self.cut_fresh(caller, order, below)?;

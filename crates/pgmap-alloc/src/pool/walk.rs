@@ -1,7 +1,8 @@
 //! Idle pages in order of offset, without looking where there are none.
 //!
 //! The walk goes down from the table on top, only into tables that are listed with a run as large as is looked for: so it costs
-//! what the tables that it visits cost, however large the pool is. What it reports is what it saw: a claim decides.
+//! what the tables that it visits cost, however large the pool is. A table that was listed with such a run and has none is listed as it
+//! should be, so it is visited once (rule 2 of `listing`). What it reports is what it saw: a claim decides.
 
 use core::ops::ControlFlow;
 
@@ -24,7 +25,7 @@ pub(super) struct Trail {
 }
 
 /// Whether `count` bits from bit `from` of a word on hold an aligned run of `order`; all of the word, for runs of several.
-const fn holds_run(from: u32, count: u32, order: u32) -> bool {
+pub(super) const fn holds_run(from: u32, count: u32, order: u32) -> bool {
     if order > 6 {
         return count == 64;
     }
@@ -33,7 +34,7 @@ const fn holds_run(from: u32, count: u32, order: u32) -> bool {
 }
 
 /// The entries of a run of bits of a word.
-const fn bits(from: u32, count: u32) -> u64 {
+pub(super) const fn bits(from: u32, count: u32) -> u64 {
     if count == 0 { 0 } else { (!0 >> (64 - count)) << from }
 }
 
@@ -62,7 +63,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let low = (part.start().get() - whole.start().get()) >> scale;
         let high = (part.end().get() - 1 - whole.start().get()) >> scale;
         let idle = self.table(level, table).seen();
-        let mut below = self.listed_below(level, table, trail.order);
+        let (mut below, mut misled) = (self.listed_below(level, table, trail.order), Extent::from(whole) == part);
         if level > 1 {
             self.add_owned(level, table, &mut below);
         }
@@ -79,7 +80,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 let at = if trail.from == Side::Bottom { left.trailing_zeros() } else { 63 - left.leading_zeros() };
                 let entry = index as u32 * 64 + at;
                 if idle >> at & 1 == 0 {
-                    left &= !bits(at, 1);
+                    (left, misled) = (left & !bits(at, 1), false);
                     self.walk_table(level.saturating_sub(1), self.shape.child(table, entry), trail, see)?;
                     continue;
                 }
@@ -98,9 +99,13 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 let pages = u64::from(stretch.count_ones()) << scale;
                 let seen = Extent::new(Offset::new(base), pages).ok().and_then(|seen| seen.common(trail.window));
                 if let Some(seen) = seen {
+                    misled = false;
                     see(level, seen)?;
                 }
             }
+        }
+        if misled {
+            self.settle(level, table);
         }
         ControlFlow::Continue(())
     }

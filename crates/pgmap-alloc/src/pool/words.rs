@@ -2,6 +2,7 @@
 
 use super::GenPool;
 use super::pieces::{Found, Piece};
+use super::prove::TRIES;
 use super::shape::WORD;
 use crate::error::{AllocError, FreeError, FreeManyError, ScatterError};
 use crate::extent::Extent;
@@ -12,7 +13,8 @@ use crate::page_word::PageWord;
 /// Allocation.
 impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes exactly `pages` single pages in few words, or none; says in which. In the worst case each word has one idle page, and
-    /// `out` must be as long as `pages`; where the pool is not riddled, a 64th of that and one more will do.
+    /// `out` must be as long as `pages`; where the pool is not riddled, a 64th of that and one more will do. Where the list becomes full,
+    /// all words are counted, and the fewest that do are taken if they fit: O(tables with idle pages).
     ///
     /// Whole entries of 2 MiB and more come first, then whole words from the fullest tables, then what each word has left.
     /// Lock-free; one claim for each of these, however many pages it is. A refusal is true as for [`GenPool::alloc`]: there was a
@@ -33,10 +35,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     pub fn alloc_words<'o>(&self, pages: u64, out: &'o mut [PageWord]) -> Result<&'o [PageWord], ScatterError> {
         self.check_words(pages)?;
         let taken = self.take_words(pages, out, |left, found| self.next_piece(left, Order::ZERO, found));
-        match taken.refused {
-            None => Ok(out.get(..taken.words).unwrap_or_default()),
-            Some(refusal) => Err(self.undo_words(out.get(..taken.words).unwrap_or_default(), refusal)),
-        }
+        let words = self.words_or_why(pages, out, taken)?;
+        Ok(out.get(..words).unwrap_or_default())
     }
 
     /// Takes up to `pages` single pages, as many as there are and as fit into the words of `out`; says in which.
@@ -64,7 +64,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         while left > 0 {
             let room = out.get_mut(words..).unwrap_or_default();
             if room.is_empty() {
-                return TakenWords { words, refused: Some(Refusal::ListFull { room: words }) };
+                return TakenWords { words, refused: Some(Refusal::ListFull) };
             }
             let piece = match next(left.min(room.len() as u64 * PageWord::MOST), &mut found) {
                 Ok(piece) => piece,
@@ -80,19 +80,45 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         TakenWords { words, refused: None }
     }
 
-    /// Gives back what was taken of what could not be whole; says why it could not.
+    /// How many words the pages came in; or gives them back, looks further, and says why they could not be had.
+    #[inline]
+    pub(super) fn words_or_why(&self, pages: u64, out: &mut [PageWord], taken: TakenWords) -> Result<usize, ScatterError> {
+        let Some(refusal) = taken.refused else { return Ok(taken.words) };
+        self.undo_words(out.get(..taken.words).unwrap_or_default());
+        match refusal {
+            Refusal::ListFull => self.words_or_prove(pages, out),
+            Refusal::Pool(AllocError::NoSpace { cached } | AllocError::Fragmented { cached }) => {
+                Err(ScatterError::NoSpace { idle: self.avail(), cached })
+            }
+            Refusal::Pool(_) => Err(ScatterError::Contended),
+        }
+    }
+
+    /// Takes pages in the fewest words there are, or shows that those are too many, or the pages too few.
     #[cold]
-    pub(super) fn undo_words(&self, taken: &[PageWord], refusal: Refusal) -> ScatterError {
+    fn words_or_prove(&self, pages: u64, out: &mut [PageWord]) -> Result<usize, ScatterError> {
+        let room = out.len();
+        let shown = self.until_shown(self.shape.top, TRIES, |holds| match self.fewest_words(pages) {
+            Some(plan) if plan.words <= room => match self.take_planned(&plan, pages, out) {
+                Ok(()) => Some(Ok(plan.words)),
+                Err(taken) => {
+                    self.undo_words(out.get(..taken).unwrap_or_default());
+                    None
+                }
+            },
+            Some(_) if holds() => Some(Err(ScatterError::ListFull { room, cached: self.handles.press() })),
+            None if holds() => Some(Err(ScatterError::NoSpace { idle: self.avail(), cached: self.handles.press() })),
+            _ => None,
+        });
+        shown.unwrap_or(Err(ScatterError::Contended))
+    }
+
+    /// Gives back what was taken of what could not be whole.
+    #[cold]
+    pub(super) fn undo_words(&self, taken: &[PageWord]) {
         // Taken by us a moment ago. The notes of what they hold stand where the larger runs were that they were cut from, so
         // they come back as dirty.
         let _ = self.free_words(taken);
-        match refusal {
-            Refusal::ListFull { room } => ScatterError::ListFull { room },
-            Refusal::Pool(AllocError::NoSpace { cached } | AllocError::Fragmented { cached }) => {
-                ScatterError::NoSpace { idle: self.avail(), cached }
-            }
-            Refusal::Pool(_) => ScatterError::Contended,
-        }
     }
 }
 
@@ -106,7 +132,7 @@ pub(super) struct TakenWords {
 
 /// Why the next piece was not taken.
 pub(super) enum Refusal {
-    ListFull { room: usize },
+    ListFull,
     Pool(AllocError),
 }
 
