@@ -37,7 +37,7 @@ impl<'p, C: Charge, T: Trace, const WORDS: usize> Accounted<'p, C, T, WORDS> {
 
     /// Takes a run of `order` that `owner` pays for. A refusal is true, leaves no trace but its count, and says whose it is.
     pub fn alloc(&self, order: Order, owner: Owner, urgency: Urgency) -> Result<Offset, AccountedError> {
-        let ask = Ask { order, owner, urgency, size: self.pool.size(), largest: self.pool.largest_order() };
+        let ask = Ask { pool: self.pool, order, owner, urgency };
         let taken = self.ledger.take(&ask, || self.pool.alloc(order).map_err(|error| AccountedError::Pool { error }));
         self.trace.trace(match taken {
             Ok(offset) => Event::Alloc { offset, order },
@@ -54,12 +54,15 @@ impl<'p, C: Charge, T: Trace, const WORDS: usize> Accounted<'p, C, T, WORDS> {
 
     /// Gives a run, or an aligned part of one, back to the pool and to the owner who paid for it.
     pub fn free(&self, offset: Offset, order: Order, owner: Owner) -> Result<(), ReturnError> {
-        Run::new(offset, order).map_err(|error| ReturnError::Refused { error: error.into() })?;
-        self.ledger.give(order, owner).map_err(|error| ReturnError::Owner { error })?;
+        let refused = |error| ReturnError::Refused { error };
+        // Looked at first: what is refused anyway must not be uncharged and charged again.
+        self.pool.check_free(offset, order).map_err(refused)?;
+        self.ledger.uncharge(order, owner).map_err(|error| ReturnError::Owner { error })?;
         self.pool.free(offset, order).map_err(|error| {
-            self.ledger.take_back(order, owner);
-            ReturnError::Refused { error }
+            self.ledger.charge_again(order, owner);
+            refused(error)
         })?;
+        self.ledger.count_out(order.pages());
         self.trace.trace(Event::Free { offset, order });
         Ok(())
     }
@@ -68,7 +71,7 @@ impl<'p, C: Charge, T: Trace, const WORDS: usize> Accounted<'p, C, T, WORDS> {
     ///
     /// A run that was freed in parts counts as taken once at its own order, and as freed at those of its parts.
     pub fn account(&self) -> Account {
-        self.ledger.account(self.pool.size(), self.pool.largest_idle(), self.pool.largest_order(), self.pool.counted_runs())
+        self.ledger.account(self.pool)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::charge::Owner;
 use crate::error::{AllocError, AllocExtentError, BlockError, RequestError};
 use crate::folio::Folio;
 use crate::offset::{Offset, Run};
@@ -15,20 +16,25 @@ use crate::trace::Event;
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Takes idle pages without a folio, wherever they fit best. As [`Pgmap::alloc_folio_raw`].
     pub fn alloc_block(&self, order: Order) -> Result<Block<'_, O, WORDS>, AllocError> {
+        self.block_paid_by(None, order)
+    }
+
+    /// [`Pgmap::alloc_block`] for an owner who has paid, if there is one.
+    pub(crate) fn block_paid_by(&self, payer: Option<Owner>, order: Order) -> Result<Block<'_, O, WORDS>, AllocError> {
         loop {
-            let run = self.take_run(order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
+            let run = self.take_run(payer, order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
             if self.unfit(run).is_none() {
                 self.ops().trace(Event::Alloc { offset: run.start(), order });
                 return Ok(Block::adopt(self, run));
             }
             // Giving an unfit run back takes it out of the pool, so the next run is another.
-            self.release(run);
+            self.release_unused(payer, run);
         }
     }
 
     /// Takes exactly these idle pages without a folio. As [`Pgmap::request_folio_raw`].
     pub fn request_block(&self, offset: Offset, order: Order) -> Result<Block<'_, O, WORDS>, RequestError> {
-        let run = self.take_run_at(offset, order)?;
+        let run = self.take_run_at(None, offset, order)?;
         if let Some(refusal) = self.unfit(run) {
             self.release(run);
             return Err(refusal.into());
@@ -47,6 +53,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 let order = Order::covering(params.pages).unwrap_or(Order::MAX);
                 self.ops().trace(Event::Refused { order });
             })?;
+            self.count_in(None, extent.pages());
             if extent.runs(Order::MAX).all(|run| self.unfit(run).is_none()) {
                 extent.runs(Order::MAX).for_each(|run| self.ops().trace(Event::Alloc { offset: run.start(), order: run.order() }));
                 return Ok(Blocks { pgmap: self, at: extent.start(), end: extent.end(), largest: Order::MAX });
@@ -99,7 +106,16 @@ impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
 
     /// Puts its pages into service as one folio; the block comes back if the pgmap is dying or a page is bad.
     pub fn into_folio(self, data: O::Data) -> Result<Folio<'p, O, WORDS>, (RequestError, Self)> {
-        match self.pgmap.enter_service(self.run, data) {
+        self.into_folio_paid_by(None, data)
+    }
+
+    /// [`Block::into_folio`] that an owner pays for, if there is one.
+    pub(crate) fn into_folio_paid_by(
+        self,
+        payer: Option<Owner>,
+        data: O::Data,
+    ) -> Result<Folio<'p, O, WORDS>, (RequestError, Self)> {
+        match self.pgmap.enter_service(payer, self.run, data) {
             Ok(()) => {
                 let pgmap = self.pgmap;
                 pgmap.ops().trace(Event::Request { offset: self.run.start(), order: self.run.order() });

@@ -1,10 +1,53 @@
 //! Who pays for pages: the hook, and the words for limits as in the dmem cgroup.
 
 use crate::error::ChargeError;
+use crate::order::Order;
 
 /// One of those who pay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(pub u32);
+
+/// What stands beside a folio's data: who pays for it, and for how large a run.
+///
+/// ```text
+/// bits 0..6   the order
+/// bits 6..39  the owner plus one; 0 = nobody pays
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Charged(u64);
+
+impl Charged {
+    const OWNER_AT: u32 = 6;
+
+    /// Nobody pays.
+    pub(crate) const NOBODY: Charged = Charged(0);
+
+    /// `owner` pays for a run of `order`.
+    pub(crate) const fn to(owner: Owner, order: Order) -> Charged {
+        Charged((owner.0 as u64 + 1) << Self::OWNER_AT | order.get() as u64)
+    }
+
+    pub(crate) const fn from_bits(bits: u64) -> Charged {
+        Charged(bits)
+    }
+
+    pub(crate) const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Who pays, and for how large a run.
+    pub(crate) fn parts(self) -> Option<(Owner, Order)> {
+        let owner = (self.0 >> Self::OWNER_AT).checked_sub(1)?;
+        Some((Owner(owner as u32), Order::clamped((self.0 & ((1 << Self::OWNER_AT) - 1)) as u32)))
+    }
+
+    /// The same for a part of the run.
+    pub(crate) fn of_part(self, order: Order) -> Charged {
+        self.parts().map_or(Charged::NOBODY, |(owner, _)| Charged::to(owner, order))
+    }
+}
+
+const _: () = assert!(Order::MAX.get() < 1 << Charged::OWNER_AT);
 
 /// Charged before pages are taken, uncharged when they come back. Called in any context: must not sleep.
 pub trait Charge {
@@ -14,6 +57,28 @@ pub trait Charge {
     /// Takes that back; refuses, and changes nothing, where the owner has not paid for so many. Whoever is told that he has more
     /// than he may relies on a sequentially consistent write here.
     fn uncharge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError>;
+
+    /// As [`Charge::try_charge`], for pages that `payer` pays for at this moment and is about to be uncharged for: whoever would be
+    /// charged for both, such as a parent of both, is not charged again.
+    fn try_charge_in_place_of(&self, payer: Owner, owner: Owner, pages: u64) -> Result<(), ChargeError> {
+        let _ = payer;
+        self.try_charge(owner, pages)
+    }
+
+    /// The other half: uncharges `payer`, once `owner` pays in its place.
+    fn uncharge_in_favour_of(&self, owner: Owner, payer: Owner, pages: u64) -> Result<(), ChargeError> {
+        let _ = owner;
+        self.uncharge(payer, pages)
+    }
+
+    /// Undoes a charge of a moment ago, [`Charge::try_charge_in_place_of`] where there was a payer: its pages could not be had. The owner never
+    /// had them, and no record of the most that the owner had may count them.
+    fn cancel(&self, owner: Owner, payer: Option<Owner>, pages: u64) {
+        let _ = match payer {
+            Some(payer) => self.uncharge_in_favour_of(payer, owner, pages),
+            None => self.uncharge(owner, pages),
+        };
+    }
 
     /// Makes the owner pay for pages that he turned out to have still, whatever his limit.
     fn charge_anyway(&self, owner: Owner, pages: u64) {
@@ -44,6 +109,18 @@ impl<C: Charge> Charge for &C {
 
     fn uncharge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError> {
         (**self).uncharge(owner, pages)
+    }
+
+    fn cancel(&self, owner: Owner, payer: Option<Owner>, pages: u64) {
+        (**self).cancel(owner, payer, pages);
+    }
+
+    fn try_charge_in_place_of(&self, payer: Owner, owner: Owner, pages: u64) -> Result<(), ChargeError> {
+        (**self).try_charge_in_place_of(payer, owner, pages)
+    }
+
+    fn uncharge_in_favour_of(&self, owner: Owner, payer: Owner, pages: u64) -> Result<(), ChargeError> {
+        (**self).uncharge_in_favour_of(owner, payer, pages)
     }
 
     fn charge_anyway(&self, owner: Owner, pages: u64) {
@@ -78,7 +155,7 @@ impl Limits {
 pub struct Usage {
     /// Pages now.
     pub pages: u64,
-    /// The most pages he ever had.
+    /// The most pages he ever had; never less than that.
     pub high_water: u64,
     /// How often his limit refused him.
     pub refused: u64,

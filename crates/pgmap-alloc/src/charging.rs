@@ -1,81 +1,27 @@
 //! A pgmap with an account: folios and blocks that an owner pays for.
 //!
-//! A driver around the driver ([`Charging`]). Who pays for a folio stands in the data that the pgmap keeps with it, so whoever puts
-//! it last need not know, on whatever path that is; parts that it is split into are paid for by the same owner. Folios and blocks
-//! that are taken by the ordinary verbs are nobody's and not in the account.
+//! A driver around the driver ([`Charging`]). Who pays for a folio stands in a cell of its own beside the driver's data, which only
+//! this file and the folio's end write. So whoever puts it last need not know, on whatever path that is; parts that it is split into are paid for by
+//! the same owner; and what was charged can be neither copied nor lost. It can be handed to another owner ([`Pgmap::recharge_raw`]).
+//!
+//! Folios and blocks that are taken by the ordinary verbs are nobody's. They are in the account all the same, as is everything that is
+//! not idle, retired, special and closing pages too: the watermark reserves what can be had.
 
 use core::fmt;
 
 use crate::block::Block;
-use crate::charge::{Charge, Owner};
-use crate::data::DriverData;
-use crate::error::{AccountedError, ChargeError, RequestError};
+use crate::charge::{Charge, Charged, Owner};
+use crate::error::{AccountedError, RechargeError, RequestError};
 use crate::folio::Folio;
 use crate::ledger::{Account, Ask, Ledger, Urgency};
 use crate::local::Local;
 use crate::memory_type::MemoryType;
 use crate::offset::Offset;
-use crate::ops::{AfterFree, Failure, Freed, PgmapOps};
+use crate::ops::{AfterFree, Entry, Failure, Freed, PgmapOps};
 use crate::order::Order;
 use crate::pgmap::Pgmap;
+use crate::report::{RunState, SnapshotRun};
 use crate::trace::Event;
-
-/// What a driver keeps with a folio, and who pays for it. The driver's part may have 32 bits; more does not compile.
-///
-/// One that names an owner stands for pages that he has paid for. Whoever needs a folio's data for another folio takes
-/// [`Paid::data`]: a copy of the whole, handed to an ordinary verb, would be uncharged twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Paid<D> {
-    /// The owner's number plus one; 0 = nobody.
-    owner: u32,
-    data: D,
-}
-
-impl<D> Paid<D> {
-    /// Nobody pays.
-    pub const fn by_nobody(data: D) -> Paid<D> {
-        Paid { owner: 0, data }
-    }
-
-    fn by(owner: Owner, data: D) -> Result<Paid<D>, AccountedError> {
-        let unknown = AccountedError::Owner { error: ChargeError::UnknownOwner { owner: owner.0 } };
-        Ok(Paid { owner: owner.0.checked_add(1).ok_or(unknown)?, data })
-    }
-
-    /// Who pays.
-    pub fn owner(&self) -> Option<Owner> {
-        self.owner.checked_sub(1).map(Owner)
-    }
-
-    /// What the driver keeps.
-    pub fn data(&self) -> D
-    where
-        D: Copy,
-    {
-        self.data
-    }
-}
-
-impl<D: Default> Default for Paid<D> {
-    fn default() -> Self {
-        Paid::by_nobody(D::default())
-    }
-}
-
-impl<D: DriverData> DriverData for Paid<D> {
-    const STORED: bool = {
-        assert!(D::BITS <= 32, "the other half of the word says who pays");
-        true
-    };
-
-    fn to_bits(self) -> u64 {
-        u64::from(self.owner) << 32 | self.data.to_bits() & 0xFFFF_FFFF
-    }
-
-    fn from_bits(bits: u64) -> Self {
-        Paid { owner: (bits >> 32) as u32, data: D::from_bits(bits & 0xFFFF_FFFF) }
-    }
-}
 
 /// A driver whose folios are paid for.
 ///
@@ -102,35 +48,38 @@ impl<O: PgmapOps, C: Charge> Charging<O, C> {
         self.ledger.charge()
     }
 
-    fn give(&self, order: Order, owner: Owner) {
-        // He has paid: nobody else makes such values.
-        let _ = self.ledger.give(order, owner);
+    fn uncharge(&self, order: Order, owner: Owner) {
+        // He has paid: what is written beside a folio, or in a block, was charged once and is taken away once.
+        let _ = self.ledger.uncharge(order, owner);
     }
-}
-
-/// What the driver was told before it was paid for.
-fn inner<D: Copy>(folio: Freed<Paid<D>>) -> Freed<D> {
-    Freed { offset: folio.offset, order: folio.order, data: folio.data.data }
 }
 
 impl<O: PgmapOps, C: Charge> PgmapOps for Charging<O, C> {
-    type Data = Paid<O::Data>;
+    type Data = O::Data;
+
+    const HEARS_FREES: bool = O::HEARS_FREES;
+
+    const KEEPS_BOOKS: bool = true;
+
+    #[inline]
+    fn enter(&self, entry: Entry) {
+        match entry {
+            Entry::Taken(pages) => self.ledger.count_in(pages),
+            Entry::Back(pages) => self.ledger.count_out(pages),
+            Entry::Ended(owner, order) => self.uncharge(order, owner),
+        }
+    }
 
     fn folio_free(&self, folio: Freed<Self::Data>) -> AfterFree {
-        let after = self.ops.folio_free(inner(folio));
-        if let Some(owner) = folio.data.owner() {
-            self.give(folio.order, owner);
-        }
-        after
+        self.ops.folio_free(folio)
     }
 
     fn folio_split(&self, whole: Freed<Self::Data>, part: Option<Offset>) -> Self::Data {
-        Paid { owner: whole.data.owner, data: self.ops.folio_split(inner(whole), part) }
+        self.ops.folio_split(whole, part)
     }
 
     fn memory_failure(&self, failure: Failure<Self::Data>) {
-        let Failure { offset, owner, data } = failure;
-        self.ops.memory_failure(Failure { offset, owner, data: data.map(|paid| paid.data) });
+        self.ops.memory_failure(failure);
     }
 
     #[inline]
@@ -164,7 +113,7 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
         urgency: Urgency,
         take: impl FnMut() -> Result<T, AccountedError>,
     ) -> Result<T, AccountedError> {
-        let ask = Ask { order, owner, urgency, size: self.pages(), largest: self.largest_order() };
+        let ask = Ask { pool: &self.pool, order, owner, urgency };
         self.ledger().take(&ask, take).inspect_err(|error| {
             // What the pgmap refuses it has told itself.
             if let AccountedError::Owner { .. } | AccountedError::Watermark { .. } = error {
@@ -181,9 +130,8 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
         urgency: Urgency,
         data: O::Data,
     ) -> Result<Folio<'_, Charging<O, C>, WORDS>, AccountedError> {
-        let paid = Paid::by(owner, data)?;
-        let take = || self.alloc_folio_with(order, paid).map_err(|error| AccountedError::Pool { error });
-        self.take_for(order, owner, urgency, take)
+        let take = || self.alloc_paid_by(Some(owner), order, data).map_err(|error| AccountedError::Pool { error });
+        self.take_for(order, owner, urgency, take).map(|head| Folio::adopt(self, head))
     }
 
     /// [`Pgmap::request_folio_with`] for an owner.
@@ -195,9 +143,9 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
         urgency: Urgency,
         data: O::Data,
     ) -> Result<Folio<'_, Charging<O, C>, WORDS>, AccountedError> {
-        let paid = Paid::by(owner, data)?;
-        let take = || self.request_folio_with(offset, order, paid).map_err(|error| AccountedError::Request { error });
-        self.take_for(order, owner, urgency, take)
+        let take = || self.request_paid_by(Some(owner), offset, order, data).map_err(|error| AccountedError::Request { error });
+        self.take_for(order, owner, urgency, take)?;
+        Ok(Folio::adopt(self, offset))
     }
 
     /// [`Pgmap::alloc_block`] for an owner.
@@ -207,15 +155,114 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
         owner: Owner,
         urgency: Urgency,
     ) -> Result<OwnedBlock<'_, O, C, WORDS>, AccountedError> {
-        Paid::by(owner, ())?;
-        let take = || self.alloc_block(order).map_err(|error| AccountedError::Pool { error });
+        let take = || self.block_paid_by(Some(owner), order).map_err(|error| AccountedError::Pool { error });
         let block = self.take_for(order, owner, urgency, take)?;
         Ok(OwnedBlock { block, bill: Bill { ops: self.ops(), order, owner } })
     }
 
     /// The account. O(1), as [`Accounted::account`](crate::Accounted::account).
     pub fn account(&self) -> Account {
-        self.ledger().account(self.pages(), self.pool.largest_idle(), self.largest_order(), self.pool.counted_runs())
+        self.ledger().account(&self.pool)
+    }
+
+    /// Who pays for the folio in service that starts at `head`; nobody, if none does. Of blocks only those who have them know.
+    pub fn payer(&self, head: Offset) -> Option<Owner> {
+        self.folios.charge(head).get::<Charged>().parts().map(|(owner, _)| owner)
+    }
+
+    /// [`Pgmap::snapshot`], with who pays for each folio.
+    pub fn snapshot_with_payers(&self) -> impl Iterator<Item = (SnapshotRun, Option<Owner>)> {
+        self.snapshot().map(|run| {
+            let is_folio = matches!(run.state, RunState::Folio { .. });
+            (run, if is_folio { self.payer(run.start) } else { None })
+        })
+    }
+
+    /// Hands the charge of the folios in service at `heads` from one owner to another: of all of them, or of none.
+    ///
+    /// Their holders notice nothing, whoever they are; from now on the last put of each is `to`'s. Parents that both owners have in
+    /// common are not charged again. Each folio is held by a reference of the call's own meanwhile. O(number of folios); lock-free.
+    pub fn recharge_raw(
+        &self,
+        heads: impl IntoIterator<Item = Offset> + Clone,
+        from: Owner,
+        to: Owner,
+    ) -> Result<(), RechargeError> {
+        let mut held = 0;
+        let holding = heads.clone().into_iter().try_for_each(|head| {
+            self.get_raw(head).map_err(|_| RechargeError::NotInService { head })?;
+            held += 1;
+            Ok(())
+        });
+        let done = holding.and_then(|()| self.recharge_held(&heads, from, to));
+        for head in heads.into_iter().take(held) {
+            // Ours, so it is there to be put.
+            let _ = self.put_refs(head, 1);
+        }
+        done
+    }
+
+    /// [`Pgmap::recharge_raw`] of folios that cannot end meanwhile.
+    fn recharge_held(
+        &self,
+        heads: &(impl IntoIterator<Item = Offset> + Clone),
+        from: Owner,
+        to: Owner,
+    ) -> Result<(), RechargeError> {
+        let heads = || heads.clone().into_iter();
+        let charge = self.ledger().charge();
+        let mut pages = 0_u64;
+        for head in heads() {
+            let (_, order) = self.paid_from(head, from)?;
+            pages = pages.saturating_add(order.pages());
+        }
+        charge.try_charge_in_place_of(from, to, pages).map_err(|error| RechargeError::Owner { error })?;
+        // Both are charged now. Each cell says who pays and for how much, so it changes hands whole or not at all.
+        let (mut done, mut moved) = (0, 0_u64);
+        let result = heads().try_for_each(|head| {
+            let (charged, order) = self.paid_from(head, from)?;
+            if !self.folios.charge(head).replace(charged, Charged::to(to, order)) {
+                return Err(RechargeError::NotCharged { head, owner: from.0 });
+            }
+            done += 1;
+            moved = moved.saturating_add(order.pages());
+            Ok(())
+        });
+        // Less than was charged: one of them has been split meanwhile.
+        let result = if result.is_ok() && moved != pages { Err(RechargeError::Changed) } else { result };
+        if result.is_err() {
+            // Where somebody has split a folio meanwhile, the new owner stands in the parts, and pays for those.
+            let back = |now: Charged| match now.parts() {
+                Some((owner, order)) if owner == to => Ok(Charged::to(from, order)),
+                _ => Err(()),
+            };
+            let returned = heads().take(done).filter_map(|head| self.folios.charge(head).update(back).ok()?.parts());
+            moved = moved.saturating_sub(returned.map(|(_, order)| order.pages()).sum());
+        }
+        charge.cancel(to, Some(from), pages.saturating_sub(moved));
+        let _ = charge.uncharge_in_favour_of(to, from, moved);
+        result
+    }
+
+    /// What stands beside the folio at `head`, which `from` is to pay for.
+    fn paid_from(&self, head: Offset, from: Owner) -> Result<(Charged, Order), RechargeError> {
+        let charged: Charged = self.folios.charge(head).get();
+        match charged.parts() {
+            Some((owner, order)) if owner == from => Ok((charged, order)),
+            _ => Err(RechargeError::NotCharged { head, owner: from.0 }),
+        }
+    }
+}
+
+impl<O: PgmapOps, C: Charge, const WORDS: usize> Folio<'_, Charging<O, C>, WORDS> {
+    /// Who pays for it, if anybody does.
+    pub fn payer(&self) -> Option<Owner> {
+        self.pgmap().payer(self.offset())
+    }
+
+    /// Hands its charge to another owner, whoever else holds it ([`Pgmap::recharge_raw`]).
+    pub fn recharge(&self, from: Owner, to: Owner) -> Result<(), RechargeError> {
+        self.pgmap().recharge_held(&[self.offset()], from, to)
     }
 }
 
@@ -228,8 +275,8 @@ impl<'p, O: PgmapOps, C: Charge, const WORDS: usize> Local<'p, Charging<O, C>, W
         urgency: Urgency,
         data: O::Data,
     ) -> Result<Folio<'p, Charging<O, C>, WORDS>, AccountedError> {
-        let (paid, pgmap) = (Paid::by(owner, data)?, self.pgmap());
-        let take = || self.alloc_folio_with(order, paid).map_err(|error| AccountedError::Pool { error });
+        let pgmap = self.pgmap();
+        let take = || self.alloc_paid_by(Some(owner), order, data).map_err(|error| AccountedError::Pool { error });
         pgmap.take_for(order, owner, urgency, take)
     }
 }
@@ -261,9 +308,7 @@ impl<'p, O: PgmapOps, C: Charge, const WORDS: usize> OwnedBlock<'p, O, C, WORDS>
     /// Puts its pages into service as one folio that the same owner pays for ([`Block::into_folio`]).
     pub fn into_folio(self, data: O::Data) -> Result<Folio<'p, Charging<O, C>, WORDS>, (RequestError, Self)> {
         let OwnedBlock { block, bill } = self;
-        // An owner with so high a number has not got a block.
-        let paid = Paid { owner: bill.owner.0.saturating_add(1), data };
-        match block.into_folio(paid) {
+        match block.into_folio_paid_by(Some(bill.owner), data) {
             Ok(folio) => {
                 core::mem::forget(bill);
                 Ok(folio)
@@ -288,6 +333,6 @@ struct Bill<'p, O: PgmapOps, C: Charge> {
 
 impl<O: PgmapOps, C: Charge> Drop for Bill<'_, O, C> {
     fn drop(&mut self) {
-        self.ops.give(self.order, self.owner);
+        self.ops.uncharge(self.order, self.owner);
     }
 }

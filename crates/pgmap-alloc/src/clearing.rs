@@ -27,13 +27,14 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         loop {
             let taken = if self.is_dying() { Err(AllocError::Dying) } else { self.pool.take_wishing(order, wish) };
             let run = taken.inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
+            self.count_in(None, run.pages());
             let contents = self.pool.contents(run);
-            let Err(refusal) = self.enter_service(run, data) else {
+            let Err(refusal) = self.enter_service(None, run, data) else {
                 self.ops().trace(Event::Alloc { offset: run.start(), order });
                 return Ok((Folio::adopt(self, run.start()), contents));
             };
             // Giving an unfit run back takes it out of the pool, so the next run is another.
-            self.release_refused(run, refusal);
+            self.release_refused(None, run, refusal);
             if refusal == Refusal::Dying {
                 return Err(AllocError::Dying);
             }
@@ -59,6 +60,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     pub fn dirty_blocks(&self, window: Extent, at_most: Order) -> impl Iterator<Item = Block<'_, O, WORDS>> {
         let runs = self.pool.dirty_runs(window, at_most).map(DirtyRun::into_run);
         let blocks = runs.map(|run| {
+            self.count_in(None, run.pages());
             self.ops().trace(Event::Alloc { offset: run.start(), order: run.order() });
             Block::adopt(self, run)
         });

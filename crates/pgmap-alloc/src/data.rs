@@ -1,5 +1,6 @@
 //! What a driver keeps with each folio: anything that fits in a word, or nothing.
 
+use crate::charge::Charged;
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata};
 
 /// Something that a driver keeps with a folio: a table index, a key, a handle.
@@ -30,6 +31,17 @@ impl DriverData for () {
     fn from_bits(_: u64) {}
 }
 
+/// Beside the data, in a cell of its own (`folios`).
+impl DriverData for Charged {
+    fn to_bits(self) -> u64 {
+        Charged::to_bits(self)
+    }
+
+    fn from_bits(bits: u64) -> Charged {
+        Charged::from_bits(bits)
+    }
+}
+
 macro_rules! unsigned {
     ($($ty:ty),+) => {
         $(impl DriverData for $ty {
@@ -49,7 +61,7 @@ macro_rules! unsigned {
 unsigned!(u32, u64, usize);
 
 metadata! {
-    /// The driver's data of one folio; callers only provide zeroed ones as storage.
+    /// The driver's data of one folio; callers only provide them as storage.
     ///
     /// Only the page at the head of a folio uses its cell. It is written while the folio word is `Building` or `Freeing` and read
     /// while it is `InService` or `Freeing`, so the word's orderings cover it.
@@ -67,6 +79,10 @@ impl DataCell {
         pub fn new() -> Self {
             DataCell { bits: AtomicU64::new(0) }
         }
+    }
+
+    pub(crate) fn all_words(&self) -> &[AtomicU64] {
+        core::slice::from_ref(&self.bits)
     }
 
     /// Writes the data of a folio that the caller alone can see.
@@ -88,6 +104,12 @@ impl DataCell {
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// Changes the data from exactly this to exactly that; `false` if it was another. For whoever has a reference.
+    pub(crate) fn replace<D: DriverData>(&self, from: D, to: D) -> bool {
+        // Relaxed, both: as in `update`.
+        self.bits.compare_exchange(from.to_bits(), to.to_bits(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Reads the data of a folio to which the caller holds a reference, or the last put's right.

@@ -1,5 +1,6 @@
 //! From an offset to the folio that covers it.
 
+use crate::charge::Charged;
 use crate::data::{DataCell, DriverData};
 use crate::memory::Memory;
 use crate::offset::{Offset, Run};
@@ -11,6 +12,8 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) struct Folios<'s> {
     words: Memory<'s, Word>,
     data: Memory<'s, DataCell>,
+    /// The first of the cells that say who pays; those with data stand before it.
+    charges: usize,
     /// Stand for pages that do not exist: always idle, without data.
     no_word: Word,
     no_cell: DataCell,
@@ -30,8 +33,8 @@ pub(crate) struct Found {
 }
 
 impl<'s> Folios<'s> {
-    pub(crate) fn new(words: Memory<'s, Word>, data: Memory<'s, DataCell>) -> Self {
-        Folios { words, data, no_word: Word::new(), no_cell: DataCell::new(), splits: AtomicU64::new(0) }
+    pub(crate) fn new(words: Memory<'s, Word>, data: Memory<'s, DataCell>, charges: usize) -> Self {
+        Folios { words, data, charges, no_word: Word::new(), no_cell: DataCell::new(), splits: AtomicU64::new(0) }
     }
 
     /// The word of a page.
@@ -61,6 +64,19 @@ impl<'s> Folios<'s> {
         if D::STORED { self.data.get(head.get() as usize).unwrap_or(&self.no_cell).get() } else { D::from_bits(0) }
     }
 
+    /// The cell that says who pays for the folio at `head`, in a pgmap that keeps books. As the data it is written while the folio word
+    /// is `Building` or `Freeing`; besides, whoever has a reference may change it by compare-exchange.
+    pub(crate) fn charge(&self, head: Offset) -> &DataCell {
+        self.data.get(self.charges.saturating_add(head.get() as usize)).unwrap_or(&self.no_cell)
+    }
+
+    /// The folio at `head` has become one of `order`; says what stands at each of its parts. The caller is the one who splits it.
+    pub(crate) fn split_charge(&self, head: Offset, order: Order) -> Charged {
+        let part = |whole: Charged| Ok::<_, core::convert::Infallible>(whole.of_part(order));
+        let Ok(charged) = self.charge(head).update(part);
+        charged
+    }
+
     /// Touches every word at which something that covers `page` can start, so that whoever changes one later sees what the caller
     /// has written before. Wait-free.
     pub(crate) fn touch_above(&self, page: Offset, largest: Order) {
@@ -86,6 +102,11 @@ impl<'s> Folios<'s> {
             let word = self.word(head).snapshot();
             (word.state() != State::Idle).then_some(Found { head, word })
         })
+    }
+
+    /// Whether a page of a run is retired. O(2^order).
+    pub(crate) fn has_retired(&self, run: Run) -> bool {
+        (run.start().get()..run.end().get()).any(|page| self.word(Offset::new(page)).snapshot().state() == State::Retired)
     }
 
     /// Says that the parts of a split have their words, and the whole is about to become smaller.

@@ -1,5 +1,6 @@
 //! Folios that nobody can find for a while: the moment to move one, or to split it.
 
+use crate::charge::Charged;
 use crate::error::{FreezeError, SplitError};
 use crate::folio::Folio;
 use crate::memory_type::Capability;
@@ -85,7 +86,11 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             tails(whole, order).for_each(|part| self.folios.word(part).abandon_part());
             return Err(stray.into());
         }
+        let charged = if O::KEEPS_BOOKS { self.folios.split_charge(whole.start(), order) } else { Charged::NOBODY };
         for part in tails(whole, order) {
+            if O::KEEPS_BOOKS {
+                self.folios.charge(part).set(charged);
+            }
             self.folios.set_data(part, self.ops().folio_split(folio, Some(part)));
         }
         self.folios.set_data(whole.start(), self.ops().folio_split(folio, None));

@@ -37,7 +37,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.pool.add_range(range)
     }
 
-    /// Closes the range that starts at `first`: from now on no request is served there. The rest of the pgmap serves on.
+    /// Closes the range that starts at `first`: from now on no request is served there, and what is idle there is counted as idle
+    /// nowhere. The rest of the pgmap serves on. O(pages of the range).
     ///
     /// Up to 8 ranges at a time. Dropping what comes back opens the range again, with nothing lost.
     ///
@@ -55,6 +56,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
                 NotLeaving::Changing => RemoveRangeError::Changing,
             }
         })?;
+        self.take_leaving(range.first, range.end());
         Ok(Closed { pgmap: self, range })
     }
 
@@ -65,6 +67,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             let last = (run.start.get() + run.pages).min(end.get());
             for piece in runs_of(run.start.get(), last, Order::MAX) {
                 if self.pool.take_at(piece).is_ok() {
+                    self.count_in(None, piece.pages());
                     let declared = self.folios.word(piece.start()).declare(piece.order(), Reason::Leaving.to_bits());
                     debug_assert!(declared, "an owned run has a folio");
                     // Rule 2.
@@ -162,8 +165,13 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
             pgmap.marks.between(&pgmap.folios, range.first, range.end()).for_each(|page| pgmap.unmark(page));
         });
         match forgotten {
-            // Unknown: nobody but us takes it away, so it cannot be.
-            Ok(_) | Err(RemoveRangeError::Unknown) => None,
+            Ok(range) => {
+                // All of them were taken, and now they are no pages of the pgmap any more.
+                pgmap.count_out(range.pages);
+                None
+            }
+            // Nobody but us takes it away, so it cannot be.
+            Err(RemoveRangeError::Unknown) => None,
             Err(_) => self.runs().next(),
         }
     }

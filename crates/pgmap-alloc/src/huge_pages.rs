@@ -24,7 +24,7 @@ const HUGE: usize = 2 << 20;
 /// The size of a word.
 const WORD: usize = 8;
 
-/// Zeroed metadata for one pgmap, to be lent to [`Pgmap::with_storage`](crate::Pgmap::with_storage).
+/// Zeroed metadata for one pgmap, to be lent to [`Pgmap::with_zeroed_storage`](crate::Pgmap::with_zeroed_storage).
 ///
 /// Aligned to 2 MiB, touched only where it is used, and advised to be backed by huge pages where the operating system knows such
 /// advice; elsewhere it works as well, on ordinary pages.
@@ -36,7 +36,7 @@ const WORD: usize = 8;
 /// let params = Params::new(&vram);
 /// let mut metadata: HugePages = HugePages::new(storage_needed::<(), 8>(&params)?)?;
 /// let storage = metadata.storage().expect("it has not been lent before");
-/// let pgmap = Pgmap::with_storage(&params, storage, ())?;
+/// let pgmap = Pgmap::with_zeroed_storage(&params, storage, ())?;
 /// assert!(pgmap.alloc_folio(Order::PMD).is_ok());
 /// # Ok::<(), pgmap_alloc::BuildError>(())
 /// ```

@@ -5,11 +5,14 @@
 //! # Protocol
 //!
 //! 1. The owner is charged first, then the watermark's gate is passed, then pages are taken. What comes after a refusal is undone
-//!    in the opposite order.
+//!    in the opposite order, and is in no record of the most that ever was.
 //! 2. What may still be undone is in motion: a refusal that such pages are the reason of is tried again, until it is the same
 //!    though nothing was in motion and nothing came back meanwhile (`pool::motion`). So an owner's refusal and the watermark's are
 //!    as true as the pool's; if that cannot be shown the answer is [`AllocError::Contended`].
 //! 3. A try without hope changes nothing, so that those who are refused do not keep each other from a proof.
+//! 4. A page that is idle no more is counted once, whoever took it and for whatever reason: an owner's before it is taken (rule 1),
+//!    any other when it has been ([`Ledger::count_in`]). It is counted until it is idle again, and no less long
+//!    ([`Ledger::count_out`] comes after the release). So what is not counted can be had, but for what handles have at hand.
 //!
 //! # What it costs to keep and to read
 //!
@@ -21,7 +24,7 @@
 use crate::charge::{Charge, Owner};
 use crate::error::{AccountedError, AllocError, ChargeError, RequestError};
 use crate::order::Order;
-use crate::pool::{IdleRuns, Motion};
+use crate::pool::{GenPool, IdleRuns, Motion};
 use crate::sync::{AtomicU64, Ordering, caller_slot, in_models, relax};
 use crate::tally::{Tally, Took};
 
@@ -67,15 +70,18 @@ pub struct Refusals {
 pub struct Account {
     /// All pages.
     pub size: u64,
-    /// Pages that are taken.
+    /// Pages that are not idle. Of a pgmap that is all of them, whoever has them and whether anybody pays: folios, blocks, special,
+    /// retired and closing pages. Of a pool it is what was taken through its account.
     pub used: u64,
-    /// The most pages that ever were; in pools of 256 MiB and more, and with a watermark while an allocation is being refused by
-    /// the pool, a little too many: not so many as a thousandth of the pages, and as were refused.
+    /// The most pages that ever were not idle, and never less than that; in pools of 256 MiB and more, and with a watermark while an
+    /// allocation is being refused by the pool, a little too many: not so many as a thousandth of the pages, and as were refused.
     pub high_water: u64,
-    /// Runs that are taken, by order.
+    /// Pages that per-CPU handles have at hand: idle, but only for their handle.
+    pub cached: u64,
+    /// Runs that somebody pays for, by order.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_list"))]
     pub taken: [u64; ORDERS],
-    /// Allocations so far, by order.
+    /// Allocations that somebody paid for so far, by order.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_list"))]
     pub allocated: [u64; ORDERS],
     /// Refusals so far, by cause.
@@ -104,12 +110,11 @@ struct Stripe {
 
 /// What is asked for, and of how many pages.
 #[derive(Clone, Copy)]
-pub(crate) struct Ask {
+pub(crate) struct Ask<'p, const WORDS: usize> {
+    pub(crate) pool: &'p GenPool<'p, WORDS>,
     pub(crate) order: Order,
     pub(crate) owner: Owner,
     pub(crate) urgency: Urgency,
-    pub(crate) size: u64,
-    pub(crate) largest: Order,
 }
 
 /// The books.
@@ -139,7 +144,11 @@ impl<C: Charge> Ledger<C> {
     }
 
     /// Takes pages that an owner pays for. A refusal leaves no trace but its count.
-    pub(crate) fn take<T>(&self, ask: &Ask, mut take: impl FnMut() -> Result<T, AccountedError>) -> Result<T, AccountedError> {
+    pub(crate) fn take<T, const WORDS: usize>(
+        &self,
+        ask: &Ask<'_, WORDS>,
+        mut take: impl FnMut() -> Result<T, AccountedError>,
+    ) -> Result<T, AccountedError> {
         let mut attempt = || self.attempt(ask, &mut take);
         let result = match attempt() {
             Err(error) if needs_proof(error) => self.prove(attempt),
@@ -177,7 +186,11 @@ impl<C: Charge> Ledger<C> {
     }
 
     /// Rule 1.
-    fn attempt<T>(&self, ask: &Ask, take: &mut impl FnMut() -> Result<T, AccountedError>) -> Result<T, AccountedError> {
+    fn attempt<T, const WORDS: usize>(
+        &self,
+        ask: &Ask<'_, WORDS>,
+        take: &mut impl FnMut() -> Result<T, AccountedError>,
+    ) -> Result<T, AccountedError> {
         let pages = ask.order.pages();
         let limit = self.limit(ask)?;
         let moving = self.motion.begin();
@@ -196,11 +209,10 @@ impl<C: Charge> Ledger<C> {
         } else {
             match take() {
                 Ok(taken) => {
-                    // Where there is no gate pages are counted when they are there, so that what fails is not in the high water.
-                    let took = gate.unwrap_or_else(|| self.tally.take(pages, u64::MAX, &self.motion));
-                    if took == Took::Drawn {
-                        self.tally.keep_high_water();
+                    if gate.is_none() {
+                        let _ = self.tally.take(pages, u64::MAX, &self.motion);
                     }
+                    self.tally.keep_high_water();
                     moving.nothing_hidden();
                     return Ok(taken);
                 }
@@ -212,44 +224,59 @@ impl<C: Charge> Ledger<C> {
                 }
             }
         };
-        // Charged a moment ago.
-        let _ = self.charge.uncharge(ask.owner, pages);
+        self.charge.cancel(ask.owner, None, pages);
         Err(refused)
     }
 
     /// How many pages may be in use afterwards, where that is for the watermark to say; refuses where there is no hope (rule 3).
-    fn limit(&self, ask: &Ask) -> Result<Option<u64>, AccountedError> {
-        if ask.urgency == Urgency::Critical || self.watermark == 0 || ask.order > ask.largest {
+    fn limit<const WORDS: usize>(&self, ask: &Ask<'_, WORDS>) -> Result<Option<u64>, AccountedError> {
+        if ask.urgency == Urgency::Critical || self.watermark == 0 || ask.order > ask.pool.largest_order() {
             return Ok(None);
         }
-        let limit = ask.size.saturating_sub(self.watermark);
+        let limit = ask.pool.size().saturating_sub(self.watermark);
         let sum = self.tally.used().saturating_add(ask.order.pages());
         if sum <= limit { Ok(Some(limit)) } else { Err(self.below_watermark(ask)) }
     }
 
-    fn below_watermark(&self, ask: &Ask) -> AccountedError {
-        AccountedError::Watermark { idle: ask.size.saturating_sub(self.tally.used()), watermark: self.watermark }
+    fn below_watermark<const WORDS: usize>(&self, ask: &Ask<'_, WORDS>) -> AccountedError {
+        AccountedError::Watermark { idle: self.idle(ask.pool), watermark: self.watermark }
+    }
+
+    /// How many pages can be had by anybody.
+    fn idle<const WORDS: usize>(&self, pool: &GenPool<'_, WORDS>) -> u64 {
+        pool.size().saturating_sub(self.tally.used()).saturating_sub(pool.cached())
     }
 
     /// The pool's word that its idle pages lie in the wrong places, with how many the account says there are.
-    fn scattered(&self, ask: &Ask, error: AccountedError) -> AccountedError {
+    fn scattered<const WORDS: usize>(&self, ask: &Ask<'_, WORDS>, error: AccountedError) -> AccountedError {
         let AccountedError::Pool { error: AllocError::Fragmented { .. } } = error else { return error };
-        AccountedError::Fragmented { idle: ask.size.saturating_sub(self.tally.used()) }
+        AccountedError::Fragmented { idle: self.idle(ask.pool) }
     }
 
-    /// Writes down that an owner's pages come back, or refuses if he has not paid for so many.
-    pub(crate) fn give(&self, order: Order, owner: Owner) -> Result<(), ChargeError> {
+    /// Counts pages that are idle no more, and that no owner pays for (rule 4).
+    pub(crate) fn count_in(&self, pages: u64) {
+        let _ = self.tally.take(pages, u64::MAX, &self.motion);
+        self.tally.keep_high_water();
+    }
+
+    /// Counts pages that are idle again (rule 4).
+    pub(crate) fn count_out(&self, pages: u64) {
+        self.tally.give(pages, &self.motion);
+    }
+
+    /// Writes down that an owner does not pay for a run any more, or refuses if he has not paid for so many.
+    pub(crate) fn uncharge(&self, order: Order, owner: Owner) -> Result<(), ChargeError> {
         self.charge.uncharge(owner, order.pages())?;
-        self.tally.give(order.pages(), &self.motion);
+        // What he may have more may be the reason of somebody's refusal.
+        self.motion.note();
         self.count(|stripe| stripe.freed.get(order.get() as usize));
         Ok(())
     }
 
-    /// Undoes [`Ledger::give`] for pages that did not come back after all, whatever the limits say: they are the owner's still.
+    /// Undoes [`Ledger::uncharge`] for a run that did not come back after all, whatever the limits say: it is the owner's still.
     #[cold]
-    pub(crate) fn take_back(&self, order: Order, owner: Owner) {
+    pub(crate) fn charge_again(&self, order: Order, owner: Owner) {
         self.charge.charge_anyway(owner, order.pages());
-        let _ = self.tally.take(order.pages(), u64::MAX, &self.motion);
         // Relaxed: as in `count`.
         if let Some(freed) = self.stripe().and_then(|stripe| stripe.freed.get(order.get() as usize)) {
             freed.fetch_sub(1, Ordering::Relaxed);
@@ -268,7 +295,8 @@ impl<C: Charge> Ledger<C> {
     }
 
     /// Everything at once. O(1).
-    pub(crate) fn account(&self, size: u64, largest_idle: Option<Order>, largest: Order, idle: Option<IdleRuns>) -> Account {
+    pub(crate) fn account<const WORDS: usize>(&self, pool: &GenPool<'_, WORDS>) -> Account {
+        let (size, largest_idle, idle, cached) = (pool.size(), pool.largest_idle(), pool.counted_runs(), pool.cached());
         // Relaxed throughout: as in `count`.
         let sum = |pick: &dyn Fn(&Stripe) -> Option<&AtomicU64>| -> u64 {
             self.stripes.iter().filter_map(pick).map(|number| number.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
@@ -280,7 +308,8 @@ impl<C: Charge> Ledger<C> {
         taken.iter_mut().zip(both).for_each(|(taken, (allocated, freed))| *taken = allocated.saturating_sub(freed));
         let refused = |cause: usize| sum(&|stripe| stripe.refused.get(cause));
         let used = self.tally.used();
-        let could_be = Order::fitting(size.saturating_sub(used)).map(|order| order.min(largest));
+        let could_be =
+            Order::fitting(size.saturating_sub(used).saturating_sub(cached)).map(|order| order.min(pool.largest_order()));
         let fragmentation = match (could_be, largest_idle) {
             (Some(could_be), Some(is)) => 1000 - (1000 >> could_be.get().saturating_sub(is.get()).min(63)),
             _ => 0,
@@ -289,6 +318,7 @@ impl<C: Charge> Ledger<C> {
             size,
             used,
             high_water: self.tally.high_water(),
+            cached,
             taken,
             allocated,
             refusals: Refusals {

@@ -103,14 +103,14 @@ mod scaling;
 pub use accounted::{Accounted, OwnedRun};
 pub use block::{Block, Blocks};
 pub use charge::{Charge, Limits, Owner, Protection, Usage};
-pub use charging::{Charging, OwnedBlock, Paid};
+pub use charging::{Charging, OwnedBlock};
 pub use data::{DataCell, DriverData};
 pub use ending::{Drain, Drained, Holdout, Killed, UntilDrained};
 pub use error::{
     AccessError, AccountedError, AddRangeError, AllocError, AllocExtentError, BlockError, BuildError, ChargeError, DrainError,
     ForgetError, FreeError, FreeManyError, FreezeError, GetError, Inconsistency, LookupError, MapError, PinError, PutError,
-    RemoveRangeError, RequestError, ReserveError, RetireError, ReturnError, ScatterError, ShareError, SpecialError, SplitError,
-    WaitError,
+    RechargeError, RemoveRangeError, RequestError, ReserveError, RetireError, ReturnError, ScatterError, ShareError, SpecialError,
+    SplitError, WaitError,
 };
 pub use extent::{Extent, ExtentError};
 pub use folio::Folio;

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::charge::Owner;
 use crate::error::{AllocError, PutError};
 use crate::folio::Folio;
 use crate::offset::{Offset, Run};
@@ -65,32 +66,50 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
     /// [`Local::alloc_folio`], with what the driver keeps with the folio.
     #[inline]
     pub fn alloc_folio_with(&mut self, order: Order, data: O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
-        match self.alloc_at_hand(order, data) {
+        self.alloc_paid_by(None, order, data)
+    }
+
+    /// [`Local::alloc_folio_with`] for an owner who has paid, if there is one.
+    #[inline]
+    pub(crate) fn alloc_paid_by(
+        &mut self,
+        payer: Option<Owner>,
+        order: Order,
+        data: O::Data,
+    ) -> Result<Folio<'p, O, WORDS>, AllocError> {
+        match self.paid_at_hand(payer, order, data) {
             Some(folio) => Ok(folio),
-            None => self.alloc_anyhow(order, data),
+            None => self.alloc_anyhow(payer, order, data),
         }
     }
 
     /// [`Local::alloc_folio_with`] of what is at hand, if nothing stands in the way.
     #[inline]
     pub(crate) fn alloc_at_hand(&mut self, order: Order, data: O::Data) -> Option<Folio<'p, O, WORDS>> {
+        self.paid_at_hand(None, order, data)
+    }
+
+    #[inline]
+    fn paid_at_hand(&mut self, payer: Option<Owner>, order: Order, data: O::Data) -> Option<Folio<'p, O, WORDS>> {
         if self.pgmap.is_dying() {
             return None;
         }
         let run = self.runs.take_at_hand(order)?;
+        self.pgmap.count_in(payer, run.pages());
         // Not onto the stack after a refusal: giving an unfit run back to the pgmap takes it out of the pool.
-        self.pgmap.start(run, data).ok().map(|head| Folio::adopt(self.pgmap, head))
+        self.pgmap.start(payer, run, data).ok().map(|head| Folio::adopt(self.pgmap, head))
     }
 
     #[inline(never)]
-    fn alloc_anyhow(&mut self, order: Order, data: O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
+    fn alloc_anyhow(&mut self, payer: Option<Owner>, order: Order, data: O::Data) -> Result<Folio<'p, O, WORDS>, AllocError> {
         if self.pgmap.is_dying() {
             self.runs.drain();
             return Err(AllocError::Dying);
         }
         loop {
             let run = self.runs.take(order).inspect_err(|_| self.pgmap.ops().trace(Event::Refused { order }))?;
-            match self.pgmap.start(run, data) {
+            self.pgmap.count_in(payer, run.pages());
+            match self.pgmap.start(payer, run, data) {
                 Ok(head) => return Ok(Folio::adopt(self.pgmap, head)),
                 Err(Refusal::Dying) => {
                     self.runs.drain();
@@ -123,6 +142,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Local<'p, O, WORDS> {
     pub(crate) fn keep(&mut self, run: Run) {
         if self.pgmap.is_calm_after() {
             self.runs.give_back(run);
+            self.pgmap.count_out(run.pages());
         } else {
             self.pgmap.release(run);
             self.leave_closed_ranges();

@@ -33,6 +33,8 @@ pub(crate) struct Marks {
     /// 0 is no note, else the page plus one.
     noted: [AtomicU64; NOTES],
     counts: [AtomicU64; COUNTS],
+    /// Not 0 once any page has been retired.
+    retired: AtomicU64,
 }
 
 /// What became of a mark.
@@ -52,7 +54,11 @@ pub(crate) enum Marked {
 impl Marks {
     pub(crate) fn new() -> Marks {
         let zeros = |_| AtomicU64::new(0);
-        Marks { noted: core::array::from_fn(zeros), counts: core::array::from_fn(|_| AtomicU64::new(0)) }
+        Marks {
+            noted: core::array::from_fn(zeros),
+            counts: core::array::from_fn(|_| AtomicU64::new(0)),
+            retired: AtomicU64::new(0),
+        }
     }
 
     /// Marks a page that the caller has counted, unless it is marked already; then the caller uncounts it.
@@ -79,6 +85,20 @@ impl Marks {
     pub(crate) fn uncount(&self, page: Offset) {
         // Relaxed: a count that is too high for a moment costs a look.
         self.count_of(page).fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Says that a page is being retired.
+    pub(crate) fn note_retired(&self) {
+        // Relaxed: a hint for the wording of a refusal. Looked at first, because the line is everybody's.
+        if self.retired.load(Ordering::Relaxed) == 0 {
+            self.retired.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether any page was ever retired, as far as the caller can know.
+    pub(crate) fn any_retired(&self) -> bool {
+        // Relaxed: as in `note_retired`.
+        self.retired.load(Ordering::Relaxed) != 0
     }
 
     fn count_of(&self, page: Offset) -> &AtomicU64 {

@@ -3,11 +3,19 @@
 #[cfg(feature = "alloc")]
 use alloc::{boxed::Box, vec::Vec};
 
-#[cfg(feature = "alloc")]
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering};
 
 /// A type whose all-zero value is its fresh value.
-pub(crate) trait Metadata: Sized {
+pub(crate) trait Metadata: Sized + Default {
+    /// All of it.
+    fn words(&self) -> &[AtomicU64];
+
+    /// Whether it is as new.
+    fn is_fresh(&self) -> bool {
+        // Relaxed: the caller has it alone, or a use of it at the same time is what is to be found out.
+        self.words().iter().all(|word| word.load(Ordering::Relaxed) == 0)
+    }
+
     /// Many of them, zeroed and untouched as far as the allocator can help it.
     #[cfg(feature = "alloc")]
     type Owned;
@@ -19,6 +27,17 @@ pub(crate) trait Metadata: Sized {
     /// The value at `index`, unless there is none.
     #[cfg(feature = "alloc")]
     fn at(owned: &Self::Owned, index: usize) -> Option<&Self>;
+}
+
+/// Makes lent values as new, whatever they were used for. O(values): each is read, and written if it is not zero, so memory that the
+/// operating system has yet to provide is looked at and not asked for.
+pub(crate) fn refresh<T: Metadata>(values: &mut [T]) {
+    values.iter_mut().filter(|value| !value.is_fresh()).for_each(|value| *value = T::default());
+}
+
+/// Whether lent values may be as new, of which only the first few are looked at.
+pub(crate) fn look_fresh<T: Metadata>(values: &[T]) -> bool {
+    values.iter().take(64).all(T::is_fresh)
 }
 
 /// Metadata that is owned in one piece.

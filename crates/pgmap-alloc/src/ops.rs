@@ -1,5 +1,6 @@
 //! What a driver says to a pgmap, and what it hears.
 
+use crate::charge::Owner;
 use crate::data::DriverData;
 use crate::memory_type::MemoryType;
 use crate::offset::Offset;
@@ -15,6 +16,17 @@ pub trait PgmapOps {
     /// Whether [`PgmapOps::folio_free`] is called. A driver that has nothing to do there says `false`; if it keeps nothing with its
     /// folios either, a last put is one atomic step, and its pages are treated as [`AfterFree::ByType`] says.
     const HEARS_FREES: bool = true;
+
+    /// Whether the pgmap keeps books: [`Charging`](crate::Charging) does, and no driver says so itself.
+    #[doc(hidden)]
+    const KEEPS_BOOKS: bool = false;
+
+    /// What happens to pages, for whoever keeps the books.
+    #[doc(hidden)]
+    #[inline]
+    fn enter(&self, entry: Entry) {
+        let _ = entry;
+    }
 
     /// The last reference of a folio is gone.
     ///
@@ -65,6 +77,18 @@ impl PgmapOps for () {
     type Data = ();
 
     const HEARS_FREES: bool = false;
+}
+
+/// What happens to pages, for whoever keeps the books.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// So many are idle no more, and no owner pays for them.
+    Taken(u64),
+    /// So many are idle again.
+    Back(u64),
+    /// A folio that this owner has paid for has ended.
+    Ended(Owner, Order),
 }
 
 /// A folio as the driver hears of it: one that has just left service, or is about to be split.

@@ -17,6 +17,9 @@
 //!    (`pool::motion`). A refusal of an owner who has stocks is repeated until it is the same though nothing was in motion and
 //!    nothing came back meanwhile; if that cannot be had, the answer is [`ChargeError::Contended`].
 //!
+//! 5. The high water is written down by whoever uncharges, before he does: what is drawn then is no less than what the owner has. Who
+//!    undoes a charge writes down nothing, because nobody had those pages. So the high water is never too low, and no refusal raises it.
+//!
 //! A batch is a 1024th of what is drawn, and no more than 256 pages. Owners of whom less than [`STOCKED`] pages are drawn have no
 //! stocks: all meet at their counter, which is then as small as it is exact to the page.
 
@@ -134,15 +137,18 @@ impl<const N: usize> Owners<N> {
         Ok(())
     }
 
-    /// What an owner has, his children's included. O(1). The high water may be too high by what was in stock, which is at most a
-    /// 64th of it, and counts what was charged for allocations that the pool refused then.
+    /// What an owner has, his children's included. O(1). The high water is never too low. It may be too high by what was in stock, which
+    /// is at most a 64th of it, and by what was charged at that moment for allocations that were refused then; a refusal alone does
+    /// not raise it.
     pub fn usage(&self, owner: Owner) -> Result<Usage, ChargeError> {
         let books = self.known(owner)?;
         let Books { account, .. } = books;
         // Relaxed: as in `set_limits`; each number stands for itself.
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let limits = Limits { min: read(&account.min), low: read(&account.low), max: read(&account.max) };
-        Ok(Usage { pages: books.has(), high_water: read(&account.high_water), refused: read(&account.refused), limits })
+        let pages = books.has();
+        // What he has now is noted when it becomes less (rule 5).
+        Ok(Usage { pages, high_water: read(&account.high_water).max(pages), refused: read(&account.refused), limits })
     }
 
     /// How much an owner's pages are protected at this moment: by what he is promised, but no more than each of his parents is.
@@ -160,14 +166,31 @@ impl<const N: usize> Owners<N> {
         })
     }
 
+    /// An owner and those above him who are not above `other` too, nor that one.
+    fn lineage_apart(&self, owner: Owner, other: Option<Owner>) -> impl Iterator<Item = Books<'_, N>> {
+        let shared = move |owner: Owner| other.is_some_and(|other| self.lineage(other).any(|books| books.owner == owner));
+        self.lineage(owner).take_while(move |books| !shared(books.owner))
+    }
+
+    /// [`Charge::try_charge`]; with `payer`, [`Charge::try_charge_in_place_of`].
+    fn charge(&self, owner: Owner, payer: Option<Owner>, pages: u64) -> Result<(), ChargeError> {
+        self.known(owner)?;
+        match self.attempt(owner, payer, pages) {
+            Err(ChargeError::OverLimit { .. }) if self.lineage(owner).any(|books| books.is_stocked()) => {
+                self.prove(owner, payer, pages)
+            }
+            done => done,
+        }
+    }
+
     /// Charges an owner and his parents, or nobody.
-    fn attempt(&self, owner: Owner, pages: u64) -> Result<(), ChargeError> {
+    fn attempt(&self, owner: Owner, payer: Option<Owner>, pages: u64) -> Result<(), ChargeError> {
         // Looked at first: who cannot be charged anyway must not be in others' way by charging and undoing it.
-        self.lineage(owner).try_for_each(|books| books.look(pages))?;
-        for (done, books) in self.lineage(owner).enumerate() {
+        self.lineage_apart(owner, payer).try_for_each(|books| books.look(pages))?;
+        for (done, books) in self.lineage_apart(owner, payer).enumerate() {
             if let Err(error) = books.raise(pages) {
                 // Raised a moment ago.
-                self.lineage(owner).take(done).for_each(|books| books.lower(pages));
+                self.lineage_apart(owner, payer).take(done).for_each(|books| books.lower(pages));
                 return Err(if done == 0 { error } else { ChargeError::Contended });
             }
         }
@@ -176,11 +199,11 @@ impl<const N: usize> Owners<N> {
 
     /// Rule 4.
     #[cold]
-    fn prove(&self, owner: Owner, pages: u64) -> Result<(), ChargeError> {
+    fn prove(&self, owner: Owner, payer: Option<Owner>, pages: u64) -> Result<(), ChargeError> {
         let watch = self.motion.watch();
         for _ in 0..TRIES {
             let notes = watch.notes();
-            match self.attempt(owner, pages) {
+            match self.attempt(owner, payer, pages) {
                 Err(error @ ChargeError::OverLimit { .. }) => {
                     if watch.nothing_since(notes) {
                         return Err(error);
@@ -275,7 +298,9 @@ impl<'o, const N: usize> Books<'o, N> {
                 drawn = self.drawn();
                 continue;
             };
-            let more = batch(drawn).min(spare);
+            // Relaxed: how much more is worth while. Else those who draw and are refused by the pool fill the stock without end.
+            let stocked = self.stock().map_or(0, |stock| stock.load(Ordering::Relaxed));
+            let more = batch(drawn).saturating_sub(stocked).min(spare);
             // SeqCst, all of it: as in `drawn` (rules 1 and 4). What is drawn for later is hidden until it is in stock.
             let _moving = (more > 0).then(|| self.all.motion.begin());
             if more > 0 && !self.is_stocked() {
@@ -287,8 +312,6 @@ impl<'o, const N: usize> Books<'o, N> {
                     if let Some(stock) = self.stock().filter(|_| more > 0) {
                         stock.fetch_add(more, Ordering::SeqCst);
                     }
-                    // Relaxed: a number, nothing hangs on it.
-                    self.account.high_water.fetch_max(sum + more, Ordering::Relaxed);
                     return Ok(());
                 }
                 Err(now) => drawn = now,
@@ -312,14 +335,28 @@ impl<'o, const N: usize> Books<'o, N> {
         found
     }
 
+    /// Rule 5.
+    fn keep_high_water(&self) {
+        let drawn = self.drawn();
+        // Relaxed, both: a number, nothing hangs on it. Looked at first, because the line is everybody's.
+        if self.account.high_water.load(Ordering::Relaxed) < drawn {
+            self.account.high_water.fetch_max(drawn, Ordering::Relaxed);
+        }
+    }
+
     /// Rule 3, of pages that he may not have; `Err` with how many he has, if that is less.
     fn give(&self, pages: u64) -> Result<(), u64> {
+        let has_so_many = || Some(self.has()).filter(|has| *has < pages).map_or(Ok(()), Err);
+        let few = pages <= 2 * batch(self.drawn());
+        if !few {
+            has_so_many()?;
+        }
+        self.keep_high_water();
         if self.put_in_stock(pages) {
             return Ok(());
         }
-        let has = self.has();
-        if has < pages {
-            return Err(has);
+        if few {
+            has_so_many()?;
         }
         // SeqCst: as in `drawn` (rule 3). Relaxed on failure: tried again with what was found.
         self.account.drawn.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |drawn| drawn.checked_sub(pages)).map(|_| ())?;
@@ -328,6 +365,12 @@ impl<'o, const N: usize> Books<'o, N> {
     }
 
     /// Rule 3, of pages that he has.
+    fn give_had(&self, pages: u64) {
+        self.keep_high_water();
+        self.lower(pages);
+    }
+
+    /// Rule 3, of pages that he has, or that were charged a moment ago and could not be had.
     fn lower(&self, pages: u64) {
         if !self.put_in_stock(pages) {
             // SeqCst: as in `drawn` (rule 3).
@@ -364,18 +407,33 @@ impl<'o, const N: usize> Books<'o, N> {
 /// Lock-free; O(parents).
 impl<const N: usize> Charge for Owners<N> {
     fn try_charge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError> {
-        self.known(owner)?;
-        match self.attempt(owner, pages) {
-            Err(ChargeError::OverLimit { .. }) if self.lineage(owner).any(|books| books.is_stocked()) => self.prove(owner, pages),
-            done => done,
-        }
+        self.charge(owner, None, pages)
     }
 
     /// Exact, unless it runs at the same time as another uncharge of the same owner for pages that he has not paid for either.
     fn uncharge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError> {
         self.known(owner)?.give(pages).map_err(|has| ChargeError::NotCharged { owner: owner.0, has })?;
         // They have what their children have.
-        self.lineage(owner).skip(1).for_each(|books| books.lower(pages));
+        self.lineage(owner).skip(1).for_each(|books| books.give_had(pages));
+        Ok(())
+    }
+
+    fn cancel(&self, owner: Owner, payer: Option<Owner>, pages: u64) {
+        self.lineage_apart(owner, payer).for_each(|books| books.lower(pages));
+    }
+
+    fn try_charge_in_place_of(&self, payer: Owner, owner: Owner, pages: u64) -> Result<(), ChargeError> {
+        self.charge(owner, Some(payer), pages)
+    }
+
+    fn uncharge_in_favour_of(&self, owner: Owner, payer: Owner, pages: u64) -> Result<(), ChargeError> {
+        let books = self.known(payer)?;
+        let mut apart = self.lineage_apart(payer, Some(owner));
+        if apart.next().is_none() {
+            return Ok(());
+        }
+        books.give(pages).map_err(|has| ChargeError::NotCharged { owner: payer.0, has })?;
+        apart.for_each(|books| books.give_had(pages));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::folios::Folios;
 use crate::leaving::Leaving;
 use crate::lifetime::Lifetime;
 use crate::marks::Marks;
-use crate::memory::Memory;
+use crate::memory::{Memory, look_fresh, refresh};
 use crate::offset::{Offset, Phys};
 use crate::ops::PgmapOps;
 use crate::order::Order;
@@ -24,7 +24,7 @@ pub struct StorageNeeded {
     pub ranges: usize,
     /// Folio words: one for each offset, touched only where a folio has started.
     pub words: usize,
-    /// Data cells: one for each offset, none if the driver keeps nothing.
+    /// Data cells: one for each offset, none if the driver keeps nothing; one more for each with [`Charging`](crate::Charging).
     pub data: usize,
 }
 
@@ -32,13 +32,20 @@ pub struct StorageNeeded {
 pub fn storage_needed<O: PgmapOps, const WORDS: usize>(params: &Params<'_>) -> Result<StorageNeeded, BuildError> {
     let needs = PoolNeeds::of::<WORDS>(params)?;
     let pages = usize::try_from(needs.pages).map_err(|_| BuildError::Unaddressable)?;
-    let data = if O::Data::STORED { pages } else { 0 };
+    let kinds = usize::from(O::Data::STORED) + usize::from(O::KEEPS_BOOKS);
+    let data = pages.checked_mul(kinds).ok_or(BuildError::Unaddressable)?;
     Ok(StorageNeeded { tables: needs.tables, ranges: needs.ranges, words: pages, data })
 }
 
-/// Zeroed (fresh) metadata that the caller lends to a pgmap.
+/// Where the cells begin that say who pays.
+fn charges<O: PgmapOps>(needed: &StorageNeeded) -> usize {
+    if O::Data::STORED { needed.words } else { 0 }
+}
+
+/// Metadata that the caller lends to a pgmap.
 ///
-/// All-zero memory is valid, so memory that the operating system zeroes when it is first touched is never touched needlessly.
+/// [`Pgmap::with_storage`] makes it as new. All-zero memory is as new, so [`Pgmap::with_zeroed_storage`] need not touch memory that the
+/// operating system zeroes when it is first touched.
 pub struct Storage<'s, const WORDS: usize = 8> {
     /// See [`StorageNeeded::tables`].
     pub tables: &'s mut [Table<WORDS>],
@@ -75,18 +82,43 @@ impl<O: PgmapOps> Pgmap<'static, O> {
 }
 
 impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
-    /// Builds a pgmap over metadata that the caller lends, all of it zeroed. Needs no allocator.
+    /// Builds a pgmap over metadata that the caller lends, whatever it was used for before. Needs no allocator.
+    ///
+    /// O(metadata): all that is needed is read, 8 bytes per page and more, and written where it is not zero.
+    /// [`Pgmap::with_zeroed_storage`] is for large pgmaps.
     pub fn with_storage(params: &Params<'_>, storage: Storage<'s, WORDS>, ops: O) -> Result<Self, BuildError> {
-        let needed = storage_needed::<O, WORDS>(params)?;
-        if storage.words.len() < needed.words {
-            return Err(BuildError::WordStorage { needed: needed.words, given: storage.words.len() });
-        }
-        if storage.data.len() < needed.data {
-            return Err(BuildError::DataStorage { needed: needed.data, given: storage.data.len() });
-        }
-        let pool = GenPool::with_storage(params, storage.tables, storage.ranges)?;
-        let folios = Folios::new(Memory::Lent(storage.words), Memory::Lent(storage.data));
+        let (needed, Storage { tables, ranges, words, data }) = Self::check_storage(params, storage)?;
+        let pool = GenPool::with_storage(params, tables, ranges)?;
+        refresh(words);
+        refresh(data);
+        let folios = Folios::new(Memory::Lent(words), Memory::Lent(data), charges::<O>(&needed));
         Ok(Self::assemble(pool, folios, ops, params.page_shift))
+    }
+
+    /// Builds a pgmap over lent metadata that the caller knows to be zero, such as memory that comes fresh from the operating system;
+    /// only what has to be is touched. Needs no allocator.
+    ///
+    /// [`BuildError::UsedStorage`] as for [`GenPool::with_zeroed_storage`], or if one of the first 64 words or data cells is not zero.
+    /// The storage of a pgmap that has gone is found by its range slots. What is not looked at is taken for zero: pages may be handed
+    /// out twice if it is not.
+    pub fn with_zeroed_storage(params: &Params<'_>, storage: Storage<'s, WORDS>, ops: O) -> Result<Self, BuildError> {
+        let (needed, Storage { tables, ranges, words, data }) = Self::check_storage(params, storage)?;
+        if !look_fresh(words) || !look_fresh(data) {
+            return Err(BuildError::UsedStorage);
+        }
+        let pool = GenPool::with_zeroed_storage(params, tables, ranges)?;
+        let folios = Folios::new(Memory::Lent(words), Memory::Lent(data), charges::<O>(&needed));
+        Ok(Self::assemble(pool, folios, ops, params.page_shift))
+    }
+
+    /// As much of the caller's words and cells as is needed, if it is enough: what lies beyond is nobody's.
+    fn check_storage(params: &Params<'_>, storage: Storage<'s, WORDS>) -> Result<(StorageNeeded, Storage<'s, WORDS>), BuildError> {
+        let needed = storage_needed::<O, WORDS>(params)?;
+        let Storage { tables, ranges, words, data } = storage;
+        let given = (words.len(), data.len());
+        let words = words.get_mut(..needed.words).ok_or(BuildError::WordStorage { needed: needed.words, given: given.0 })?;
+        let data = data.get_mut(..needed.data).ok_or(BuildError::DataStorage { needed: needed.data, given: given.1 })?;
+        Ok((needed, Storage { tables, ranges, words, data }))
     }
 
     /// [`Pgmap::new`] for tables of any size: models and exhaustive tests want tiny ones.
@@ -96,7 +128,8 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         let words = Memory::boxed(needed.words).ok_or(BuildError::OutOfMemory)?;
         let data = Memory::boxed(needed.data).ok_or(BuildError::OutOfMemory)?;
         let pool = GenPool::boxed(params)?;
-        Ok(Self::assemble(pool, Folios::new(words, data), ops, params.page_shift))
+        let folios = Folios::new(words, data, charges::<O>(&needed));
+        Ok(Self::assemble(pool, folios, ops, params.page_shift))
     }
 
     fn assemble(pool: GenPool<'s, WORDS>, folios: Folios<'s>, ops: O, page_shift: u32) -> Self {
@@ -116,6 +149,8 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
     /// ([`Pgmap::until_idle`]).
     #[must_use]
     pub fn lend_wait_slots(mut self, slots: &'s mut [WaitSlot]) -> Self {
+        // Whoever waited in them before waits for another pgmap, or never gave them back.
+        slots.iter_mut().for_each(|slot| *slot = WaitSlot::new());
         self.waiters.lend(slots);
         self
     }

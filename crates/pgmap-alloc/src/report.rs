@@ -128,8 +128,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         self.snapshot_from(Offset::new(0))
     }
 
-    /// [`Pgmap::snapshot`], with what the driver keeps with each folio: [`Paid::owner`](crate::Paid::owner) says who pays for it. Of
-    /// blocks only those who have them know.
+    /// [`Pgmap::snapshot`], with what the driver keeps with each folio.
     pub fn snapshot_with_data(&self) -> impl Iterator<Item = (SnapshotRun, Option<O::Data>)> {
         self.snapshot().map(|run| {
             let is_folio = matches!(run.state, RunState::Folio { .. });

@@ -102,6 +102,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if self.pool.take_at(Run::around(page.get(), Order::ZERO)).is_err() {
             return false;
         }
+        self.count_in(None, 1);
+        self.marks.note_retired();
         let retired = self.folios.word(page).retire();
         debug_assert!(retired.is_some(), "an owned page has a folio");
         if retired == Some(true) {

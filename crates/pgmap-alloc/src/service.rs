@@ -14,11 +14,12 @@
 //!    nothing of it the put itself turns the word to `Idle`, and step 6 is empty.
 //! 8. Does anyone wait for these pages, or is one of them bad? Only then is there more to do.
 
+use crate::charge::{Charged, Owner};
 use crate::data::DriverData;
 use crate::error::{AllocError, FreeError, RequestError};
 use crate::memory_type::FreeRule;
 use crate::offset::{Offset, Run};
-use crate::ops::{AfterFree, Freed, PgmapOps};
+use crate::ops::{AfterFree, Entry, Freed, PgmapOps};
 use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::state::{Ending, State};
@@ -32,27 +33,34 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// For drivers that keep offsets in their own structures; [`Pgmap::alloc_folio`] keeps the reference in a type.
     #[inline]
     pub fn alloc_folio_raw(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
-        match self.alloc_at_once(order, data) {
+        self.alloc_paid_by(None, order, data)
+    }
+
+    /// [`Pgmap::alloc_folio_raw`] for an owner who has paid, if there is one.
+    #[inline]
+    pub(crate) fn alloc_paid_by(&self, payer: Option<Owner>, order: Order, data: O::Data) -> Result<Offset, AllocError> {
+        match self.alloc_at_once(payer, order, data) {
             Some(head) => Ok(head),
-            None => self.alloc_anyhow(order, data),
+            None => self.alloc_anyhow(payer, order, data),
         }
     }
 
     /// [`Pgmap::alloc_folio_raw`] where a run is found at once and nothing stands in the way.
     #[inline]
-    fn alloc_at_once(&self, order: Order, data: O::Data) -> Option<Offset> {
+    fn alloc_at_once(&self, payer: Option<Owner>, order: Order, data: O::Data) -> Option<Offset> {
         if self.lifetime.now().is_dying() {
             return None;
         }
         let run = self.pool.attempt(order)?;
-        self.start(run, data).ok()
+        self.count_in(payer, run.pages());
+        self.start(payer, run, data).ok()
     }
 
     #[inline(never)]
-    fn alloc_anyhow(&self, order: Order, data: O::Data) -> Result<Offset, AllocError> {
+    fn alloc_anyhow(&self, payer: Option<Owner>, order: Order, data: O::Data) -> Result<Offset, AllocError> {
         loop {
-            let run = self.take_run(order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
-            match self.start(run, data) {
+            let run = self.take_run(payer, order).inspect_err(|_| self.ops().trace(Event::Refused { order }))?;
+            match self.start(payer, run, data) {
                 Ok(head) => return Ok(head),
                 Err(Refusal::Dying) => return Err(AllocError::Dying),
                 Err(_) => {}
@@ -62,26 +70,38 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// Steps 2 to 4 of the walk of a run that the pool picked; after a refusal it has gone back.
     #[inline]
-    pub(crate) fn start(&self, run: Run, data: O::Data) -> Result<Offset, Refusal> {
-        match self.enter_service(run, data) {
+    pub(crate) fn start(&self, payer: Option<Owner>, run: Run, data: O::Data) -> Result<Offset, Refusal> {
+        match self.enter_service(payer, run, data) {
             Ok(()) => {
                 self.ops().trace(Event::Alloc { offset: run.start(), order: run.order() });
                 Ok(run.start())
             }
             Err(refusal) => {
                 // Giving an unfit run back takes it out of the pool, so the next run is another.
-                self.release_refused(run, refusal);
+                self.release_refused(payer, run, refusal);
                 Err(refusal)
             }
         }
     }
 
     /// Puts exactly these pages into service as one folio, if all of them are idle, with one reference that the caller owns and
-    /// puts with [`Pgmap::put_raw`]. O(levels), the same for every order.
+    /// puts with [`Pgmap::put_raw`]. O(levels), the same for every order; to say [`RequestError::Retired`] of a run that is not idle
+    /// it reads the run's folio words, once any page has been retired.
     pub fn request_folio_raw(&self, offset: Offset, order: Order, data: O::Data) -> Result<(), RequestError> {
-        let run = self.take_run_at(offset, order)?;
-        self.enter_service(run, data).map_err(|refusal| {
-            self.release_refused(run, refusal);
+        self.request_paid_by(None, offset, order, data)
+    }
+
+    /// [`Pgmap::request_folio_raw`] for an owner who has paid, if there is one.
+    pub(crate) fn request_paid_by(
+        &self,
+        payer: Option<Owner>,
+        offset: Offset,
+        order: Order,
+        data: O::Data,
+    ) -> Result<(), RequestError> {
+        let run = self.take_run_at(payer, offset, order)?;
+        self.enter_service(payer, run, data).map_err(|refusal| {
+            self.release_refused(payer, run, refusal);
             RequestError::from(refusal)
         })?;
         self.ops().trace(Event::Request { offset, order });
@@ -90,27 +110,53 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 
     /// Step 1 of the walk where the pool picks the run.
     #[inline]
-    pub(crate) fn take_run(&self, order: Order) -> Result<Run, AllocError> {
+    pub(crate) fn take_run(&self, payer: Option<Owner>, order: Order) -> Result<Run, AllocError> {
         if self.lifetime.now().is_dying() {
             return Err(AllocError::Dying);
         }
-        self.pool.take(order)
+        let run = self.pool.take(order)?;
+        self.count_in(payer, order.pages());
+        Ok(run)
     }
 
     /// Step 1 of the walk where the caller picks the run: checked, and claimed from the pool.
-    pub(crate) fn take_run_at(&self, offset: Offset, order: Order) -> Result<Run, RequestError> {
+    pub(crate) fn take_run_at(&self, payer: Option<Owner>, offset: Offset, order: Order) -> Result<Run, RequestError> {
         if self.lifetime.now().is_dying() {
             return Err(RequestError::Dying);
         }
         let run = Run::new(offset, order)?;
         self.pool.check_inside(run)?;
-        self.pool.take_at(run)?;
+        self.pool.take_at(run).map_err(|error| self.why_not_taken(run, error))?;
+        self.count_in(payer, run.pages());
         Ok(run)
+    }
+
+    /// Whoever waits until the run is idle waits for ever if a page of it is retired.
+    #[cold]
+    fn why_not_taken(&self, run: Run, error: RequestError) -> RequestError {
+        let retired = error == RequestError::Busy && self.marks.any_retired() && self.folios.has_retired(run);
+        if retired { RequestError::Retired } else { error }
+    }
+
+    /// Tells the books, if there are any, of pages that have been taken; those of an owner have been counted before (`ledger`, rule 4).
+    #[inline(always)]
+    pub(crate) fn count_in(&self, payer: Option<Owner>, pages: u64) {
+        if O::KEEPS_BOOKS && payer.is_none() {
+            self.ops().enter(Entry::Taken(pages));
+        }
+    }
+
+    /// Tells the books, if there are any, of pages that are idle again.
+    #[inline(always)]
+    pub(crate) fn count_out(&self, pages: u64) {
+        if O::KEEPS_BOOKS {
+            self.ops().enter(Entry::Back(pages));
+        }
     }
 
     /// Steps 2 to 4 of the walk for an owned run; after a refusal the word is as before and the run still owned.
     #[inline]
-    pub(crate) fn enter_service(&self, run: Run, data: O::Data) -> Result<(), Refusal> {
+    pub(crate) fn enter_service(&self, payer: Option<Owner>, run: Run, data: O::Data) -> Result<(), Refusal> {
         let word = self.folios.word(run.start());
         if !word.begin(run.order()) {
             return Err(self.why_not_begun(run));
@@ -123,6 +169,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             return Err(refusal);
         }
         self.folios.set_data(run.start(), data);
+        if O::KEEPS_BOOKS {
+            self.folios.charge(run.start()).set(payer.map_or(Charged::NOBODY, |owner| Charged::to(owner, run.order())));
+        }
         word.publish(run.order());
         Ok(())
     }
@@ -135,10 +184,18 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     /// Gives a run back that did not enter service; where a folio stands on it already it stays taken, as it should have been.
-    pub(crate) fn release_refused(&self, run: Run, refusal: Refusal) {
+    pub(crate) fn release_refused(&self, payer: Option<Owner>, run: Run, refusal: Refusal) {
         if refusal != Refusal::Occupied {
-            self.release(run);
+            self.release_unused(payer, run);
         }
+    }
+
+    /// Gives back a run that was taken for an owner, if there is one, whose count stays.
+    pub(crate) fn release_unused(&self, payer: Option<Owner>, run: Run) {
+        if payer.is_some() {
+            self.count_in(None, run.pages());
+        }
+        self.release(run);
     }
 
     /// Step 3 of the walk when there is something to look at.
@@ -199,7 +256,8 @@ pub(crate) enum GoesTo {
 /// Out of service.
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// What stands between the last reference and the idle word.
-    pub(crate) const ENDING: Ending = if O::HEARS_FREES || O::Data::STORED { Ending::Heard } else { Ending::Silent };
+    pub(crate) const ENDING: Ending =
+        if O::HEARS_FREES || O::Data::STORED || O::KEEPS_BOOKS { Ending::Heard } else { Ending::Silent };
 
     /// Steps 6 and 7 of the walk; the last reference was ours. Says which run is to go back to the pool; whoever gives it back
     /// does step 8.
@@ -223,6 +281,13 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         if O::HEARS_FREES {
             after = self.ops().folio_free(Freed { offset: head, order, data: self.folios.data(head) });
         }
+        if O::KEEPS_BOOKS {
+            let charge = self.folios.charge(head);
+            if let Some((owner, order)) = charge.get::<Charged>().parts() {
+                charge.set(Charged::NOBODY);
+                self.ops().enter(Entry::Ended(owner, order));
+            }
+        }
         if Self::ENDING == Ending::Heard {
             self.folios.set_data(head, O::Data::from_bits(0));
             match goes_to {
@@ -242,7 +307,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     #[inline]
     pub(crate) fn release(&self, run: Run) {
         // Refused only if pages were given back behind the owner's back, through the raw forms: they are idle already.
-        let _ = self.pool.give_back(run);
+        if self.pool.give_back(run).is_ok() {
+            self.count_out(run.pages());
+        }
         if !self.is_calm_after() {
             self.attend(run);
         }
@@ -252,7 +319,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     #[cold]
     pub(crate) fn release_cleared(&self, run: Run) {
         // As in `release`.
-        let _ = self.pool.give_back_cleared(run);
+        if self.pool.give_back_cleared(run).is_ok() {
+            self.count_out(run.pages());
+        }
         if !self.is_calm_after() {
             self.attend(run);
         }
@@ -332,6 +401,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             });
         }
         self.pool.free(offset, order)?;
+        self.count_out(run.pages());
         self.ops().trace(Event::Free { offset, order });
         if !self.is_calm_after() {
             self.attend(run);

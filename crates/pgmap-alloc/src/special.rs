@@ -52,7 +52,7 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// may look at the folio words of the run.
     pub fn declare_special(&self, offset: Offset, size: SpecialSize, reason: Reason) -> Result<(), SpecialError> {
         let run = self.special_run(offset, size)?;
-        self.take_run_at(offset, run.order()).map_err(|error| self.why_not_special(run, error))?;
+        self.take_run_at(None, offset, run.order()).map_err(|error| self.why_not_special(run, error))?;
         let declared = self.folios.word(offset).declare(run.order(), reason.to_bits());
         debug_assert!(declared, "an owned run has a folio");
         Ok(())

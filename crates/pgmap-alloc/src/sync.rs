@@ -219,6 +219,10 @@ macro_rules! metadata {
         }
 
         impl $crate::memory::Metadata for $name {
+            fn words(&self) -> &[$crate::sync::AtomicU64] {
+                self.all_words()
+            }
+
             #[cfg(feature = "alloc")]
             type Owned = $crate::memory::Pieces<Self>;
 
@@ -257,6 +261,10 @@ macro_rules! metadata_lines {
         }
 
         impl<const $n: usize> $crate::memory::Metadata for $name<$n> {
+            fn words(&self) -> &[$crate::sync::AtomicU64] {
+                &self.0
+            }
+
             #[cfg(all(feature = "alloc", not(loom)))]
             type Owned = $crate::memory::Lines;
 

@@ -44,7 +44,7 @@ pub(crate) use notes::Notes;
 metadata_lines! {
     /// One radix table: `WORDS * 64` entries, one bit each, 1 = wholly idle at this level.
     ///
-    /// Callers only provide zeroed ones as storage, best on 64-byte boundaries. `WORDS` is 8 (one 64-byte line, 512 entries)
+    /// Callers only provide them as storage, best on 64-byte boundaries. `WORDS` is 8 (one 64-byte line, 512 entries)
     /// everywhere but in models and exhaustive tests, which run the same code on tiny tables.
     #[derive(Debug)]
     pub struct Table<const WORDS: usize = 8>;

@@ -38,11 +38,16 @@ pub(crate) enum Took {
     Nothing,
 }
 
+/// What is drawn, and the most that ever was: both are read together.
+#[repr(align(128))]
+struct Drawn {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
 /// The number.
 pub(crate) struct Tally {
-    drawn: Alone,
-    /// The most that ever was drawn.
-    high_water: Alone,
+    drawn: Drawn,
     stocks: [Alone; SLOTS],
     batch: u64,
 }
@@ -52,7 +57,8 @@ impl Tally {
     pub(crate) fn new(pages: u64) -> Tally {
         let zero = || Alone(AtomicU64::new(0));
         let batch = if cfg!(loom) { 1 } else { (pages >> 16).min(64) };
-        Tally { drawn: zero(), high_water: zero(), stocks: core::array::from_fn(|_| zero()), batch }
+        let drawn = Drawn { now: AtomicU64::new(0), most: AtomicU64::new(0) };
+        Tally { drawn, stocks: core::array::from_fn(|_| zero()), batch }
     }
 
     fn stock(&self) -> &AtomicU64 {
@@ -64,13 +70,13 @@ impl Tally {
         // SeqCst, all: the read half of "give, then note" (`ledger`).
         let stocks = self.stocks.iter().map(|stock| stock.0.load(Ordering::SeqCst));
         let in_stock = stocks.fold(0, u64::wrapping_add);
-        self.drawn.0.load(Ordering::SeqCst).saturating_sub(in_stock)
+        self.drawn.now.load(Ordering::SeqCst).saturating_sub(in_stock)
     }
 
     /// The most that [`Tally::keep_high_water`] saw: pages in use, and what the stocks held.
     pub(crate) fn high_water(&self) -> u64 {
         // Relaxed: a number, nothing hangs on it.
-        self.high_water.0.load(Ordering::Relaxed)
+        self.drawn.most.load(Ordering::Relaxed)
     }
 
     /// Takes pages unless more than `limit` would be in use then. Lock-free; the caller is in motion.
@@ -79,18 +85,20 @@ impl Tally {
         // failure: tried again with what was found.
         let stocked = |now: u64| now.checked_sub(pages);
         if self.batch > 0
-            && self.drawn.0.load(Ordering::SeqCst) <= limit
+            && self.drawn.now.load(Ordering::SeqCst) <= limit
             && self.stock().fetch_update(Ordering::SeqCst, Ordering::Relaxed, stocked).is_ok()
         {
             return Took::FromStock;
         }
         loop {
+            // Relaxed: how much more is worth while. Else those who draw and are refused by the pool fill the stock without end.
+            let batch = self.batch.saturating_sub(self.stock().load(Ordering::Relaxed));
             let more = |drawn: u64| {
                 let spare = limit.checked_sub(drawn)?.checked_sub(pages)?;
-                Some(pages.saturating_add(spare.min(self.batch)))
+                Some(pages.saturating_add(spare.min(batch)))
             };
             let sum = |drawn: u64| drawn.checked_add(more(drawn)?);
-            if let Ok(before) = self.drawn.0.fetch_update(Ordering::SeqCst, Ordering::Relaxed, sum) {
+            if let Ok(before) = self.drawn.now.fetch_update(Ordering::SeqCst, Ordering::Relaxed, sum) {
                 let more = more(before).unwrap_or(pages);
                 if more > pages {
                     self.stock().fetch_add(more - pages, Ordering::SeqCst);
@@ -104,12 +112,13 @@ impl Tally {
         }
     }
 
-    /// After pages have been drawn, and it is settled that they stay so.
+    /// After each take, once it is settled that the pages stay in use; from stock too, because what is in stock may have been drawn
+    /// for somebody who was refused.
     pub(crate) fn keep_high_water(&self) {
         // Relaxed: as in `high_water`. Looked at first, because the line is everybody's.
-        let drawn = self.drawn.0.load(Ordering::Relaxed);
-        if self.high_water.0.load(Ordering::Relaxed) < drawn {
-            self.high_water.0.fetch_max(drawn, Ordering::Relaxed);
+        let drawn = self.drawn.now.load(Ordering::Relaxed);
+        if self.drawn.most.load(Ordering::Relaxed) < drawn {
+            self.drawn.most.fetch_max(drawn, Ordering::Relaxed);
         }
     }
 
@@ -121,7 +130,7 @@ impl Tally {
         let of = |stock: &Alone| if stock.0.load(Ordering::SeqCst) == 0 { 0 } else { stock.0.swap(0, Ordering::SeqCst) };
         let found: u64 = self.stocks.iter().map(of).sum();
         if found > 0 {
-            self.drawn.0.fetch_sub(found, Ordering::SeqCst);
+            self.drawn.now.fetch_sub(found, Ordering::SeqCst);
             motion.note();
         }
         found
@@ -133,13 +142,13 @@ impl Tally {
         // somebody else has taken what was too much.
         let most = 2 * self.batch;
         if pages > most {
-            self.drawn.0.fetch_sub(pages, Ordering::SeqCst);
+            self.drawn.now.fetch_sub(pages, Ordering::SeqCst);
         } else if self.stock().fetch_add(pages, Ordering::SeqCst) + pages > most {
             // What is taken out of the stock is hidden until it is drawn back.
             let _moving = motion.begin();
             let over = |now: u64| if now > most { Some(self.batch) } else { None };
             if let Ok(before) = self.stock().fetch_update(Ordering::SeqCst, Ordering::Relaxed, over) {
-                self.drawn.0.fetch_sub(before - self.batch, Ordering::SeqCst);
+                self.drawn.now.fetch_sub(before - self.batch, Ordering::SeqCst);
             }
         }
         motion.note();

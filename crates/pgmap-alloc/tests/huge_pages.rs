@@ -17,7 +17,7 @@ fn a_pgmap_over_it_works_as_any_other() {
     let vram = [range(512, 1 << 12), range(1 << 20, 777)];
     let params = Params::new(&vram);
     let mut huge = metadata::<Driver>(&params);
-    let pgmap = Pgmap::with_storage(&params, huge.storage().unwrap(), Driver::default()).unwrap();
+    let pgmap = Pgmap::with_zeroed_storage(&params, huge.storage().unwrap(), Driver::default()).unwrap();
     let end = pgmap.ranges().last().unwrap().end();
     let last = pgmap.request_folio_with(at(end.get() - 1), Order::ZERO, 99).unwrap();
     let folios: Vec<_> = (0..10).map(|k| pgmap.alloc_folio_with(order(k), u64::from(k)).unwrap()).collect();
@@ -52,7 +52,7 @@ fn it_is_advised_and_a_large_pgmap_touches_little() {
     }
     let storage = huge.storage().unwrap();
     let place = storage.words.as_ptr().addr();
-    let pgmap = Pgmap::with_storage(&params, storage, ()).unwrap();
+    let pgmap = Pgmap::with_zeroed_storage(&params, storage, ()).unwrap();
     drop(pgmap.alloc_folio(Order::ZERO).unwrap());
     let Some((flags, resident)) = mapping(place) else {
         println!("skipped: this system does not tell how its memory is mapped");

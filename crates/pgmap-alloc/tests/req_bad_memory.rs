@@ -57,7 +57,7 @@ fn req_38_a_page_in_service_waits_for_the_last_put() {
     assert_eq!((pgmap.lookup(bad), pgmap.lookup(at(601))), (Ok(Lookup::Retired), Ok(Lookup::Idle)));
     assert_eq!((pgmap.retiring().count(), pgmap.retired().collect::<Vec<_>>()), (0, vec![bad]));
     assert_eq!(pgmap.validate().unwrap().idle, 2047, "the other pages are idle again");
-    assert_eq!(pgmap.request_folio_with(at(512), Order::PMD, 0).err(), Some(RequestError::Busy));
+    assert_eq!(pgmap.request_folio_with(at(512), Order::PMD, 0).err(), Some(RequestError::Retired));
 }
 
 #[test]

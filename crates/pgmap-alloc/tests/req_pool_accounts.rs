@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgmap_alloc::{
     Accounted, AccountedError, AfterFree, AllocError, AllocExtentError, Charge, ChargeError, Charging, Extent, ExtentParams,
-    FreeError, Freed, GenPool, Limits, Owner, Owners, Paid, Params, Pgmap, PgmapOps, Protection, RequestError, ReturnError, Run,
+    FreeError, Freed, GenPool, Limits, Owner, Owners, Params, Pgmap, PgmapOps, Protection, RequestError, ReturnError, Run,
     RunState, ScatterError, ScatterParams, SnapshotRun, Urgency,
 };
 use support::{Random, at, order, pool, range, window};
@@ -205,14 +205,14 @@ impl PgmapOps for Keeping {
 }
 
 #[test]
-fn req_48_the_owner_of_a_folio_stands_in_its_data_and_gets_it_back_at_the_last_put() {
+fn req_48_the_owner_of_a_folio_stands_beside_its_data_and_gets_it_back_at_the_last_put() {
     let owners = Owners::<2>::new();
     let vram = [range(0, 4096)];
     let pgmap = Pgmap::new(&Params::new(&vram), Charging::new(Keeping, &owners, 0, 4096)).unwrap();
     let has = |owner| owners.usage(Owner(owner)).unwrap().pages;
     let normal = Urgency::Normal;
     let folio = pgmap.alloc_folio_for(order(9), Owner(0), normal, 7).unwrap();
-    assert_eq!((folio.data().owner(), folio.data().data(), has(0)), (Some(Owner(0)), 7, 512));
+    assert_eq!((folio.payer(), folio.data(), has(0)), (Some(Owner(0)), 7, 512));
     // Others hold it too; the last put is somebody's who does not know.
     let other = folio.clone();
     drop(folio);
@@ -223,7 +223,7 @@ fn req_48_the_owner_of_a_folio_stands_in_its_data_and_gets_it_back_at_the_last_p
     let folio = pgmap.alloc_folio_for(order(2), Owner(1), normal, 1).unwrap();
     let parts: Vec<_> = folio.split(order(0), 1).unwrap().collect();
     for (left, part) in parts.into_iter().rev().enumerate() {
-        assert_eq!((part.data().owner(), has(1)), (Some(Owner(1)), 4 - left as u64));
+        assert_eq!((part.payer(), has(1)), (Some(Owner(1)), 4 - left as u64));
     }
     assert_eq!(has(1), 0);
     // Through a handle, into one, and at a given place.
@@ -238,14 +238,15 @@ fn req_48_the_owner_of_a_folio_stands_in_its_data_and_gets_it_back_at_the_last_p
     assert_eq!(pgmap.request_folio_for(at(64), order(6), Owner(0), normal, 0).unwrap_err(), busy);
     assert_eq!((has(0), has(1)), (0, 64));
     drop(folio);
-    // What the driver keeps is out of service, and nobody's; what is taken by the ordinary verbs is nobody's from the start.
+    // What the driver keeps is out of service, and nobody's; what is taken by the ordinary verbs is nobody's from the start. Neither
+    // is idle, and the account counts both.
     let kept = pgmap.alloc_folio_for(order(0), Owner(0), normal, u32::MAX).unwrap();
     let head = kept.offset();
     drop(kept);
-    assert_eq!(has(0), 0);
+    assert_eq!((has(0), pgmap.account().used), (0, 1));
     pgmap.free_block_raw(head, order(0)).unwrap();
-    let unpaid = pgmap.alloc_folio_with(order(0), Paid::by_nobody(3)).unwrap();
-    assert_eq!((unpaid.data().owner(), unpaid.data().data(), pgmap.account().used), (None, 3, 0));
+    let unpaid = pgmap.alloc_folio_with(order(0), 3).unwrap();
+    assert_eq!((unpaid.payer(), unpaid.data(), pgmap.account().used), (None, 3, 1));
     drop(unpaid);
     drop(pgmap.alloc_folio(order(0)).unwrap());
     assert_eq!((has(0), has(1), pgmap.account().used), (0, 0, 0));
@@ -267,7 +268,7 @@ fn req_48_blocks_know_who_pays_and_limits_and_the_watermark_hold_for_a_pgmap_too
     assert_eq!(pgmap.alloc_block_for(order(8), Owner(0), Urgency::Critical).unwrap_err(), limit);
     assert_eq!(has(), 512);
     let folio = block.into_folio(()).unwrap();
-    assert_eq!((folio.data().owner(), has()), (Some(Owner(0)), 512));
+    assert_eq!((folio.payer(), has()), (Some(Owner(0)), 512));
     drop(folio);
     pgmap.alloc_block_for(order(4), Owner(0), Urgency::Normal).unwrap().release_cleared();
     assert_eq!((has(), pgmap.avail_cleared(Extent::ALL)), (0, 16));
@@ -450,10 +451,8 @@ fn req_49_the_snapshot_knows_every_run_with_its_state_its_order_and_its_owner() 
     let _unpaid = pgmap.request_folio(at(128), order(0)).unwrap();
     let _block = pgmap.request_block(at(256), order(8)).unwrap();
     let walk = || {
-        let run = |(run, data): (SnapshotRun, Option<Paid<()>>)| {
-            (run.start.get(), run.pages, run.state, data.and_then(|data| data.owner()))
-        };
-        pgmap.snapshot_with_data().map(run).collect::<Vec<_>>()
+        let run = |(run, payer): (SnapshotRun, Option<Owner>)| (run.start.get(), run.pages, run.state, payer);
+        pgmap.snapshot_with_payers().map(run).collect::<Vec<_>>()
     };
     let folio_of = |o, refs| RunState::Folio { order: order(o), refs };
     let expected = [
@@ -465,7 +464,9 @@ fn req_49_the_snapshot_knows_every_run_with_its_state_its_order_and_its_owner() 
         (512, 512, RunState::Idle, None),
     ];
     assert_eq!(walk(), expected);
-    let asked = allocation_counter::measure(|| assert_eq!(pgmap.snapshot_with_data().count(), 6));
+    let asked = allocation_counter::measure(|| {
+        assert_eq!((pgmap.snapshot_with_payers().count(), pgmap.snapshot_with_data().count()), (6, 6));
+    });
     assert_eq!(asked.count_total, 0, "{asked:?}");
     drop((folio, more));
     assert_eq!(walk()[0], (0, 128, RunState::Idle, None));
@@ -496,4 +497,56 @@ fn req_49_the_account_can_be_written_down() {
     let counting = GenPool::new(&Params::new(&[range(0, 512)]).counting_runs()).unwrap();
     let written = serde_json::to_value(Accounted::new(&counting, (), (), 0).account()).unwrap();
     assert_eq!(written["idle"][9], 1);
+}
+
+/// The high water is the most that was held: a refused free does not lower it by the way, a refused allocation does not raise it.
+#[test]
+fn req_64_the_high_water_is_never_too_low_and_no_refusal_raises_it() {
+    let pool = pool(1 << 18);
+    let owners = Owners::<1>::new();
+    let books = Accounted::new(&pool, &owners, (), 1 << 10);
+    let usage = || owners.usage(Owner(0)).unwrap();
+    let sixteen = order(4);
+    for _ in 0..1024 {
+        books.alloc(sixteen, Owner(0), Urgency::Normal).unwrap();
+    }
+    let last = at((1 << 18) - 16);
+    assert!(pool.is_idle(last));
+    for round in 0..1000 {
+        let (before, account) = (usage(), books.account());
+        let double = ReturnError::Refused { error: FreeError::DoubleFree { page: last } };
+        assert_eq!(books.free(last, sixteen, Owner(0)), Err(double));
+        assert_eq!((usage(), books.account()), (before, account), "round {round}");
+        // By the pool, which has no such run left in one piece, and by the watermark.
+        let (before, high) = (usage(), books.account().high_water);
+        assert!(books.alloc(order(18), Owner(0), Urgency::Critical).is_err());
+        assert!(books.alloc(order(18), Owner(0), Urgency::Normal).is_err());
+        let after = usage();
+        assert_eq!((after.pages, after.high_water), (before.pages, before.high_water), "round {round}");
+        assert_eq!(books.account().high_water, high, "round {round}");
+        books.alloc(sixteen, Owner(0), Urgency::Normal).unwrap();
+        assert!(usage().high_water >= usage().pages && books.account().high_water >= books.account().used, "round {round}");
+    }
+    // What comes back afterwards makes neither less.
+    let most = usage().pages;
+    (0..64).for_each(|run| books.free(at(run * 16), sixteen, Owner(0)).unwrap());
+    assert!(usage().high_water >= most && usage().high_water <= most + most / 64);
+    assert!(books.account().high_water >= most && books.account().high_water <= most + most / 64);
+}
+
+/// What was drawn for an allocation that was refused lies in stock: whoever has it from there has it for the first time.
+#[test]
+fn req_64_what_is_taken_from_stock_is_in_the_high_water() {
+    let pool = pool(1 << 20);
+    let owners = Owners::<1>::new();
+    let books = Accounted::new(&pool, &owners, (), 16);
+    pool.alloc_extent(&ExtentParams::new(1 << 20)).unwrap();
+    assert!(books.alloc(order(0), Owner(0), Urgency::Normal).is_err());
+    assert_eq!((books.account().used, books.account().high_water), (0, 0));
+    pool.free(at(0), order(4)).unwrap();
+    for _ in 0..16 {
+        books.alloc(order(0), Owner(0), Urgency::Normal).unwrap();
+        let account = books.account();
+        assert!(account.high_water >= account.used, "{account:?}");
+    }
 }

@@ -71,7 +71,7 @@ fn walk(metadata: &mut Metadata) -> Option<u64> {
     black_box(tables);
     let Metadata { tables, ranges, pool_tables, pool_ranges, words, data } = metadata;
     black_box(pool::walk(pool_tables, pool_ranges)?);
-    let pgmap = Pgmap::with_storage(&params, Storage { tables, ranges, words, data }, Driver).ok()?;
+    let pgmap = Pgmap::with_zeroed_storage(&params, Storage { tables, ranges, words, data }, Driver).ok()?;
 
     let order = Order::new(black_box(3)).ok()?;
     let folio = pgmap.alloc_folio(order).ok()?;

@@ -13,7 +13,7 @@ const RANGES: [PhysRange; 1] = [PhysRange { start: Phys(0x1_0000_0000), pages: 3
 /// The order, the offsets and the numbers are unknown to the compiler.
 pub fn walk(tables: &mut [Table], ranges: &mut [RangeSlot]) -> Option<u64> {
     let params = Params::new(black_box(&RANGES)).with_room(1, 8192).tracking_clear().taking_reservations();
-    let pool = GenPool::with_storage(&params, tables, ranges).ok()?;
+    let pool = GenPool::with_zeroed_storage(&params, tables, ranges).ok()?;
     let order = Order::new(black_box(3)).ok()?;
 
     let added = pool.add_range(PhysRange { start: Phys(black_box(0x2_0000_0000)), pages: 512 }).ok()?;

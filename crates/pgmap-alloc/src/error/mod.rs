@@ -31,7 +31,8 @@ mod service;
 pub use folio::{AccessError, FreezeError, GetError, MapError, PinError, PutError, ShareError, SplitError};
 pub use life::{DrainError, Inconsistency, LookupError, WaitError};
 pub use pool::{
-    AccountedError, AllocError, AllocExtentError, ChargeError, ForgetError, FreeManyError, ReserveError, ReturnError, ScatterError,
+    AccountedError, AllocError, AllocExtentError, ChargeError, ForgetError, FreeManyError, RechargeError, ReserveError,
+    ReturnError, ScatterError,
 };
 pub use ranges::{AddRangeError, BuildError, RemoveRangeError};
 pub use service::{BlockError, FreeError, RequestError, RetireError, SpecialError};

@@ -148,6 +148,20 @@ errors! {
 }
 
 errors! {
+    /// Why the charge of folios was not handed to another owner: all of it is where it was.
+    RechargeError {
+        /// No folio in service starts here, or it is frozen.
+        NotInService { head: Offset } => "no folio in service that can be held starts at {head}",
+        /// The owner does not pay for this folio, or it stands twice in the list.
+        NotCharged { head: Offset, owner: u32 } => "owner {owner} does not pay for the folio at {head}",
+        /// The new owner was not charged.
+        Owner { error: ChargeError } => "{error}",
+        /// One of the folios was split at the same moment.
+        Changed => "a folio was split during the call",
+    }
+}
+
+errors! {
     /// Why a run was not given back to a pool with an account.
     ReturnError {
         /// The owner has not paid for it.

@@ -27,6 +27,8 @@ errors! {
         WordStorage { needed: usize, given: usize } => "{needed} folio words are needed, {given} were given",
         /// The caller's slice of driver-data cells is too short.
         DataStorage { needed: usize, given: usize } => "{needed} data cells are needed, {given} were given",
+        /// Storage that is said to be zero is not: it was used before.
+        UsedStorage => "the storage is not zero",
         /// Room was asked for more offsets than there can be.
         TooManyOffsets { offsets: u64 } => "{offsets} offsets are more than there can be",
         /// The host has no memory for the metadata.

@@ -21,8 +21,8 @@ errors! {
         Contended => "pages of the run were in motion during every try",
         /// The pgmap has been killed.
         Dying => "the pgmap is dying",
-        /// A page of the run is bad and is being retired.
-        Retired => "a page of the run is being retired",
+        /// A page of the run is bad: it has been retired, or will be when it comes back.
+        Retired => "a page of the run is bad",
         /// The run's range is being taken away.
         Leaving => "the run's range is being taken away",
     }

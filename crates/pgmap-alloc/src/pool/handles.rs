@@ -102,6 +102,11 @@ impl Handles {
         all
     }
 
+    /// How many pages all handles have at hand, maybe a few operations ago.
+    pub(super) fn cached(&self) -> u64 {
+        self.places().map(Public::cached).sum()
+    }
+
     /// The tables that handles work in.
     pub(super) fn tables(&self) -> impl Iterator<Item = usize> {
         // Acquire: pairs with the Release in `own_table`: the table has been filled.
@@ -110,6 +115,11 @@ impl Handles {
 }
 
 impl<const WORDS: usize> GenPool<'_, WORDS> {
+    /// How many pages its per-CPU handles have at hand, maybe a few operations ago: they can have those, and nobody else. O(handles).
+    pub(crate) fn cached(&self) -> u64 {
+        self.handles.cached()
+    }
+
     /// Takes a run of `order` from a table, if it has one.
     fn take_in(&self, table: usize, order: Order) -> Option<Run> {
         // Looking first, as in `take_from`.

@@ -85,7 +85,7 @@ mod audit;
 mod tests;
 
 use crate::error::{AllocError, BuildError, FreeError, RequestError};
-use crate::memory::Memory;
+use crate::memory::{Memory, Metadata, look_fresh, refresh};
 use crate::offset::{Offset, Phys, Run};
 use crate::order::Order;
 use crate::sync::caller_slot;
@@ -150,20 +150,59 @@ impl GenPool<'static> {
 impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
     pub(super) const RADIX: u32 = Table::<WORDS>::RADIX;
 
-    /// Builds a pool over the caller's metadata, which must be zeroed (fresh).
+    /// Builds a pool over the caller's metadata, whatever it was used for before.
+    ///
+    /// O(metadata): all that is needed is read, and written where it is not zero. [`GenPool::with_zeroed_storage`] is for large pools.
     pub fn with_storage(
         params: &Params<'_>,
         tables: &'s mut [Table<WORDS>],
         ranges: &'s mut [RangeSlot],
     ) -> Result<Self, BuildError> {
+        let (tables, ranges) = Self::check_storage(params, tables, ranges)?;
+        refresh(tables);
+        refresh(ranges);
+        Self::build(params, Memory::Lent(tables), Memory::Lent(ranges))
+    }
+
+    /// Builds a pool over metadata that the caller knows to be zero, such as memory that comes fresh from the operating system. As
+    /// [`GenPool::new`] it touches only the tables at the edges of ranges.
+    ///
+    /// [`BuildError::UsedStorage`] if one of the range slots, of the first 64 tables, or of the tables that have to be touched is not
+    /// zero. The storage of a pool that has gone is found by its range slots. What is not looked at is taken for zero: pages may be
+    /// handed out twice if it is not.
+    pub fn with_zeroed_storage(
+        params: &Params<'_>,
+        tables: &'s mut [Table<WORDS>],
+        ranges: &'s mut [RangeSlot],
+    ) -> Result<Self, BuildError> {
+        let (tables, ranges) = Self::check_storage(params, tables, ranges)?;
+        let shape = Layout::<WORDS>::new(params)?.shape;
+        let seeded = place_all(params.ranges, params.page_shift).filter_map(Result::ok).flat_map(|range| {
+            let last = Offset::new(range.end().get() - 1);
+            (0..=shape.top).flat_map(move |level| [(range.first, level), (last, level)])
+        });
+        let seeded = seeded.filter_map(|(page, level)| tables.get(shape.table(level, shape.entry(page, level).0)));
+        let fresh = ranges.iter().all(RangeSlot::is_fresh) && look_fresh(tables) && seeded.into_iter().all(Table::is_fresh);
+        if !fresh {
+            return Err(BuildError::UsedStorage);
+        }
+        Self::build(params, Memory::Lent(tables), Memory::Lent(ranges))
+    }
+
+    /// As much of the caller's metadata as is needed, if it is enough.
+    #[expect(clippy::type_complexity, reason = "two slices of the caller's")]
+    fn check_storage(
+        params: &Params<'_>,
+        tables: &'s mut [Table<WORDS>],
+        ranges: &'s mut [RangeSlot],
+    ) -> Result<(&'s mut [Table<WORDS>], &'s mut [RangeSlot]), BuildError> {
         let needs = PoolNeeds::of::<WORDS>(params)?;
         if ranges.len() < needs.ranges {
             return Err(BuildError::TooManyRanges { given: needs.ranges, slots: ranges.len() });
         }
-        if tables.len() < needs.tables {
-            return Err(BuildError::TableStorage { needed: needs.tables, given: tables.len() });
-        }
-        Self::build(params, Memory::Lent(tables), Memory::Lent(ranges))
+        let given = tables.len();
+        let tables = tables.get_mut(..needs.tables).ok_or(BuildError::TableStorage { needed: needs.tables, given })?;
+        Ok((tables, ranges))
     }
 
     /// [`GenPool::new`] for tables of any size: models and exhaustive tests want tiny ones.
@@ -269,6 +308,14 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         } else {
             self.free_at(run, self.shape.place(run))
         }
+    }
+
+    /// Why [`GenPool::free`] would refuse a run at this moment.
+    pub(crate) fn check_free(&self, offset: Offset, order: Order) -> Result<(), FreeError> {
+        let run = Run::new(offset, order)?;
+        self.check_inside(run)?;
+        self.check_taken(run)?;
+        self.idle_page_in(run).map_or(Ok(()), |page| Err(FreeError::DoubleFree { page }))
     }
 
     /// Gives back a run that lies in a range, at its place.

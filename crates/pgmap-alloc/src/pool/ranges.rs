@@ -25,7 +25,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, const_outside_models, metadata
 const FIELDS: usize = 4;
 
 metadata! {
-    /// Room for one physical range; callers only provide zeroed ones as storage.
+    /// Room for one physical range; callers only provide them as storage.
     #[derive(Debug)]
     #[repr(C)]
     pub struct RangeSlot {
@@ -40,6 +40,10 @@ impl RangeSlot {
         pub fn new() -> Self {
             RangeSlot { words: zero_words!() }
         }
+    }
+
+    pub(crate) fn all_words(&self) -> &[AtomicU64] {
+        &self.words
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, const_outside_models, metadata, order_after_write, overwrite};
 
 metadata! {
-    /// The folio word of one page; callers only provide zeroed ones as storage.
+    /// The folio word of one page; callers only provide them as storage.
     #[derive(Debug)]
     #[cfg_attr(all(feature = "huge-pages", not(loom)), derive(bytemuck::TransparentWrapper))]
     #[repr(transparent)]
@@ -20,6 +20,10 @@ impl Word {
         pub fn new() -> Self {
             Word { bits: AtomicU64::new(0) }
         }
+    }
+
+    pub(crate) fn all_words(&self) -> &[AtomicU64] {
+        core::slice::from_ref(&self.bits)
     }
 
     /// The word at this moment.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pgmap_alloc::{
     AccountedError, AfterFree, AllocError, Charging, DriverData, Event, Failure, Folio, Freed, Limits, MemoryType, Offset, Order,
-    Owner, Owners, Paid, Pgmap, PgmapOps, Run, ShareError, Shared, Urgency,
+    Owner, Owners, Pgmap, PgmapOps, Run, ShareError, Shared, Urgency,
 };
 
 use crate::support::Random;
@@ -211,12 +211,12 @@ impl Kind for Paying {
         &self.ops().0
     }
 
-    fn data(head: Offset) -> Paid<u32> {
-        Paid::by_nobody(head.get() as u32 + 1)
+    fn data(head: Offset) -> u32 {
+        head.get() as u32 + 1
     }
 
-    fn named(data: Paid<u32>) -> u64 {
-        u64::from(data.data())
+    fn named(data: u32) -> u64 {
+        u64::from(data)
     }
 
     fn ask<'p>(pgmap: &'p Pgmap<'static, Self>, order: Order, random: &mut Random) -> Result<Folio<'p, Self>, AllocError> {
