@@ -98,12 +98,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Takes a part of an object to the stop.
     fn stop_over(&mut self, key: usize, runs: &[Pages], stop: MemoryType, shut: Shut) -> Result<(), Failure> {
         let away = self.objects[key].runs_outside(stop, runs);
-        if away.is_empty() {
-            return Ok(());
-        }
         let place = Place::new(stop).with(Flags::TEMPORARY);
         let ask = Ask { key, place: &place, runs: &away, shape: Shape::of(&place, self.objects[key].largest) };
-        let halfway = self.allocate_evicting(&ask, shut)?;
+        // What stands there already needs no room.
+        let halfway = if away.is_empty() { Segments::new() } else { self.allocate_evicting(&ask, shut)? };
         let cut = runs.iter().try_for_each(|run| self.cut_out(key, run));
         let started = cut.and_then(|()| self.start_copy(key, &halfway).map_err(Failure::Copy));
         match started {

@@ -24,43 +24,43 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         // A copy that failed gives the object back what its old owner pays for.
         self.finish(key);
         let old = self.objects[key].owner;
-        let mut moved: Vec<(MemoryType, u64)> = Vec::new();
-        for memory in (0..).map(MemoryType).take(self.memories.len()) {
-            let pages = self.objects[key].resident_in(memory);
-            if pages == 0 || old == owner {
-                continue;
-            }
-            if let Err(why) = hand_over(self.memories[memory.index()].accounts, old, owner, pages) {
-                for (memory, pages) in moved {
-                    // The old owner had them a moment ago.
-                    let accounts = self.memories[memory.index()].accounts;
-                    let _ = accounts.uncharge(owner, pages);
-                    accounts.charge_anyway(old, pages);
+        if old == owner {
+            return Ok(());
+        }
+        let charges: Vec<(MemoryType, u64)> = (0..)
+            .map(MemoryType)
+            .take(self.memories.len())
+            .map(|memory| (memory, self.objects[key].resident_in(memory)))
+            .filter(|(_, pages)| *pages > 0)
+            .collect();
+        // Charged everywhere first, uncharged then: until then it can be undone.
+        for (done, (memory, pages)) in charges.iter().enumerate() {
+            if let Err(why) = charge_in_place_of(self.memories[memory.index()].accounts, old, owner, *pages) {
+                for (memory, pages) in &charges[..done] {
+                    self.memories[memory.index()].accounts.cancel(owner, Some(old), *pages);
                 }
                 return Err(match why {
-                    ChargeError::UnknownOwner { .. } => OwnerError::NoAccount(memory),
-                    _ => OwnerError::OverLimit(memory),
+                    ChargeError::UnknownOwner { .. } => OwnerError::NoAccount(*memory),
+                    _ => OwnerError::OverLimit(*memory),
                 });
             }
-            moved.push((memory, pages));
+        }
+        for (memory, pages) in charges {
+            // Refused only if someone else uncharged what this manager had charged; the audit finds that.
+            let _ = self.memories[memory.index()].accounts.uncharge_in_favour_of(owner, old, pages);
         }
         self.objects[key].owner = owner;
         Ok(())
     }
 }
 
-/// Charges one owner for what another has paid for, or changes nothing. A parent of both is not charged twice meanwhile.
-fn hand_over(accounts: &dyn Accounts, old: Owner, new: Owner, pages: u64) -> Result<(), ChargeError> {
-    accounts.uncharge(old, pages)?;
-    let mut refusal = Ok(());
-    for _ in 0..CHARGES {
-        refusal = accounts.try_charge(new, pages);
-        if !matches!(refusal, Err(ChargeError::Contended)) {
-            break;
+/// Charges one owner for what another pays for until then.
+fn charge_in_place_of(accounts: &dyn Accounts, old: Owner, new: Owner, pages: u64) -> Result<(), ChargeError> {
+    for _ in 1..CHARGES {
+        match accounts.try_charge_in_place_of(old, new, pages) {
+            Err(ChargeError::Contended) => {}
+            done => return done,
         }
     }
-    if refusal.is_err() {
-        accounts.charge_anyway(old, pages);
-    }
-    refusal
+    accounts.try_charge_in_place_of(old, new, pages)
 }

@@ -14,7 +14,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use pgmap_alloc::{Extent, Offset, Owner, PgmapOps, Protection};
+use pgmap_alloc::{Owner, PgmapOps, Protection};
 
 use crate::account::{has_account, is_under, lineage, protection};
 use crate::ask::{Ask, Shape};
@@ -81,6 +81,24 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         Ok(victims)
     }
 
+    /// Whether what is asked for can be had at once, with nobody's going and no copy's end.
+    fn fits_now(&self, sketch: &Sketch, ask: &Ask<'_>) -> bool {
+        let (owner, place) = (self.objects[ask.key].owner, ask.place);
+        let resources = &self.memories[place.memory.index()];
+        let accounts = resources.accounts;
+        let is_paid = |payer: Owner| {
+            let has = |pages: u64| pages.saturating_add(sketch.coming(place.memory, |owner| is_under(accounts, owner, payer)));
+            accounts.usage(payer).is_none_or(|usage| has(usage.pages).saturating_add(ask.pages()) <= usage.limits.max)
+        };
+        if self.possible(ask).is_err() || !has_account(accounts, owner) || !lineage(accounts, owner).all(is_paid) {
+            return false;
+        }
+        match ask.shape {
+            Shape::Scattered { .. } => resources.free_at(place).saturating_sub(sketch.coming_to(place)) >= ask.pages(),
+            Shape::OneRun | Shape::OneFolio => ask.shape.fits(ask.pages(), resources.gaps(place).into_iter()),
+        }
+    }
+
     /// How many pages of a payer's have to go before it can be charged for what is asked.
     fn pages_over_limit(&self, sketch: &Sketch, ask: &Ask<'_>, payer: Owner) -> u64 {
         let memory = ask.place.memory;
@@ -99,14 +117,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
 
     /// Pages of a place that are free, or will be, and that nobody else is to come to.
     fn room(&self, sketch: &Sketch, place: &Place) -> u64 {
-        let resources = &self.memories[place.memory.index()];
-        let free = match &resources.kind {
-            Kind::Device { pgmap, .. } => window_of(place).map_or(0, |window| pgmap.avail_in(window)),
-            Kind::Host { free, .. } => free
-                .overlapping(place.window.first..place.window.last)
-                .map(|f| place.window.meeting(f.start, f.end - f.start))
-                .sum(),
-        };
+        let free = self.memories[place.memory.index()].free_at(place);
         let outs: u64 = sketch.outs_of(place.memory).map(|out| self.objects[out.key].resident_at(place.memory, place.window)).sum();
         (free + self.leaving_at(place) + outs).saturating_sub(sketch.coming_to(place))
     }
@@ -232,7 +243,14 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
                     return Err(Failure::Busy);
                 }
                 let ask = Ask { key: job.key, place, runs: &runs, shape: Shape::of(place, object.largest) };
-                let shut = if evicting { job.shut } else { job.shut.and(place.memory) };
+                if !evicting {
+                    if self.fits_now(sketch, &ask) {
+                        sketch.come(place, object.owner, ask.pages());
+                        return Ok(Going { memory: place.memory, victims: Vec::new() });
+                    }
+                    continue;
+                }
+                let shut = job.shut;
                 if sketch.is_hopeless(place, object.owner, shut, ask.pages()) {
                     continue;
                 }
@@ -292,13 +310,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         let Place { memory, window, .. } = *ask.place;
         let mut cells: Vec<Cell> = Vec::new();
         let free = |span: Pages| Cell { span, holder: None };
-        match &self.memories[memory.index()].kind {
-            Kind::Device { pgmap, .. } => {
-                let gaps = window_of(ask.place).into_iter().flat_map(|window| pgmap.gaps_in(window));
-                cells.extend(gaps.map(|gap| free(gap.start().get()..gap.end().get())));
-            }
-            Kind::Host { free: stretches, .. } => cells.extend(stretches.iter().cloned().map(free)),
-        }
+        cells.extend(self.memories[memory.index()].gaps(ask.place).into_iter().map(free));
         let leaving = self.ghosts.iter().flat_map(|ghost| &ghost.old).filter(|(_, s)| s.piece.memory == memory);
         cells.extend(leaving.map(|(_, s)| free(s.piece.first..s.piece.first + s.piece.pages)));
         for (key, object) in &self.objects {
@@ -327,9 +339,4 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         cells.sort_unstable_by_key(|cell| cell.span.start);
         cells
     }
-}
-
-/// A place's window, in offsets; none if it is empty.
-fn window_of(place: &Place) -> Option<Extent> {
-    Extent::between(Offset::new(place.window.first), Offset::new(place.window.last)).ok()
 }

@@ -40,8 +40,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             false => self.memories[ask.place.memory.index()].allocate(ask.place.memory, ask),
         };
         taken.map_err(|Short { missing, .. }| {
-            // Charged a moment ago.
-            let _ = self.memories[ask.place.memory.index()].accounts.uncharge(owner, pages);
+            self.memories[ask.place.memory.index()].accounts.cancel(owner, None, pages);
             Refused { why: Failure::NoSpace, missing, limit_of: None }
         })
     }

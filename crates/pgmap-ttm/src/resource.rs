@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
-use pgmap_alloc::{Folio, Pgmap, PgmapOps, Put};
+use pgmap_alloc::{Extent, Folio, Offset, Pgmap, PgmapOps, Put};
 use rangemap::RangeSet;
 
 use crate::account::Accounts;
@@ -13,7 +13,7 @@ use crate::carve::CarveOuts;
 use crate::folios::take_folios;
 use crate::host_pages::take_host_pages;
 use crate::piece::Piece;
-use crate::place::{MemoryType, Place};
+use crate::place::{MemoryType, Place, Window};
 use crate::segment::{Pages, Segment, Segments};
 
 /// How full a memory type is, in pages.
@@ -128,6 +128,27 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
         }
     }
 
+    /// How many pages of a place are free.
+    pub(crate) fn free_at(&self, place: &Place) -> u64 {
+        match &self.kind {
+            Kind::Device { pgmap, .. } => window_of(place).map_or(0, |window| pgmap.avail_in(window)),
+            Kind::Host { pages, .. } if place.window == Window::ALL => pages - self.used,
+            Kind::Host { .. } => self.gaps(place).iter().map(|gap| gap.end - gap.start).sum(),
+        }
+    }
+
+    /// Free pages side by side, in order, as far as they lie in a place.
+    pub(crate) fn gaps(&self, place: &Place) -> Vec<Pages> {
+        let Window { first, last } = place.window;
+        match &self.kind {
+            Kind::Device { pgmap, .. } => {
+                let gaps = window_of(place).into_iter().flat_map(|window| pgmap.gaps_in(window));
+                gaps.map(|gap| gap.start().get()..gap.end().get()).collect()
+            }
+            Kind::Host { free, .. } => free.overlapping(first..last).map(|gap| gap.start.max(first)..gap.end.min(last)).collect(),
+        }
+    }
+
     /// All of what is asked, or nothing.
     pub(crate) fn allocate(&mut self, memory: MemoryType, ask: &Ask<'_>) -> Result<Segments<'p, O>, Short> {
         let taken = self.take(memory, ask).or_else(|short| {
@@ -176,6 +197,11 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
         }
         Ok(())
     }
+}
+
+/// A place's window, in offsets; none if it is empty.
+fn window_of(place: &Place) -> Option<Extent> {
+    Extent::between(Offset::new(place.window.first), Offset::new(place.window.last)).ok()
 }
 
 /// Puts a folio if that ends its service; if not, it comes back.

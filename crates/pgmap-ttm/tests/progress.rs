@@ -249,3 +249,21 @@ fn req_53_what_others_hold_is_not_cut_for_a_stop() {
     check(&mut r.m, bo, 1);
     r.finish(&[bo]);
 }
+
+/// Some of it stands at the stop already, in larger pieces than the parts that fit through.
+#[test]
+fn req_53_what_stands_at_the_stop_already_goes_on_whole() {
+    let pgmap = pgmap(64);
+    let mut r = rig(&pgmap, 5);
+    let (vram, host, swap) = (r.vram, r.host, r.swap);
+    r.m.mover_mut().detour(vram, swap, host);
+    let bo = r.m.create(r.params(10)).unwrap();
+    r.m.validate(bo, &r.to_vram()).unwrap();
+    fill(&mut r.m, bo, 1);
+    r.m.fault(bo, 4, &Place::new(host), order(2), order(2)).unwrap();
+    r.m.validate(bo, &Place::new(swap).into()).unwrap();
+    assert_eq!(r.home(bo), Some(swap));
+    r.audit();
+    check(&mut r.m, bo, 1);
+    r.finish(&[bo]);
+}
