@@ -136,14 +136,14 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         })
     }
 
-    /// How many pages of a window are idle, as [`GenPool::avail_in`](crate::GenPool::avail_in) counts them. O(tables in it with idle
-    /// pages); exact at a quiet moment.
+    /// How many pages of a window are idle, as [`GenPool::avail_in`](crate::GenPool::avail_in) counts them. O(tables in it with
+    /// idle pages); exact at a quiet moment.
     pub fn avail_in(&self, window: Extent) -> u64 {
         self.pool.avail_in(window)
     }
 
-    /// The gaps of a window: idle pages side by side, in rising order of offset, each as it is when the iterator comes by. Allocates
-    /// nothing. O(tables in it with idle pages) for each.
+    /// The gaps of a window: idle pages side by side, in rising order of offset, each as it is when the iterator comes by.
+    /// Allocates nothing. O(tables in it with idle pages) for each.
     pub fn gaps_in(&self, window: Extent) -> impl Iterator<Item = Extent> {
         self.pool.gaps_in(window)
     }

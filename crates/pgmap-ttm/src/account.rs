@@ -48,8 +48,8 @@ pub(crate) fn is_under(accounts: &dyn Accounts, owner: Owner, above: Owner) -> b
 }
 
 /// What stands against taking pages from `owner` for `asking`; `going` says how many pages of an account are about to go, those
-/// included. What it would be left with counts, so that nobody else's need ever takes it below its minimum, however large the object
-/// and however many go at once.
+/// included. What it would be left with counts, so that nobody else's need ever takes it below its minimum, however large the
+/// object and however many go at once.
 ///
 /// What its parents are promised protects it, too, and what it is promised protects it no further than its parents are promised
 /// as much. Neither matters from the first on that both owners stand under: what moves from one to the other stays there.

@@ -1,7 +1,7 @@
 //! A move without a direct way: through a stop, at once if it fits there, otherwise in parts.
 //!
-//! Each part goes to the stop and on from there before the next one begins. So the stop needs room for one part only, and no more than two
-//! copies of an object can have to be undone. The parts that have arrived when a later one fails stay where they are.
+//! Each part goes to the stop and on from there before the next one begins. So the stop needs room for one part only, and no more
+//! than two copies of an object can have to be undone. The parts that have arrived when a later one fails stay where they are.
 
 use alloc::vec::Vec;
 

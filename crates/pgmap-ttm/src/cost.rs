@@ -25,8 +25,9 @@ pub struct Cost {
 impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
     /// Who would have to go if the object were validated now, without moving anyone; nobody, if none would.
     ///
-    /// Whole objects go: together they have less than one object more than is missing. What is pushed out further down to make room for those
-    /// is not counted. The answer holds until something changes, and as far as a plan can tell: a copy may still be refused.
+    /// Whole objects go: together they have less than one object more than is missing. What is pushed out further down to make room
+    /// for those is not counted. The answer holds until something changes, and as far as a plan can tell: a copy may still be
+    /// refused.
     pub fn cost_of(&self, bo: Bo, placement: &Placement) -> Result<Cost, ValidateError> {
         let key = self.find(bo)?;
         self.check_placement(key, placement)?;

@@ -1,8 +1,8 @@
 //! One small `Copy` error per verb, with a variant for each thing a caller can act on.
 //!
-//! After any of them every object is readable and nothing is lost. Nobody else is moved for what is then refused for want of room. Where
-//! others were pushed out before a copy was refused or a stop turned out to be full, they stay pushed out; and of an object that goes in
-//! parts, those that have arrived stay there.
+//! After any of them every object is readable and nothing is lost. Nobody else is moved for what is then refused for want of room.
+//! Where others were pushed out before a copy was refused or a stop turned out to be full, they stay pushed out; and of an object
+//! that goes in parts, those that have arrived stay there.
 
 use thiserror::Error;
 

@@ -17,7 +17,8 @@ use crate::segment::Segments;
 use crate::sketch::Sketch;
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
-    /// Pushes an object out of every device memory to where it goes when it is pushed out; if that is nowhere, its contents are lost.
+    /// Pushes an object out of every device memory to where it goes when it is pushed out; if that is nowhere, its contents are
+    /// lost.
     pub fn evict(&mut self, bo: Bo) -> Result<(), EvictError> {
         let key = self.find(bo)?;
         if self.objects[key].pins > 0 {
@@ -37,9 +38,9 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
 
     /// Pushes least recently used objects out of `memory` until `pages` pages are free or on their way out; says how many are.
     ///
-    /// Of the last one only as many segments go as are missing, unless it has to be in one run: so no more go than asked for than one
-    /// segment has, which is a folio, or a stretch of host pages. Fewer than asked for means that nobody else could go. What may be purged
-    /// is purged first. The copies are under way when this returns.
+    /// Of the last one only as many segments go as are missing, unless it has to be in one run: so no more go than asked for than
+    /// one segment has, which is a folio, or a stretch of host pages. Fewer than asked for means that nobody else could go. What
+    /// may be purged is purged first. The copies are under way when this returns.
     pub fn evict_pages(&mut self, memory: MemoryType, pages: u64) -> Result<u64, EvictError> {
         self.known(memory).map_err(|_| EvictError::UnknownMemory(memory))?;
         self.push_out_pages(memory, pages, None)

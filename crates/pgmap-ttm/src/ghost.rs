@@ -36,8 +36,8 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         self.release_held();
     }
 
-    /// Frees what copies that have ended left behind, and what others held and have put, without waiting; the other verbs do this by
-    /// the way.
+    /// Frees what copies that have ended left behind, and what others held and have put, without waiting; the other verbs do this
+    /// by the way.
     pub fn reap(&mut self) {
         self.release_held();
         while let Some(ghost) = self.ghosts.front() {

@@ -20,9 +20,9 @@ pub enum Retained {
 impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
     /// Says that what an object holds is not needed at the moment.
     ///
-    /// When room is short in a memory type where it has pages, the object is *purged*: all its pages are taken, without a copy, before
-    /// anyone else has to move, whatever its priority and whatever its owner's share; then as many objects as are missing, the least
-    /// recently used first. The mover is told as of any move. Its owner's limit makes room short, too, and so do
+    /// When room is short in a memory type where it has pages, the object is *purged*: all its pages are taken, without a copy,
+    /// before anyone else has to move, whatever its priority and whatever its owner's share; then as many objects as are missing,
+    /// the least recently used first. The mover is told as of any move. Its owner's limit makes room short, too, and so do
     /// [`evict`](Manager::evict) and the verbs like it. A pinned object is not purged; it is not promoted, either.
     pub fn dont_need(&mut self, bo: Bo) -> Result<(), Stale> {
         let key = self.find(bo)?;

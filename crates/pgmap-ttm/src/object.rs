@@ -151,8 +151,8 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
         merge(runs.into_iter().filter(|run| !run.is_empty()))
     }
 
-    /// How many of the places that it is wanted at, the best first, are worth moving to: those before the one that all of it may stay at, or
-    /// the places before it; and none behind the first where some of it stands.
+    /// How many of the places that it is wanted at, the best first, are worth moving to: those before the one that all of it may
+    /// stay at, or the places before it; and none behind the first where some of it stands.
     pub(crate) fn better_places(&self) -> usize {
         let places = self.wanted.places();
         let stands = |place: &Place| self.pages_not_at(place).is_empty();

@@ -1,15 +1,21 @@
 //! Who has to go, found before anyone goes.
 //!
-//! 1. What is asked for is compared with what there is: what is free, what is on its way out, and what would leave. A lack is made up
-//!    by those who may go (`may_go`) and could (`could_leave`), in the order of the lists; low shares only when nothing else is left.
-//! 2. Who goes has to fit where it goes: that is asked in the same way, one level further down. A memory type in which room is being made
+//! 1. What is asked for is compared with what there is: what is free, what is on its way out, and what would leave. A lack is made
+//!    up
+//! by those who may go (`may_go`) and could (`could_leave`), in the order of the lists; low shares only when nothing else is left.
+//! 2. Who goes has to fit where it goes: that is asked in the same way, one level further down. A memory type in which room is
+//!    being made
 //!    is shut to those below, so this ends.
 //! 3. If more would go than is missing, those that are not needed stay, the youngest first.
 //! 4. A run is asked for as a window: the cheapest that can be emptied (`windows`), and nobody else's pages help.
 //! 5. If the lack cannot be made up, nobody goes. So a request that cannot be met disturbs nobody.
 //!
-//! A plan never says no where the move itself would have found room. It says yes in vain where only the move can tell: the mover refuses,
-//! a stop on the way is full, someone outside of the manager takes the room, or pages are free where they go but scattered.
+//! A plan never says no where the move itself would have found room. It says yes in vain where only the move can tell: the mover
+//! refuses, a stop on the way is full, someone outside of the manager takes the room, or pages are free where they go but
+//! scattered.
+//!
+//! It costs O(those who go), each with one more plan where there is no room for it at once; a run, or a refusal, costs O(n log n)
+//! in the objects of the memory type and its free gaps.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -45,8 +51,8 @@ struct Lack {
 }
 
 impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
-    /// Who has to go before what is asked for can be had, in the order in which they go, with everything that has to be true then noted
-    /// in the sketch. After a refusal the sketch is as it was.
+    /// Who has to go before what is asked for can be had, in the order in which they go, with everything that has to be true then
+    /// noted in the sketch. After a refusal the sketch is as it was.
     pub(crate) fn plan(&self, sketch: &mut Sketch, ask: &Ask<'_>, shut: Shut) -> Result<Vec<usize>, Failure> {
         let mark = sketch.mark();
         let planned = self.plan_anyhow(sketch, ask, shut);
@@ -198,7 +204,8 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         self.share(sketch, key, ask) != Protection::Min && self.valuable.as_ref().is_none_or(|valuable| valuable(&candidate))
     }
 
-    /// Whether there is a place for what an object has in `memory` when it is pushed out; notes that it is gone if there is. Rule 2.
+    /// Whether there is a place for what an object has in `memory` when it is pushed out; notes that it is gone if there is. Rule
+    /// 2.
     pub(crate) fn could_leave(&self, sketch: &mut Sketch, key: usize, memory: MemoryType, shut: Shut) -> bool {
         self.could_leave_to(sketch, key, memory, &self.objects[key].evict_to, shut).is_ok()
     }

@@ -46,9 +46,9 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Brings objects back that were pushed out of where their last placement wanted them, as far as there is room, at most
     /// `pages` pages of them: those of a higher priority first, then those that were pushed out last.
     ///
-    /// An object that lacks more pages than that comes in parts, in this call and the next ones, as long as there is room for all of it;
-    /// so its folios are no larger than what one call may move. One that is wanted in one run comes as a whole, and then more pages move than
-    /// `pages`: once the calls that had to leave it where it was have left as many unused.
+    /// An object that lacks more pages than that comes in parts, in this call and the next ones, as long as there is room for all
+    /// of it; so its folios are no larger than what one call may move. One that is wanted in one run comes as a whole, and then
+    /// more pages move than `pages`: once the calls that had to leave it where it was have left as many unused.
     ///
     /// Nobody is pushed out for it. The copies are under way when this returns. If the mover refuses one, the error is returned
     /// and that object is tried again next time.

@@ -66,8 +66,8 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         over(owner, pages)
     }
 
-    /// Moves the pages that were asked for into `new`, which covers them exactly. After a failure the object stands where it stood; if
-    /// it had to go in parts, those that have arrived stay there.
+    /// Moves the pages that were asked for into `new`, which covers them exactly. After a failure the object stands where it stood;
+    /// if it had to go in parts, those that have arrived stay there.
     pub(crate) fn relocate(&mut self, ask: &Ask<'_>, new: Segments<'p, O>, shut: Shut) -> Result<(), Failure> {
         match self.start_copy(ask.key, &new) {
             Ok(ticket) => {

@@ -88,7 +88,8 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
     }
 
     /// The same memory, with caches through which others allocate from it, such as [`PerCpu`](pgmap_alloc::PerCpu). What they hold
-    /// is idle: before anyone is pushed out, and before a request is refused, all of them that are not in use just then are drained.
+    /// is idle: before anyone is pushed out, and before a request is refused, all of them that are not in use just then are
+    /// drained.
     #[must_use]
     pub fn cached_by(self, caches: &'p (dyn Caches + Sync)) -> ResourceManager<'p, O> {
         ResourceManager { caches, ..self }
@@ -178,8 +179,8 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
         }
     }
 
-    /// Gives a segment's pages back: puts its folio, or frees its host pages. If someone else holds a reference to the folio it comes
-    /// back, for it was not the last one: its pages are in service until then.
+    /// Gives a segment's pages back: puts its folio, or frees its host pages. If someone else holds a reference to the folio it
+    /// comes back, for it was not the last one: its pages are in service until then.
     pub(crate) fn release(&mut self, mut segment: Segment<'p, O>) -> Result<(), Segment<'p, O>> {
         let Piece { first, pages, .. } = segment.piece;
         if let Some(folio) = segment.folio.take() {

@@ -22,6 +22,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// stands in one of the places already does not move. A pinned object that would have to is refused. An empty placement
     /// takes the object's pages away, and what was in them.
     ///
+    /// Nobody is pushed out unless the request can then be met; whole objects go, together less than one object more than is
+    /// missing, and [`cost_of`](Manager::cost_of) tells beforehand which. A place for one run takes the window that costs least. If
+    /// there is no direct way and the stop is smaller than the object, it goes in parts, and the call waits for each but the last.
+    ///
     /// When this returns, the copy may still be under way: [`wait`](Manager::wait) before you touch the bytes.
     pub fn validate(&mut self, bo: Bo, placement: &Placement) -> Result<bool, ValidateError> {
         let key = self.find(bo)?;

@@ -1,7 +1,7 @@
 //! Where a run could be made free: every window of a stretch that others could be moved out of, the cheapest first.
 //!
-//! A window has a price: whether anyone in it has a low share, the highest rank of those in it, and then how many pages they have to
-//! move. So a window is taken from objects of low priority before one is taken from objects of high priority, whatever their
+//! A window has a price: whether anyone in it has a low share, the highest rank of those in it, and then how many pages they have
+//! to move. So a window is taken from objects of low priority before one is taken from objects of high priority, whatever their
 //! number, as in the lists.
 
 use alloc::collections::BTreeMap;
@@ -89,8 +89,8 @@ impl Sum {
     }
 }
 
-/// The windows of `pages` pages that can be emptied, with where they begin, the cheapest first; every place where a cheapest one can
-/// begin is among them. With `aligned`, those that begin at a multiple of their length.
+/// The windows of `pages` pages that can be emptied, with where they begin, the cheapest first; every place where a cheapest one
+/// can begin is among them. With `aligned`, those that begin at a multiple of their length.
 ///
 /// The cells come in order and do not overlap; a window never reaches across a hole between them. O(n log n) for n cells, and with
 /// `aligned` for n cells and windows.
@@ -117,8 +117,8 @@ pub(crate) fn cheapest(cells: &[Cell], pages: u64, aligned: bool, tolls: &BTreeM
     found
 }
 
-/// Where windows begin, in order: a window that begins and ends in the middle of cells can be pushed along to the border of one without
-/// meeting anyone else.
+/// Where windows begin, in order: a window that begins and ends in the middle of cells can be pushed along to the border of one
+/// without meeting anyone else.
 fn starts(island: &[Cell], shore: &Pages, pages: u64, aligned: bool) -> Vec<u64> {
     let fits = |start: &u64| shore.start <= *start && start.checked_add(pages).is_some_and(|end| end <= shore.end);
     if aligned {

@@ -1,4 +1,5 @@
-//! Less harm: a request that cannot be met disturbs nobody, one that can disturbs the cheapest, and what is merely cached comes first.
+//! Less harm: a request that cannot be met disturbs nobody, one that can disturbs the cheapest, and what is merely cached comes
+//! first.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -196,6 +197,35 @@ fn req_74_a_chain_that_ends_nowhere_moves_nobody() {
         check(&mut r.m, *bo, seed);
     }
     r.finish(&[&all[..], &[new, fits]].concat());
+}
+
+/// The first could make half of the room it needs out of its owner's pages; that is no room for the others, from whom they are
+/// protected.
+#[test]
+fn req_74_half_a_way_out_is_no_room_for_the_next() {
+    let pgmap = pgmap(32);
+    let mut r = rig(&pgmap, 16);
+    r.owners[1].set_limits(A, Limits { min: 8, low: 8, max: u64::MAX }).unwrap();
+    let at = |r: &mut Rig<'_>, to: MemoryType, evict_to: MemoryType, pages: u64, owner: Owner, seed: u64| {
+        let bo = r.m.create(ObjectParams::new(pages).owner(owner).evict_to(Place::new(evict_to))).unwrap();
+        r.m.validate(bo, &Place::new(to).into()).unwrap();
+        fill(&mut r.m, bo, seed);
+        bo
+    };
+    let (vram, host, swap) = (r.vram, r.host, r.swap);
+    let sure = at(&mut r, host, swap, 8, A, 0);
+    let pinned = at(&mut r, host, swap, 8, B, 1);
+    r.m.pin(pinned).unwrap();
+    let large = at(&mut r, vram, host, 16, A, 2);
+    let (first, second) = (at(&mut r, vram, swap, 8, B, 3), at(&mut r, vram, host, 8, B, 4));
+    let all = [sure, pinned, large, first, second];
+    let new = r.m.create(r.params(16).owner(B)).unwrap();
+    let before = seen(&r, &all);
+    assert_eq!(r.m.validate(new, &r.to_vram()), Err(ValidateError::NoSpace));
+    assert_eq!(seen(&r, &all), before);
+    r.m.unpin(pinned).unwrap();
+    (0..).zip(all).for_each(|(seed, bo)| check(&mut r.m, bo, seed));
+    r.finish(&[&all[..], &[new]].concat());
 }
 
 /// If the last to go is large, those before it are not needed.

@@ -204,7 +204,8 @@ fn req_53_a_fault_through_a_small_stop_comes_at_a_smaller_order() {
     r.finish(&[bo]);
 }
 
-/// A part that fails, at either leg, at once or later, leaves every page where it can be read, and the next attempt goes on from there.
+/// A part that fails, at either leg, at once or later, leaves every page where it can be read, and the next attempt goes on from
+/// there.
 #[test]
 fn req_57_a_part_that_fails_loses_nothing() {
     for failing in [Step::Copy, Step::Fence, Step::Allocate, Step::Charge] {

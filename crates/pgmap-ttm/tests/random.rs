@@ -82,8 +82,8 @@ struct Known {
     pins: u32,
 }
 
-/// With failures, or `calm`: then a request that is refused must not have moved anyone. The host is the stop between the device and the
-/// swap; with few pages it is one that most objects pass in parts.
+/// With failures, or `calm`: then a request that is refused must not have moved anyone. The host is the stop between the device and
+/// the swap; with few pages it is one that most objects pass in parts.
 fn run(ops: Vec<Op>, host: u64, calm: bool) {
     let pgmap = pgmap(32);
     let mut r = rig(&pgmap, host);
