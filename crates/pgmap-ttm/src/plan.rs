@@ -262,12 +262,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
                     continue;
                 }
                 match self.plan(sketch, &ask, shut) {
-                    Ok(victims) => {
-                        if !victims.is_empty() {
-                            sketch.hope();
-                        }
-                        return Ok(Going { memory: place.memory, victims });
-                    }
+                    Ok(victims) => return Ok(Going { memory: place.memory, victims }),
                     Err(why) => refusal = why,
                 }
                 // What it has there itself could make room for another.

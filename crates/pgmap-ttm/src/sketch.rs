@@ -35,7 +35,7 @@ pub(crate) struct Sketch {
     busy: Vec<usize>,
     /// Objects that turned out not to be able to go.
     stuck: Vec<usize>,
-    /// What was found not to be had, and since when there has been no more room than then.
+    /// What was found not to be had; what has been added to the sketch since has made no more room than it took.
     hopeless: Vec<Hopeless>,
 }
 
@@ -85,11 +85,6 @@ impl Sketch {
     /// Notes that so many pages of a place are not to be had.
     pub(crate) fn give_up(&mut self, place: &Place, owner: Owner, shut: Shut, pages: u64) {
         self.hopeless.push(Hopeless { place: *place, owner, shut, pages });
-    }
-
-    /// Others have left for somebody, and perhaps more than that took.
-    pub(crate) fn hope(&mut self) {
-        self.hopeless.clear();
     }
 
     /// Whether no more than so many pages of a place were not to be had a moment ago.

@@ -278,6 +278,25 @@ fn req_74_a_purge_happens_only_under_need() {
     r.finish(&[mine, other, second, pinned, large, faulting]);
 }
 
+/// Somebody else has to go as well, for a limit: after the purge, not before.
+#[test]
+fn req_74_a_purge_comes_before_the_first_copy() {
+    let pgmap = pgmap(64);
+    let mut r = rig(&pgmap, 64);
+    let mine = owned(&mut r, A, 8).unwrap();
+    fill(&mut r.m, mine, 1);
+    let other = owned(&mut r, B, 56).unwrap();
+    r.m.dont_need(other).unwrap();
+    limit(&r, A, 16);
+    r.m.mover_mut().refuse_next();
+    let new = r.m.create(r.params(16).owner(A)).unwrap();
+    assert_eq!(r.m.validate(new, &r.to_vram()), Err(ValidateError::Copy(CopyError::Failed)));
+    assert_eq!((r.m.counters().purged, r.home(mine)), (1, Some(r.vram)));
+    assert_eq!(r.m.will_need(other), Ok(Retained::Lost));
+    check(&mut r.m, mine, 1);
+    r.finish(&[mine, other, new]);
+}
+
 /// What was pushed out before it was called purgeable stays where it is, and is purged where it stands.
 #[test]
 fn req_74_what_is_not_needed_does_not_come_back() {

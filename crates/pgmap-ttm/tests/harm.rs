@@ -228,6 +228,27 @@ fn req_74_half_a_way_out_is_no_room_for_the_next() {
     r.finish(&[&all[..], &[new]].concat());
 }
 
+/// What was not to be had while others were on their way is asked for again once they stay.
+#[test]
+fn req_74_a_window_that_failed_does_not_spoil_the_next() {
+    let pgmap = pgmap(32);
+    let mut r = rig(&pgmap, 8);
+    let at = |r: &mut Rig<'_>, first: u64, seed: u64, priority: Priority| {
+        let bo = r.m.create(r.params(8).priority(priority)).unwrap();
+        r.m.validate(bo, &Place::new(r.vram).within(first, first + 8).into()).unwrap();
+        fill(&mut r.m, bo, seed);
+        bo
+    };
+    let low = [at(&mut r, 0, 0, Priority::Low), at(&mut r, 8, 1, Priority::Low)];
+    let high = at(&mut r, 16, 2, Priority::High);
+    // The host has room for one. The two of low priority would be the better ones to go.
+    let new = r.m.create(r.params(16)).unwrap();
+    r.m.validate(new, &run_in(r.vram)).unwrap();
+    assert_eq!((low.map(|bo| r.home(bo)), r.home(high)), ([Some(r.vram); 2], Some(r.host)));
+    (0..).zip([low[0], low[1], high]).for_each(|(seed, bo)| check(&mut r.m, bo, seed));
+    r.finish(&[low[0], low[1], high, new]);
+}
+
 /// If the last to go is large, those before it are not needed.
 #[test]
 fn req_74_no_more_go_than_are_needed_and_it_is_told_beforehand() {
@@ -273,6 +294,35 @@ fn req_56_min_is_not_taken_by_several_at_once() {
         }
         r.finish(&[&a[..], &[b]].concat());
     }
+}
+
+/// Pages whose copy out of the device has not ended are still charged. They are no longer the owner's to keep, and need not go again.
+#[test]
+fn req_56_what_is_leaving_is_gone_for_shares_and_for_limits() {
+    let pgmap = pgmap(16);
+    let mut r = rig(&pgmap, 64);
+    let a: Vec<Bo> = (0..4)
+        .map(|at| {
+            let bo = r.m.create(r.params(4).owner(A)).unwrap();
+            r.m.validate(bo, &Place::new(r.vram).within(4 * at, 4 * at + 4).into()).unwrap();
+            fill(&mut r.m, bo, at);
+            bo
+        })
+        .collect();
+    r.owners[0].set_limits(A, Limits { min: 12, low: 12, max: 16 }).unwrap();
+    r.m.evict(a[0]).unwrap();
+    assert_eq!(r.owners[0].usage(A).unwrap().pages, 16);
+    let b = r.m.create(r.params(4).owner(B)).unwrap();
+    assert_eq!(
+        r.m.validate(b, &Place::new(r.vram).within(4, 8).into()),
+        Err(ValidateError::NoSpace),
+        "A has 12, and is sure of them"
+    );
+    let more = r.m.create(r.params(4).owner(A)).unwrap();
+    r.m.validate(more, &r.to_vram()).unwrap();
+    assert_eq!(r.m.counters().evicted, 1, "four of the sixteen were on their way already");
+    (0..).zip(&a).for_each(|(seed, bo)| check(&mut r.m, *bo, seed));
+    r.finish(&[&a[..], &[b, more]].concat());
 }
 
 #[test]
