@@ -1,11 +1,10 @@
 //! Who has to go, found before anyone goes.
 //!
 //! 1. What is asked for is compared with what there is: what is free, what is on its way out, and what would leave. A lack is made
-//!    up
-//! by those who may go (`may_go`) and could (`could_leave`), in the order of the lists; low shares only when nothing else is left.
+//!    up by those who may go (`may_go`) and could (`could_leave`), in the order of the lists; low shares only when nothing else is
+//!    left.
 //! 2. Who goes has to fit where it goes: that is asked in the same way, one level further down. A memory type in which room is
-//!    being made
-//!    is shut to those below, so this ends.
+//!    being made is shut to those below, so this ends.
 //! 3. If more would go than is missing, those that are not needed stay, the youngest first.
 //! 4. A run is asked for as a window: the cheapest that can be emptied (`windows`), and nobody else's pages help.
 //! 5. If the lack cannot be made up, nobody goes. So a request that cannot be met disturbs nobody.

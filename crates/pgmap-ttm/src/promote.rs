@@ -78,8 +78,11 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
                 Err(_) => {}
             }
         }
-        let unused = pages.saturating_sub(promoted.pages);
-        self.unused_budget = if waits_for_more { self.unused_budget.saturating_add(unused) } else { 0 };
+        if waits_for_more {
+            self.unused_budget = self.unused_budget.saturating_add(pages.saturating_sub(promoted.pages));
+        } else if self.pushed_out.is_empty() {
+            self.unused_budget = 0;
+        }
         Ok(promoted)
     }
 
@@ -114,9 +117,9 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             _ if one_run => None,
             _ => Some(budget.left),
         };
-        let largest = object.largest;
+        let shape = Shape::of(place, object.largest);
         object.at_work = true;
-        let brought = self.bring_part(&Ask { key, place, runs: &runs, shape: Shape::of(place, largest) }, at_most);
+        let brought = self.bring_part(&Ask { key, place, runs: &runs, shape }, at_most);
         self.objects[key].at_work = false;
         let moved = brought?;
         Ok(if moved == missing { Back::All(moved) } else { Back::Part(moved) })
