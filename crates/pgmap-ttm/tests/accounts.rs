@@ -163,6 +163,10 @@ fn req_81_a_charge_goes_along_to_another_owner_or_stays() {
     r.m.set_owner(bo, second).unwrap();
     assert_eq!((charged(&r, Owner(0)), charged(&r, first), charged(&r, second)), (18, 0, 18));
     assert_eq!(r.m.set_owner(bo, second), Ok(()), "it has it");
+    // Nor is anything taken off it when that is undone.
+    r.owners[1].set_limits(first, Limits { min: 0, low: 0, max: 1 }).unwrap();
+    assert_eq!(r.m.set_owner(bo, first), Err(OwnerError::OverLimit(r.host)));
+    assert_eq!((charged(&r, Owner(0)), charged(&r, first), charged(&r, second)), (18, 0, 18));
     r.m.free(bo).unwrap();
     assert_eq!(r.m.set_owner(bo, A), Err(OwnerError::Stale));
     r.finish(&[]);

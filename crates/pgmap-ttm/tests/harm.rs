@@ -241,12 +241,15 @@ fn req_74_a_window_that_failed_does_not_spoil_the_next() {
     };
     let low = [at(&mut r, 0, 0, Priority::Low), at(&mut r, 8, 1, Priority::Low)];
     let high = at(&mut r, 16, 2, Priority::High);
-    // The host has room for one. The two of low priority would be the better ones to go.
+    // The host makes room for one, by a move to the swap. The two of low priority would be the better ones to go.
+    let down = r.m.create(ObjectParams::new(8).evict_to(Place::new(r.swap))).unwrap();
+    r.m.validate(down, &r.to_host()).unwrap();
+    fill(&mut r.m, down, 3);
     let new = r.m.create(r.params(16)).unwrap();
     r.m.validate(new, &run_in(r.vram)).unwrap();
     assert_eq!((low.map(|bo| r.home(bo)), r.home(high)), ([Some(r.vram); 2], Some(r.host)));
-    (0..).zip([low[0], low[1], high]).for_each(|(seed, bo)| check(&mut r.m, bo, seed));
-    r.finish(&[low[0], low[1], high, new]);
+    (0..).zip([low[0], low[1], high, down]).for_each(|(seed, bo)| check(&mut r.m, bo, seed));
+    r.finish(&[low[0], low[1], high, down, new]);
 }
 
 /// If the last to go is large, those before it are not needed.

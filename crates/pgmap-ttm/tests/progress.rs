@@ -84,29 +84,34 @@ fn req_56_half_way_home_is_not_left_for_the_second_best() {
     r.finish(&[bo, guest]);
 }
 
-/// One run comes as a whole: not before the calls that left it behind have left as many pages unused.
+/// One run comes as a whole: not before the calls that left it behind have left as many pages unused, and what was saved is spent then.
 #[test]
 fn req_56_a_run_larger_than_the_budget_comes_when_it_has_been_saved_for() {
-    let pgmap = pgmap(64);
+    let pgmap = pgmap(128);
     let mut r = rig(&pgmap, 256);
     let run: Placement = Place::new(r.vram).with(Flags::CONTIGUOUS).into();
-    let bo = r.m.create(r.params(40)).unwrap();
-    r.m.validate(bo, &run).unwrap();
-    fill(&mut r.m, bo, 1);
-    r.m.evict(bo).unwrap();
-    let small = r.in_vram(4, 2);
-    r.m.evict(small).unwrap();
+    let runs: Vec<Bo> = (0..2)
+        .map(|seed| {
+            let bo = r.m.create(r.params(40)).unwrap();
+            r.m.validate(bo, &run).unwrap();
+            fill(&mut r.m, bo, seed);
+            bo
+        })
+        .collect();
+    let all = [runs[0], runs[1], r.in_vram(4, 2)];
+    all.iter().for_each(|bo| r.m.evict(*bo).unwrap());
     r.m.wait_all();
-    let came: Vec<u64> = (0..5).map(|_| r.m.promote(16).unwrap().pages).collect();
-    assert_eq!(came, [4, 0, 40, 0, 0]);
-    assert_eq!((r.home(bo), r.home(small)), (Some(r.vram), Some(r.vram)));
-    check(&mut r.m, bo, 1);
-    check(&mut r.m, small, 2);
-    // What was saved is spent.
-    r.m.evict(bo).unwrap();
+    let came: Vec<u64> = (0..7).map(|_| r.m.promote(16).unwrap().pages).collect();
+    assert_eq!(came, [4, 0, 40, 0, 0, 40, 0], "never more than sixteen a call, all calls together");
+    (0..).zip(all).for_each(|(seed, bo)| {
+        assert_eq!(r.home(bo), Some(r.vram));
+        check(&mut r.m, bo, seed);
+    });
+    // Nothing is saved for nobody.
+    r.m.evict(runs[0]).unwrap();
     r.m.wait_all();
     assert_eq!(r.m.promote(16).unwrap().pages, 0);
-    r.finish(&[bo, small]);
+    r.finish(&all);
 }
 
 /// More than is asked for goes by less than one segment, however large the object.
@@ -232,6 +237,23 @@ fn req_57_a_part_that_fails_loses_nothing() {
             r.finish(&[bo]);
         }
     }
+}
+
+/// The first part arrives spoiled: the verb says so, and no other part sets out.
+#[test]
+fn req_57_a_part_that_is_spoiled_ends_the_move() {
+    let pgmap = pgmap(64);
+    let mut r = rig(&pgmap, 6);
+    let (vram, host, swap) = (r.vram, r.host, r.swap);
+    r.m.mover_mut().detour(vram, swap, host);
+    let bo = r.m.create(r.params(20).evict_to(Place::new(swap))).unwrap();
+    r.m.validate(bo, &r.to_vram()).unwrap();
+    fill(&mut r.m, bo, 1);
+    r.m.mover_mut().spoil_next();
+    assert_eq!(r.m.evict(bo), Err(EvictError::Copy(CopyError::Failed)));
+    assert_eq!((r.home(bo), r.m.counters().copies, r.m.wait(bo)), (Some(vram), 2, Ok(())), "told once");
+    check(&mut r.m, bo, 1);
+    r.finish(&[bo]);
 }
 
 /// Someone took a reference meanwhile: the folio cannot be cut, so the object stays.
