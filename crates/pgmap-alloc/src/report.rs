@@ -1,6 +1,7 @@
 //! What stands where: the snapshot, and the proof that it is consistent.
 
 use crate::error::Inconsistency;
+use crate::extent::Extent;
 use crate::offset::{Offset, Run};
 use crate::ops::PgmapOps;
 use crate::order::Order;
@@ -135,6 +136,18 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             let is_folio = matches!(run.state, RunState::Folio { .. });
             (run, is_folio.then(|| self.folios.data(run.start)))
         })
+    }
+
+    /// How many pages of a window are idle, as [`GenPool::avail_in`](crate::GenPool::avail_in) counts them. O(tables in it with
+    /// idle pages); exact at a quiet moment.
+    pub fn avail_in(&self, window: Extent) -> u64 {
+        self.pool.avail_in(window)
+    }
+
+    /// The gaps of a window: idle pages side by side, in rising order of offset, each as it is when the iterator comes by.
+    /// Allocates nothing. O(tables in it with idle pages) for each.
+    pub fn gaps_in(&self, window: Extent) -> impl Iterator<Item = Extent> {
+        self.pool.gaps_in(window)
     }
 
     pub(crate) fn snapshot_from(&self, at: Offset) -> Snapshot<'_, O, WORDS> {

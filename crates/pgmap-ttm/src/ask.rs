@@ -26,8 +26,21 @@ pub(crate) enum Shape {
     OneFolio,
 }
 
-/// A refusal, with how many pages were missing when the search gave up.
-pub(crate) struct Short(pub(crate) u64);
+/// A refusal.
+#[derive(Clone, Copy)]
+pub(crate) struct Short {
+    /// How many pages were missing when the search gave up.
+    pub(crate) missing: u64,
+    /// How many idle pages caches hold.
+    pub(crate) cached: u64,
+}
+
+impl Short {
+    /// So many pages are missing, and no cache has any.
+    pub(crate) fn of(missing: u64) -> Short {
+        Short { missing, cached: 0 }
+    }
+}
 
 /// Why room was not to be had.
 #[derive(Clone, Copy)]

@@ -21,14 +21,16 @@ pub struct Audit {
     pub pages: u64,
     /// Pages of ghosts, as well.
     pub leaving: u64,
+    /// Pages that others hold, as well.
+    pub held: u64,
 }
 
 /// Two books that do not agree: a bug in this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Inconsistency {
-    /// A memory type counts other pages than objects and ghosts have there.
-    #[error("{memory} counts {counted} pages, objects and ghosts have {found}")]
+    /// A memory type counts other pages than objects and ghosts have there, and others hold that objects gave up.
+    #[error("{memory} counts {counted} pages, objects, ghosts and others have {found}")]
     Used {
         /// Which.
         memory: MemoryType,
@@ -73,14 +75,16 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         let mut audit = Audit { objects: self.objects.len() as u64, ..Audit::default() };
         for index in 0..self.memories.len() {
             let memory = MemoryType(index as u8);
-            let held: u64 = self.objects.iter().map(|(_, object)| object.resident_in(memory)).sum();
+            let resident: u64 = self.objects.iter().map(|(_, object)| object.resident_in(memory)).sum();
             let leaving: u64 = self.ghosts.iter().map(|ghost| ghost.pages_in(memory)).sum();
-            let counted = self.memories[index].used;
-            if counted != held + leaving || leaving != self.leaving(memory) {
-                return Err(Inconsistency::Used { memory, counted, found: held + leaving });
+            let held: u64 = self.held.iter().map(|(_, s)| s.piece).filter(|p| p.memory == memory).map(|p| p.pages).sum();
+            let (counted, found) = (self.memories[index].used, resident + leaving + held);
+            if counted != found || leaving != self.leaving(memory) || held != self.memories[index].held {
+                return Err(Inconsistency::Used { memory, counted, found });
             }
-            audit.pages += held;
+            audit.pages += resident;
             audit.leaving += leaving;
+            audit.held += held;
             self.audit_accounts(memory)?;
             self.audit_lists(memory)?;
             self.audit_folios(memory)?;
@@ -95,6 +99,9 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         }
         for ghost in &self.ghosts {
             *has.entry(ghost.owner).or_default() += ghost.pages_in(memory);
+        }
+        for (owner, segment) in self.held.iter().filter(|(_, segment)| segment.piece.memory == memory) {
+            *has.entry(*owner).or_default() += segment.piece.pages;
         }
         let accounts = self.memories[memory.index()].accounts;
         for (owner, found) in has {

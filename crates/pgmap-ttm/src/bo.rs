@@ -43,10 +43,37 @@ pub enum Priority {
 }
 
 impl Priority {
-    pub(crate) const LEVELS: usize = 4;
+    const LEVELS: usize = 4;
+}
+
+/// Whether what an object holds is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Keeping {
+    /// It is.
+    #[default]
+    Needed,
+    /// Not now: it may be purged when room is short.
+    Purgeable,
+    /// It was purged: the pages are gone, and what was in them is lost.
+    Purged,
+}
+
+/// In which of the lists of a memory type an object stands: what may be purged goes first, then what has the lowest priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank(usize);
+
+impl Rank {
+    pub(crate) const LEVELS: usize = 1 + Priority::LEVELS;
+
+    pub(crate) fn of(priority: Priority, keeping: Keeping) -> Rank {
+        match keeping {
+            Keeping::Needed => Rank(1 + priority as usize),
+            Keeping::Purgeable | Keeping::Purged => Rank(0),
+        }
+    }
 
     pub(crate) fn index(self) -> usize {
-        self as usize
+        self.0
     }
 }
 
@@ -103,6 +130,8 @@ pub struct ObjectInfo {
     pub owner: Owner,
     /// How much it is worth keeping.
     pub priority: Priority,
+    /// Whether what it holds is needed.
+    pub keeping: Keeping,
     /// How often it is pinned.
     pub pins: u32,
     /// Whether it was pushed out of where its last placement wanted it.

@@ -69,6 +69,7 @@ macro_rules! mover_cases {
             req_53_pinned_is_refused(64, 64)
             req_53_busy_placement_leads_to_the_next(16, 64)
             req_53_multihop_bounces(64, 64)
+            req_53_multihop_in_parts(64, 6)
             req_53_multihop_failing_half_way_goes_back(64, 64)
             req_55_move_fence_not_signalled_is_waited_for(16, 64)
             req_55_move_fence_signalled_costs_no_wait(16, 64)

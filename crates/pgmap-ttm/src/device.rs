@@ -21,7 +21,7 @@ pub enum Holder {
         /// The object's page.
         page: u64,
     },
-    /// Something that left, or was freed, and whose copy has not signalled.
+    /// Something that left, or was freed, and whose copy has not signalled, or that others still hold.
     Ghost,
     /// A carve-out, with its tag.
     CarveOut(u32),
@@ -59,8 +59,13 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
             return Err(CarveError::EmptyWindow);
         }
         self.reap();
+        let caches = self.memories[index].caches;
         match &mut self.memories[index].kind {
-            Kind::Device { pgmap, carved, .. } => carved.carve(pgmap, window, tag),
+            Kind::Device { pgmap, carved, .. } => carved.carve(pgmap, window, tag).or_else(|_| {
+                // What lies in caches is not in use.
+                caches.drain();
+                carved.carve(pgmap, window, tag)
+            }),
             Kind::Host { .. } => Err(CarveError::NotDevice(memory)),
         }
     }

@@ -1,7 +1,8 @@
 //! One small `Copy` error per verb, with a variant for each thing a caller can act on.
 //!
-//! After any of them every object is readable and nothing is lost. Where other objects had to be pushed out before the verb
-//! failed, they stay pushed out.
+//! After any of them every object is readable and nothing is lost. Nobody else is moved for what is then refused for want of room.
+//! Where others were pushed out before a copy was refused or a stop turned out to be full, they stay pushed out; and of an object
+//! that goes in parts, those that have arrived stay there.
 
 use thiserror::Error;
 
@@ -134,6 +135,9 @@ pub enum ValidateError {
     /// There is no room, and no one could be pushed out.
     #[error("there is no room, and no one to push out for it")]
     NoSpace,
+    /// There is no direct way, and no room at the stop on it: not for one page, or not for as many as have to go together.
+    #[error("there is no direct way, and no room in {0}, the stop on the way")]
+    StopFull(MemoryType),
     /// The owner is at its limit in every place that has room.
     #[error("the object's owner is at its limit")]
     OverLimit,
@@ -164,6 +168,9 @@ pub enum EvictError {
     /// There is no room where it should go.
     #[error("there is no room where the object should go")]
     NoSpace,
+    /// There is no direct way, and no room at the stop on it: not for one page, or not for as many as have to go together.
+    #[error("there is no direct way, and no room in {0}, the stop on the way")]
+    StopFull(MemoryType),
     /// The owner is at its limit where it should go.
     #[error("the object's owner is at its limit where the object should go")]
     OverLimit,
@@ -206,6 +213,9 @@ pub enum FaultError {
     /// There is no room, and no one could be pushed out.
     #[error("there is no room, and no one to push out for it")]
     NoSpace,
+    /// There is no direct way, and no room at the stop on it: not for one page, or not for as many as have to go together.
+    #[error("there is no direct way, and no room in {0}, the stop on the way")]
+    StopFull(MemoryType),
     /// The owner is at its limit.
     #[error("the object's owner is at its limit")]
     OverLimit,
@@ -248,6 +258,21 @@ pub enum UnpinError {
     /// It was not pinned.
     #[error("the object is not pinned")]
     NotPinned,
+}
+
+/// Why an object was not handed to another owner: it is the old one's as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OwnerError {
+    /// No such object.
+    #[error("no such object")]
+    Stale,
+    /// The new owner, or a parent of it, would be over its limit here.
+    #[error("the new owner would be over its limit in {0}")]
+    OverLimit(MemoryType),
+    /// The new owner has no account here.
+    #[error("the new owner has no account in {0}")]
+    NoAccount(MemoryType),
 }
 
 /// What a wait found.
@@ -356,4 +381,4 @@ macro_rules! from_stale {
     )+};
 }
 
-from_stale!(FreeError, ValidateError, EvictError, FaultError, PinError, UnpinError, WaitError, BulkError);
+from_stale!(OwnerError, FreeError, ValidateError, EvictError, FaultError, PinError, UnpinError, WaitError, BulkError);

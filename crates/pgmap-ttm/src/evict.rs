@@ -1,35 +1,24 @@
-//! Making room: who goes, in which order, and where to.
+//! Making room: pushing out those who have to go. Who that is, is found in `plan`.
 
 use alloc::vec::Vec;
 
-use pgmap_alloc::{Owner, PgmapOps, Protection};
+use pgmap_alloc::PgmapOps;
 
-use crate::account::{is_under, protection};
 use crate::ask::{Ask, Refused};
-use crate::bo::{Bo, Candidate};
+use crate::bo::{Bo, Keeping};
 use crate::error::EvictError;
 use crate::failure::Failure;
 use crate::job::{Job, Part, Shut};
-use crate::lru::Cursor;
 use crate::manager::Manager;
 use crate::mover::Mover;
-use crate::piece::Piece;
-use crate::place::{MemoryType, Place, Placement};
+use crate::place::{Flags, MemoryType, Place, Placement};
 use crate::resource::Kind;
 use crate::segment::Segments;
-
-/// A walk over those who might go.
-struct Walk {
-    /// Against whose limit they are to help; against a lack of room if it is nobody's.
-    limit_of: Option<Owner>,
-    cursor: Cursor,
-    /// Somebody was spared for the sake of its owner's low share.
-    spared_low: bool,
-    ignore_low: bool,
-}
+use crate::sketch::Sketch;
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
-    /// Pushes an object out of every device memory to where it goes when it is pushed out; if that is nowhere, its contents are lost.
+    /// Pushes an object out of every device memory to where it goes when it is pushed out; if that is nowhere, its contents are
+    /// lost.
     pub fn evict(&mut self, bo: Bo) -> Result<(), EvictError> {
         let key = self.find(bo)?;
         if self.objects[key].pins > 0 {
@@ -41,7 +30,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             let leaves = matches!(self.memories[memory.index()].kind, Kind::Device { .. })
                 && evict_to.places().iter().all(|place| place.memory != memory);
             if leaves && self.objects[key].resident_in(memory) > 0 {
-                self.push_out(key, memory, &evict_to, Shut::default())?;
+                self.push_out(key, Part::In(memory), &evict_to, Shut::default())?;
             }
         }
         Ok(())
@@ -49,13 +38,16 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
 
     /// Pushes least recently used objects out of `memory` until `pages` pages are free or on their way out; says how many are.
     ///
-    /// Fewer than asked for means that nobody else could go. The copies are under way when this returns.
+    /// Of the last one only as many segments go as are missing, unless it has to be in one run: so no more go than asked for than
+    /// one segment has, which is a folio, or a stretch of host pages. Fewer than asked for means that nobody else could go. What
+    /// may be purged is purged first. The copies are under way when this returns.
     pub fn evict_pages(&mut self, memory: MemoryType, pages: u64) -> Result<u64, EvictError> {
         self.known(memory).map_err(|_| EvictError::UnknownMemory(memory))?;
         self.push_out_pages(memory, pages, None)
     }
 
-    /// Moves least recently used objects from `memory` to `swap` until `pages` pages are free or on their way; says how many are.
+    /// Moves least recently used objects from `memory` to `swap` until `pages` pages are free or on their way, as
+    /// [`evict_pages`](Manager::evict_pages) does; says how many are.
     pub fn swapout(&mut self, memory: MemoryType, swap: MemoryType, pages: u64) -> Result<u64, EvictError> {
         self.known(memory).map_err(|_| EvictError::UnknownMemory(memory))?;
         self.known(swap).map_err(|_| EvictError::UnknownMemory(swap))?;
@@ -69,8 +61,14 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         let mut going = 0;
         while going < pages {
             let Some(key) = self.lru.next(&mut cursor) else { break };
-            let to = to.unwrap_or(&self.objects[key].evict_to).clone();
-            match self.push_out(key, memory, &to, Shut::default()) {
+            let object = &self.objects[key];
+            let to = to.unwrap_or(&object.evict_to).clone();
+            let in_one_run = |place: &Place| place.memory == memory && place.flags.contains(Flags::CONTIGUOUS);
+            let part = match object.resident_in(memory) {
+                all if all <= pages - going || object.wanted.places().iter().any(in_one_run) => Part::In(memory),
+                _ => Part::Some(memory, pages - going),
+            };
+            match self.push_out(key, part, &to, Shut::default()) {
                 Ok(pages) => {
                     going += pages;
                     self.counters.swapped_out += u64::from(swapping);
@@ -82,17 +80,12 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         Ok(going)
     }
 
-    /// Takes the room that is asked for, pushing others out until it is there.
+    /// Takes the room that is asked for, pushing others out until it is there; nobody, if it would not be there then.
     ///
-    /// As many go as pages are missing before the first of their copies is waited for.
+    /// All of them go before the first of their copies is waited for.
     pub(crate) fn allocate_evicting(&mut self, ask: &Ask<'_>, shut: Shut) -> Result<Segments<'p, O>, Failure> {
         let memory = ask.place.memory;
-        // Nobody goes in vain.
-        self.possible(ask)?;
-        if shut.has(memory) {
-            return self.try_allocate(ask).map_err(|refused| refused.why);
-        }
-        let mut walks: Vec<Walk> = Vec::new();
+        let mut stuck = Vec::new();
         loop {
             let refused = match self.try_allocate(ask) {
                 Ok(new) => return Ok(new),
@@ -100,106 +93,58 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
                 Err(Refused { why: why @ (Failure::NoAccount | Failure::OverLimit), limit_of: None, .. }) => return Err(why),
                 Err(refused) => refused,
             };
-            // Who cannot help against one refusal may be able to against another, so each has a walk of its own.
-            let known = walks.iter().position(|walk| walk.limit_of == refused.limit_of);
-            let index = known.unwrap_or(walks.len());
-            if known.is_none() {
-                walks.push(Walk {
-                    limit_of: refused.limit_of,
-                    cursor: self.lru.cursor(memory),
-                    spared_low: false,
-                    ignore_low: false,
-                });
-            }
-            let mut going = self.leaving_of(memory, refused.limit_of);
-            while going < refused.missing {
-                match self.push_out_next(&mut walks[index], ask, shut)? {
-                    Some(pages) => going += pages,
-                    None => break,
+            let victims = self.plan(&mut Sketch::without(&stuck), ask, shut)?;
+            let tried = stuck.len();
+            for key in victims {
+                let evict_to = self.objects[key].evict_to.clone();
+                match self.push_out(key, Part::In(memory), &evict_to, shut.and(memory)) {
+                    Err(Failure::Copy(why)) => return Err(Failure::Copy(why)),
+                    // One that could not go after all, or whose copy fails, is not asked again: so this ends.
+                    _ => stuck.push(key),
                 }
             }
-            if going == 0 {
-                return Err(refused.why);
-            }
-            self.wait_leaving(memory, refused.limit_of, refused.missing);
-        }
-    }
-
-    /// Pushes out the next one that may go and can; the number of its pages, or none if nobody is left.
-    fn push_out_next(&mut self, walk: &mut Walk, ask: &Ask<'_>, shut: Shut) -> Result<Option<u64>, Failure> {
-        let memory = ask.place.memory;
-        loop {
-            let Some(key) = self.lru.next(&mut walk.cursor) else {
-                if !core::mem::take(&mut walk.spared_low) {
-                    return Ok(None);
-                }
-                // Nobody else is left: now the low shares, too.
-                walk.ignore_low = true;
-                walk.cursor = self.lru.cursor(memory);
-                continue;
-            };
-            if !self.may_go(key, walk, ask) {
-                continue;
-            }
-            let evict_to = self.objects[key].evict_to.clone();
-            match self.push_out(key, memory, &evict_to, shut.and(memory)) {
-                Ok(pages) => return Ok(Some(pages)),
-                Err(Failure::Copy(why)) => return Err(Failure::Copy(why)),
-                // It cannot go: the next one, then.
-                Err(_) => {}
+            if self.leaving_of(memory, refused.limit_of) > 0 {
+                self.wait_leaving(memory, refused.limit_of, refused.missing);
+            } else if stuck.len() == tried {
+                // Nobody goes, and nothing is on its way: what was refused is to be had now, or not at all.
+                return self.try_allocate(ask).map_err(|refused| refused.why);
             }
         }
     }
 
-    /// Whether an object may be pushed out for what is asked.
-    fn may_go(&self, key: usize, walk: &mut Walk, ask: &Ask<'_>) -> bool {
+    /// Moves a part of what an object has in a memory type to one of `places`, and remembers to bring it back; says how many pages
+    /// went. An object that loses what it holds loses all of it.
+    pub(crate) fn push_out(&mut self, key: usize, part: Part, placement: &Placement, shut: Shut) -> Result<u64, Failure> {
         let object = &self.objects[key];
-        let (owner, memory) = (object.owner, ask.place.memory);
-        let accounts = self.memories[memory.index()].accounts;
-        // Only what is on the account that is full takes it below its limit.
-        if object.at_work || walk.limit_of.is_some_and(|full| !is_under(accounts, owner, full)) {
-            return false;
-        }
-        match protection(accounts, owner, self.objects[ask.key].owner, object.resident_in(memory)) {
-            Protection::Min => return false,
-            Protection::Low if !walk.ignore_low => {
-                walk.spared_low = true;
-                return false;
-            }
-            _ => {}
-        }
-        let in_the_way = |piece: Piece| piece.memory == memory && ask.place.window.meets(piece.first, piece.pages);
-        let helps = walk.limit_of.is_some() || object.segments().any(|(_, segment)| in_the_way(segment.piece));
-        let candidate = Candidate { bo: self.bo(key), pages: object.pages, owner, priority: object.priority, place: *ask.place };
-        helps && self.valuable.as_ref().is_none_or(|valuable| valuable(&candidate))
-    }
-
-    /// Moves what an object has in `memory` to one of `places`, and remembers to bring it back; says how many pages went.
-    pub(crate) fn push_out(&mut self, key: usize, memory: MemoryType, placement: &Placement, shut: Shut) -> Result<u64, Failure> {
-        let object = &self.objects[key];
+        let Some(memory) = part.memory() else { return Err(Failure::Busy) };
         if object.at_work || object.pins > 0 {
             return Err(Failure::Busy);
         }
-        let going = object.resident_in(memory);
-        if placement.places().is_empty() {
+        let before = object.resident_in(memory);
+        if object.is_lost_at(placement) {
             if object.is_shared(&[object.whole()]) {
                 return Err(Failure::Busy);
             }
-            self.gut(key);
-            return Ok(going);
+            self.lose(key);
+            return Ok(before);
         }
         // Not back into the memory type that it is to leave.
-        let elsewhere: Vec<Place> = placement.places().iter().filter(|p| p.memory != memory).copied().collect();
-        self.settle(&Job { key, part: Part::In(memory), places: &elsewhere, shut: shut.and(memory) })?;
+        let elsewhere = placement.outside(memory);
+        self.settle(&Job { key, part, places: &elsewhere, shut: shut.and(memory) })?;
         self.remember_pushed_out(key);
         self.counters.evicted += 1;
-        Ok(going)
+        Ok(before - self.objects[key].resident_in(memory))
     }
 
     /// Takes an object's pages, and with them its contents.
-    pub(crate) fn gut(&mut self, key: usize) {
+    pub(crate) fn lose(&mut self, key: usize) {
+        if self.objects[key].keeping == Keeping::Needed {
+            self.counters.gutted += 1;
+        } else {
+            self.counters.purged += 1;
+            self.objects[key].keeping = Keeping::Purged;
+        }
         self.drop_pages(key);
         self.forget_pushed_out(key);
-        self.counters.gutted += 1;
     }
 }

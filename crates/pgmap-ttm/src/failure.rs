@@ -1,11 +1,14 @@
 //! What stops a move from inside; each verb turns it into its own error.
 
 use crate::error::{CopyError, EvictError, FaultError, ValidateError};
+use crate::place::MemoryType;
 
 /// Why a move did not take place; the object is where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     NoSpace,
+    /// There is no room at the stop on the way.
+    StopFull(MemoryType),
     OverLimit,
     NoAccount,
     Pinned,
@@ -16,7 +19,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Whether another place may do.
     pub(crate) fn is_of_place(self) -> bool {
-        matches!(self, Failure::NoSpace | Failure::OverLimit | Failure::NoAccount)
+        matches!(self, Failure::NoSpace | Failure::StopFull(_) | Failure::OverLimit | Failure::NoAccount)
     }
 }
 
@@ -26,6 +29,7 @@ macro_rules! from_failure {
             fn from(failure: Failure) -> $error {
                 match failure {
                     Failure::NoSpace => $error::NoSpace,
+                    Failure::StopFull(stop) => $error::StopFull(stop),
                     Failure::OverLimit => $error::OverLimit,
                     Failure::NoAccount => $error::NoAccount,
                     Failure::Pinned => $error::Pinned,

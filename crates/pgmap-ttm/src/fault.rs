@@ -107,11 +107,11 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
             self.release(self.objects[key].owner, new);
             return Err(why);
         }
-        self.relocate(key, &runs, new, Shut::default())
+        self.relocate(&ask, new, Shut::default())
     }
 
     /// Splits what reaches across the borders of the run.
-    fn cut_out(&mut self, key: usize, run: &Pages) -> Result<(), Failure> {
+    pub(crate) fn cut_out(&mut self, key: usize, run: &Pages) -> Result<(), Failure> {
         for border in [run.start, run.end] {
             while let Some(parts) = self.objects[key].cut_towards(border)? {
                 for (page, piece) in parts {

@@ -19,13 +19,14 @@ pub(crate) fn take_folios<'p, O: PgmapOps<Data = usize>>(
     let mut room = Room::new(pgmap, ask.place, ask.key);
     let pages = ask.pages();
     let folios = match ask.shape {
-        Shape::Scattered { largest } => scatter(&mut room, ask.runs, largest.min(pgmap.largest_order())).map_err(Short)?,
-        Shape::OneRun => room.run(pages).ok_or(Short(pages))?,
-        Shape::OneFolio => {
-            Order::covering(pages).and_then(|order| room.folio(order)).map(|folio| Vec::from([folio])).ok_or(Short(pages))?
-        }
+        Shape::Scattered { largest } => scatter(&mut room, ask.runs, largest.min(pgmap.largest_order())),
+        Shape::OneRun => room.run(pages).ok_or(pages),
+        Shape::OneFolio => Order::covering(pages).and_then(|order| room.folio(order)).map(|folio| Vec::from([folio])).ok_or(pages),
     };
-    Ok(segments(memory, ask, folios))
+    match folios {
+        Ok(folios) => Ok(segments(memory, ask, folios)),
+        Err(missing) => Err(Short { missing, cached: room.cached() }),
+    }
 }
 
 /// Folios as large as possible, none of which crosses the end of a run; or how many pages were missing.

@@ -14,7 +14,7 @@ use crate::error::{FenceError, WaitError};
 use crate::manager::{Manager, Step};
 use crate::mover::Mover;
 use crate::piece::Ticket;
-use crate::place::MemoryType;
+use crate::place::{MemoryType, Place, Window};
 use crate::segment::{Ghost, Segments};
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
@@ -30,13 +30,16 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
     }
 
-    /// Waits until every copy that was started has ended, and everything that was left behind is free.
+    /// Waits until every copy that was started has ended, and everything that was left behind is free, but for what others hold.
     pub fn wait_all(&mut self) {
         while self.finish_oldest() {}
+        self.release_held();
     }
 
-    /// Frees what copies that have ended left behind, without waiting; the other verbs do this by the way.
+    /// Frees what copies that have ended left behind, and what others held and have put, without waiting; the other verbs do this
+    /// by the way.
     pub fn reap(&mut self) {
+        self.release_held();
         while let Some(ghost) = self.ghosts.front() {
             let ended = match self.mover.is_signalled(ghost.ticket) {
                 Ok(false) => return,
@@ -66,7 +69,16 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         self.memories[memory.index()].leaving
     }
 
-    /// Of those, the ones that will be taken off this owner's account, if an owner is named.
+    /// How many pages of a place are on their way out.
+    pub(crate) fn leaving_at(&self, place: &Place) -> u64 {
+        if place.window == Window::ALL {
+            return self.leaving(place.memory);
+        }
+        let pieces = self.ghosts.iter().flat_map(|ghost| &ghost.old).map(|(_, s)| s.piece).filter(|p| p.memory == place.memory);
+        pieces.map(|piece| place.window.meeting(piece.first, piece.pages)).sum()
+    }
+
+    /// Of those in a memory type, the ones that will be taken off this owner's account, if an owner is named.
     pub(crate) fn leaving_of(&self, memory: MemoryType, owner: Option<Owner>) -> u64 {
         let Some(owner) = owner else { return self.leaving(memory) };
         let accounts = self.memories[memory.index()].accounts;

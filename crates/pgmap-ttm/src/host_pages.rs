@@ -43,7 +43,7 @@ fn choose(stretches: impl Iterator<Item = Pages>, ask: &Ask<'_>, cut: fn(Pages, 
             return Ok(parts);
         }
     }
-    Err(Short(left))
+    Err(Short::of(left))
 }
 
 /// The parts in the order of the pages that are to stand in them, cut where a run of those ends.

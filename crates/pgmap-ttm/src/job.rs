@@ -9,6 +9,18 @@ pub(crate) enum Part {
     Misplaced,
     /// Its pages in one memory type.
     In(MemoryType),
+    /// So many of them, and no more than it takes in whole segments.
+    Some(MemoryType, u64),
+}
+
+impl Part {
+    /// The memory type that it is to leave, if it is to leave one.
+    pub(crate) fn memory(self) -> Option<MemoryType> {
+        match self {
+            Part::Misplaced => None,
+            Part::In(memory) | Part::Some(memory, _) => Some(memory),
+        }
+    }
 }
 
 /// One object's way to one of several places.
@@ -21,7 +33,7 @@ pub(crate) struct Job<'a> {
 
 /// The memory types in which room is being made already, further up: nobody is pushed out of those again, so pushing out one
 /// object to push out another ends.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Shut(u32);
 
 impl Shut {

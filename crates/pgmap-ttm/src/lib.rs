@@ -6,11 +6,13 @@
 //!
 //! # One move, step by step
 //! 1. [`validate`](Manager::validate) compares where the object stands with its placement, and returns if they agree.
-//! 2. The first pass asks each place for room without disturbing anyone; the second pushes other objects out.
+//! 2. The first pass asks each place for room without disturbing anyone. The second finds out who would have to go, and pushes them
+//!    out if that helps. Purgeable objects go first, then the least recently used of the lowest priority.
 //! 3. Room is charged to the object's owner first, then taken: folios of a pgmap, or pages of the host.
 //! 4. The mover is given the pieces and returns a [`Ticket`]. From here on the object stands in its new place.
 //! 5. The old folios stay in service as a *ghost* until the ticket has signalled, and are put only then.
 //! 6. If the copy fails, now or later, the ghost's folios are the object's again: it stands where it was.
+//! 7. What someone else still holds when it is given up stays charged until the last put.
 //!
 //! ```
 //! # #[cfg(feature = "host")] {
@@ -71,6 +73,7 @@ mod place;
 // Mechanism: each file keeps one book, or does one thing, and knows no manager.
 mod account;
 mod ask;
+mod caches;
 mod carve;
 mod folios;
 mod host_pages;
@@ -80,6 +83,8 @@ mod object;
 mod pick;
 mod resource;
 mod segment;
+mod sketch;
+mod windows;
 
 // Composition: the manager, and its verbs, a few to a file.
 mod manager;
@@ -88,9 +93,14 @@ mod audit;
 mod device;
 mod evict;
 mod fault;
+mod bounce;
+mod cost;
 mod ghost;
+mod keep;
 mod lists;
+mod owner;
 mod pin;
+mod plan;
 mod promote;
 mod relocate;
 mod unplug;
@@ -103,15 +113,18 @@ mod host;
 
 pub use account::Accounts;
 pub use audit::{Audit, Inconsistency};
-pub use bo::{Bo, ByObject, Candidate, ObjectInfo, ObjectParams, Priority};
+pub use bo::{Bo, ByObject, Candidate, Keeping, ObjectInfo, ObjectParams, Priority};
+pub use caches::Caches;
+pub use cost::Cost;
 pub use device::Holder;
 pub use error::{
-    AddError, BulkError, CarveError, CopyError, CreateError, EvictError, FaultError, FenceError, FreeError, LookupError, PinError,
-    Stale, UnknownMemory, UnpinError, UnplugError, ValidateError, WaitError,
+    AddError, BulkError, CarveError, CopyError, CreateError, EvictError, FaultError, FenceError, FreeError, LookupError,
+    OwnerError, PinError, Stale, UnknownMemory, UnpinError, UnplugError, ValidateError, WaitError,
 };
 pub use fault::Faulted;
 #[cfg(feature = "host")]
 pub use host::HostMover;
+pub use keep::Retained;
 pub use lists::{Bulk, LruCursor};
 pub use manager::{Counters, Manager, Step};
 pub use mover::Mover;

@@ -7,6 +7,7 @@ use crate::error::{BulkError, Stale, UnknownMemory};
 use crate::lru::Cursor;
 use crate::manager::Manager;
 use crate::mover::Mover;
+use crate::object::Object;
 use crate::place::MemoryType;
 
 /// Objects that are used together, and so become the youngest together.
@@ -18,7 +19,7 @@ pub struct Bulk(u64);
 #[derive(Clone, Copy, Debug)]
 pub struct LruCursor(Cursor);
 
-impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
+impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Makes an object the youngest.
     pub fn touch(&mut self, bo: Bo) -> Result<(), Stale> {
         let key = self.find(bo)?;
@@ -29,7 +30,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
     /// Changes how much an object is worth keeping.
     pub fn set_priority(&mut self, bo: Bo, priority: Priority) -> Result<(), Stale> {
         let key = self.find(bo)?;
-        self.relist_as(key, priority, self.objects[key].bulk);
+        self.relist_as(key, |object| object.priority = priority);
         Ok(())
     }
 
@@ -59,7 +60,7 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
             *self.bulks.get_mut(&bulk.0).ok_or(BulkError::StaleBulk)? += 1;
         }
         self.leave(key);
-        self.relist_as(key, self.objects[key].priority, bulk.map(|bulk| bulk.0));
+        self.relist_as(key, |object| object.bulk = bulk.map(|bulk| bulk.0));
         Ok(())
     }
 
@@ -90,13 +91,13 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         }
     }
 
-    fn relist_as(&mut self, key: usize, priority: Priority, bulk: Option<u64>) {
+    /// Takes an object off its lists, changes what decides in which lists it stands, and lists it anew.
+    pub(crate) fn relist_as(&mut self, key: usize, change: impl FnOnce(&mut Object<'p, O>)) {
         let object = &mut self.objects[key];
         for (memory, age) in core::mem::take(&mut object.ages) {
-            self.lru.remove(memory, object.priority, object.bulk, age);
+            self.lru.remove(memory, object.rank(), object.bulk, age);
         }
-        object.priority = priority;
-        object.bulk = bulk;
+        change(object);
         self.relist(key, false);
     }
 }

@@ -1,4 +1,4 @@
-//! Who was used least recently: one list per memory type and priority.
+//! Who was used least recently: one list per memory type and rank.
 //!
 //! A list is a tree ordered by *age*, a number that only grows, because taking an element out of the middle of a linked list
 //! through a pointer needs unsafe code and taking it out of a tree by its key does not. It costs O(log n), and gives a cursor
@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use intrusive_collections::{Bound, KeyAdapter, RBTree, RBTreeLink, intrusive_adapter};
 
-use crate::bo::Priority;
+use crate::bo::Rank;
 use crate::place::MemoryType;
 
 struct Node {
@@ -40,7 +40,7 @@ impl<'a> KeyAdapter<'a> for ByAge {
 }
 
 type List = RBTree<ByAge>;
-type Lists = [List; Priority::LEVELS];
+type Lists = [List; Rank::LEVELS];
 
 /// A position in the lists of one memory type; nothing that happens to the lists can invalidate it.
 ///
@@ -49,7 +49,7 @@ type Lists = [List; Priority::LEVELS];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor {
     memory: MemoryType,
-    priority: usize,
+    rank: usize,
     /// Age of the element seen last.
     outer: u64,
     /// Age of the member seen last, while inside a bulk.
@@ -73,14 +73,14 @@ impl Lru {
     }
 
     /// Lists an object as the youngest; the age that it is given is what takes it out again.
-    pub(crate) fn push(&mut self, memory: MemoryType, priority: Priority, bulk: Option<u64>, object: usize) -> u64 {
+    pub(crate) fn push(&mut self, memory: MemoryType, rank: Rank, bulk: Option<u64>, object: usize) -> u64 {
         let age = self.next_age();
         let node = Node::new(age, What::Object(object));
         match bulk {
             None => {
-                self.list(memory, priority.index()).insert(node);
+                self.list(memory, rank.index()).insert(node);
             }
-            Some(bulk) => self.change_bulk(bulk, memory, priority.index(), |members| {
+            Some(bulk) => self.change_bulk(bulk, memory, rank.index(), |members| {
                 members.insert(node);
             }),
         }
@@ -88,12 +88,12 @@ impl Lru {
     }
 
     /// Takes out the object that was given this age.
-    pub(crate) fn remove(&mut self, memory: MemoryType, priority: Priority, bulk: Option<u64>, age: u64) {
+    pub(crate) fn remove(&mut self, memory: MemoryType, rank: Rank, bulk: Option<u64>, age: u64) {
         match bulk {
             None => {
-                self.list(memory, priority.index()).find_mut(&age).remove();
+                self.list(memory, rank.index()).find_mut(&age).remove();
             }
-            Some(bulk) => self.change_bulk(bulk, memory, priority.index(), |members| {
+            Some(bulk) => self.change_bulk(bulk, memory, rank.index(), |members| {
                 members.find_mut(&age).remove();
             }),
         }
@@ -102,24 +102,24 @@ impl Lru {
     /// Makes all members of a bulk the youngest, keeping their order.
     pub(crate) fn touch_bulk(&mut self, bulk: u64) {
         let places: Vec<_> = self.bulks.get(&bulk).into_iter().flatten().map(|(place, age)| (*place, *age)).collect();
-        for ((memory, priority), age) in places {
-            if let Some(mut node) = self.list(memory, priority).find_mut(&age).remove() {
+        for ((memory, rank), age) in places {
+            if let Some(mut node) = self.list(memory, rank).find_mut(&age).remove() {
                 node.age = self.next_age();
-                self.bulks.entry(bulk).or_default().insert((memory, priority), node.age);
-                self.list(memory, priority).insert(node);
+                self.bulks.entry(bulk).or_default().insert((memory, rank), node.age);
+                self.list(memory, rank).insert(node);
             }
         }
     }
 
-    /// A cursor before the oldest object of the lowest priority.
+    /// A cursor before the oldest object of the lowest rank.
     pub(crate) fn cursor(&self, memory: MemoryType) -> Cursor {
-        Cursor { memory, priority: 0, outer: 0, inner: None, limit: self.last_age + 1 }
+        Cursor { memory, rank: 0, outer: 0, inner: None, limit: self.last_age + 1 }
     }
 
-    /// The next object in order of priority, then age.
+    /// The next object in order of rank, then age.
     pub(crate) fn next(&self, at: &mut Cursor) -> Option<usize> {
         let lists = self.memories.get(at.memory.index())?;
-        while let Some(list) = lists.get(at.priority) {
+        while let Some(list) = lists.get(at.rank) {
             if let Some(member) = at.inner.and_then(|inner| member_after(list, at.outer, inner))
                 && member.age < at.limit
             {
@@ -135,17 +135,17 @@ impl Lru {
                         What::Bulk(_) => at.inner = Some(0),
                     }
                 }
-                _ => (at.priority, at.outer) = (at.priority + 1, 0),
+                _ => (at.rank, at.outer) = (at.rank + 1, 0),
             }
         }
         None
     }
 
     /// A group is changed outside its list, which only hands out shared references to what it holds.
-    fn change_bulk(&mut self, bulk: u64, memory: MemoryType, priority: usize, change: impl FnOnce(&mut List)) {
-        let place = (memory, priority);
+    fn change_bulk(&mut self, bulk: u64, memory: MemoryType, rank: usize, change: impl FnOnce(&mut List)) {
+        let place = (memory, rank);
         let listed = self.bulks.get(&bulk).and_then(|ages| ages.get(&place)).copied();
-        let (age, mut members) = match listed.and_then(|age| self.list(memory, priority).find_mut(&age).remove()) {
+        let (age, mut members) = match listed.and_then(|age| self.list(memory, rank).find_mut(&age).remove()) {
             Some(node) => (node.age, node.into_members()),
             None => (self.next_age(), List::new(ByAge::new())),
         };
@@ -153,7 +153,7 @@ impl Lru {
         let ages = self.bulks.entry(bulk).or_default();
         if !members.is_empty() {
             ages.insert(place, age);
-            self.list(memory, priority).insert(Node::new(age, What::Bulk(members)));
+            self.list(memory, rank).insert(Node::new(age, What::Bulk(members)));
             return;
         }
         ages.remove(&place);
@@ -162,8 +162,8 @@ impl Lru {
         }
     }
 
-    fn list(&mut self, memory: MemoryType, priority: usize) -> &mut List {
-        &mut self.memories[memory.index()][priority]
+    fn list(&mut self, memory: MemoryType, rank: usize) -> &mut List {
+        &mut self.memories[memory.index()][rank]
     }
 
     /// Ages begin at 1, so that a cursor can stand at 0 before the first.

@@ -46,6 +46,8 @@ pub struct Counters {
     pub evicted: u64,
     /// Objects that lost their pages, and what was in them.
     pub gutted: u64,
+    /// Objects that were purged: they lost what nobody needed.
+    pub purged: u64,
     /// Objects that were moved to the swap.
     pub swapped_out: u64,
     /// Objects that were brought back when there was room again.
@@ -64,7 +66,7 @@ pub(crate) type Valuable = Box<dyn Fn(&Candidate) -> bool + Send>;
 /// Keeps objects in memory. The crate's front page walks through what it does.
 ///
 /// Everything goes through `&mut self`: to share a manager, put it behind one lock. Dropping it waits for the copies that are
-/// still under way and then gives every page back.
+/// still under way, gives every page back, and takes it off its owner's account; what others still hold is then nobody's.
 pub struct Manager<'p, M: Mover, O: PgmapOps<Data = usize> = ByObject> {
     pub(crate) mover: M,
     pub(crate) page_shift: u32,
@@ -73,11 +75,15 @@ pub struct Manager<'p, M: Mover, O: PgmapOps<Data = usize> = ByObject> {
     pub(crate) lru: Lru,
     /// How many members each bulk has.
     pub(crate) bulks: HashMap<u64, usize>,
+    /// What objects gave up while others held it, and who pays for it until they put it.
+    pub(crate) held: Vec<(Owner, Segment<'p, O>)>,
     /// Oldest ticket first.
     pub(crate) ghosts: VecDeque<Ghost<'p, O>>,
     pub(crate) last_ticket: Ticket,
     /// What was pushed out: priority, when, and which object.
     pub(crate) pushed_out: BTreeSet<(Priority, u64, usize)>,
+    /// Pages that promotions could have moved, and did not for the sake of an object that comes as a whole.
+    pub(crate) unused_budget: u64,
     pub(crate) last_serial: u64,
     pub(crate) counters: Counters,
     pub(crate) valuable: Option<Valuable>,
@@ -94,9 +100,11 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             objects: Slab::new(),
             lru: Lru::default(),
             bulks: HashMap::new(),
+            held: Vec::new(),
             ghosts: VecDeque::new(),
             last_ticket: Ticket::default(),
             pushed_out: BTreeSet::new(),
+            unused_budget: 0,
             last_serial: 0,
             counters: Counters::default(),
             valuable: None,
@@ -161,6 +169,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
             resident: object.resident(),
             owner: object.owner,
             priority: object.priority,
+            keeping: object.keeping,
             pins: object.pins,
             pushed_out: object.pushed_out.is_some(),
             moved_at: object.moved_at,
@@ -265,12 +274,40 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         }
     }
 
+    /// Gives a segment back, or keeps it, charged, until the last of those who hold its folio has put it.
     fn release_one(&mut self, owner: Owner, segment: Segment<'p, O>) {
         let Piece { memory, pages, .. } = segment.piece;
-        let memory = &mut self.memories[memory.index()];
-        memory.release(segment);
-        // Refused only if someone else uncharged what this manager had charged; the audit finds that.
-        let _ = memory.accounts.uncharge(owner, pages);
+        let resources = &mut self.memories[memory.index()];
+        match resources.release(segment) {
+            // Refused only if someone else uncharged what this manager had charged; the audit finds that.
+            Ok(()) => _ = resources.accounts.uncharge(owner, pages),
+            Err(held) => {
+                resources.held += pages;
+                self.held.push((owner, held));
+            }
+        }
+    }
+
+    /// Gives back what others held and have put.
+    pub(crate) fn release_held(&mut self) {
+        if self.held.iter().all(|(_, segment)| segment.is_shared()) {
+            return;
+        }
+        for (owner, segment) in core::mem::take(&mut self.held) {
+            self.memories[segment.piece.memory.index()].held -= segment.piece.pages;
+            self.release_one(owner, segment);
+        }
+    }
+
+    /// Puts what others hold in `memory`, which is going away: who puts it last no longer matters to anyone here.
+    pub(crate) fn let_go(&mut self, memory: MemoryType) {
+        let resources = &mut self.memories[memory.index()];
+        for (owner, segment) in self.held.extract_if(.., |(_, segment)| segment.piece.memory == memory) {
+            let pages = segment.piece.pages;
+            resources.held -= pages;
+            resources.used -= pages;
+            let _ = resources.accounts.uncharge(owner, pages);
+        }
     }
 
     /// Lists an object where it has pages and is not pinned, and nowhere else; `touch` makes it the youngest.
@@ -280,7 +317,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         if object.pins == 0 {
             object.segments().for_each(|(_, segment)| stands[segment.piece.memory.index()] = true);
         }
-        let (priority, bulk) = (object.priority, object.bulk);
+        let (rank, bulk) = (object.rank(), object.bulk);
         for (index, stands) in (0..).zip(stands).take(self.memories.len()) {
             let memory = MemoryType(index);
             let age = object.ages.get(&memory).copied();
@@ -288,11 +325,11 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
                 continue;
             }
             if let Some(age) = age {
-                self.lru.remove(memory, priority, bulk, age);
+                self.lru.remove(memory, rank, bulk, age);
                 object.ages.remove(&memory);
             }
             if stands {
-                object.ages.insert(memory, self.lru.push(memory, priority, bulk, key));
+                object.ages.insert(memory, self.lru.push(memory, rank, bulk, key));
             }
         }
     }
@@ -300,13 +337,18 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
 
 impl<M: Mover, O: PgmapOps<Data = usize>> Drop for Manager<'_, M, O> {
     fn drop(&mut self) {
-        while let Some(ghost) = self.ghosts.pop_front() {
-            // Whether it failed no longer matters: it has ended, and nobody will look.
-            let _ = self.mover.wait(ghost.ticket);
-        }
         let used = self.objects.iter().filter_map(|(_, object)| object.used_until).max();
-        if let Some(ticket) = used {
+        for ticket in self.ghosts.iter().map(|ghost| ghost.ticket).chain(used) {
+            // Whether it failed no longer matters: it has ended, and nobody will look.
             let _ = self.mover.wait(ticket);
         }
+        // The accounts outlive the manager.
+        for (_, mut object) in core::mem::take(&mut self.objects) {
+            self.release(object.owner, object.take(object.whole()));
+        }
+        for ghost in core::mem::take(&mut self.ghosts) {
+            self.release(ghost.owner, ghost.old);
+        }
+        (0..).map(MemoryType).take(self.memories.len()).for_each(|memory| self.let_go(memory));
     }
 }

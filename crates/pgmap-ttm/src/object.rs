@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 
 use pgmap_alloc::{Order, Owner, PgmapOps};
 
-use crate::bo::{ObjectParams, Priority};
+use crate::bo::{Keeping, ObjectParams, Priority, Rank};
 use crate::failure::Failure;
 use crate::piece::{Piece, Ticket};
-use crate::place::{Flags, MemoryType, Place, Placement};
+use crate::place::{Flags, MemoryType, Place, Placement, Window};
 use crate::segment::{Pages, Segment, Segments, merge};
 
 pub(crate) struct Object<'p, O: PgmapOps<Data = usize>> {
@@ -16,6 +16,7 @@ pub(crate) struct Object<'p, O: PgmapOps<Data = usize>> {
     pub(crate) pages: u64,
     pub(crate) owner: Owner,
     pub(crate) priority: Priority,
+    pub(crate) keeping: Keeping,
     pub(crate) largest: Order,
     pub(crate) evict_to: Placement,
     /// The last placement that the caller validated it into: where promotion brings it back to.
@@ -44,6 +45,7 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
             pages: params.pages,
             owner: params.owner,
             priority: params.priority,
+            keeping: Keeping::Needed,
             largest: params.largest,
             evict_to: params.evict_to,
             wanted: Placement::nowhere(),
@@ -61,6 +63,15 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
 
     pub(crate) fn segments(&self) -> impl Iterator<Item = (u64, &Segment<'p, O>)> {
         self.backing.iter().map(|(page, segment)| (*page, segment))
+    }
+
+    pub(crate) fn rank(&self) -> Rank {
+        Rank::of(self.priority, self.keeping)
+    }
+
+    /// Whether it is to lose what it holds, rather than take it along, when it is pushed out to `placement`.
+    pub(crate) fn is_lost_at(&self, placement: &Placement) -> bool {
+        self.keeping != Keeping::Needed || placement.places().is_empty()
     }
 
     /// All its pages, wherever they stand.
@@ -91,13 +102,38 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
 
     /// Of the pages of `runs`, those that stand outside `memory`, as runs.
     pub(crate) fn runs_outside(&self, memory: MemoryType, runs: &[Pages]) -> Vec<Pages> {
-        let segments = runs.iter().flat_map(|run| self.segments_in(run.clone()));
-        merge(segments.filter(|(_, s)| s.piece.memory != memory).map(|(page, s)| page..page + s.piece.pages))
+        merge(runs.iter().flat_map(|run| {
+            let outside = self.segments_in(run.clone()).filter(|(_, s)| s.piece.memory != memory);
+            outside.map(|(page, s)| page.max(run.start)..run.end.min(page + s.piece.pages))
+        }))
     }
 
     /// How many of its pages stand in `memory`.
     pub(crate) fn resident_in(&self, memory: MemoryType) -> u64 {
         self.segments().filter(|(_, s)| s.piece.memory == memory).map(|(_, s)| s.piece.pages).sum()
+    }
+
+    /// How many of its pages stand in `memory` at this window.
+    pub(crate) fn resident_at(&self, memory: MemoryType, window: Window) -> u64 {
+        let pieces = self.segments().map(|(_, s)| s.piece).filter(|piece| piece.memory == memory);
+        pieces.map(|piece| window.meeting(piece.first, piece.pages)).sum()
+    }
+
+    /// Parts of what it has in `memory`, as runs: at least `pages` pages, and no more than it takes in whole segments.
+    pub(crate) fn part_in(&self, memory: MemoryType, pages: u64) -> Vec<Pages> {
+        let mut segments: Vec<Pages> =
+            self.segments().filter(|(_, s)| s.piece.memory == memory).map(|(page, s)| page..page + s.piece.pages).collect();
+        segments.sort_unstable_by_key(|run| (run.end - run.start, run.start));
+        let (mut parts, mut missing) = (Vec::new(), pages);
+        while missing > 0 && !segments.is_empty() {
+            // The smallest that is enough by itself, else the largest.
+            let enough = segments.partition_point(|run| run.end - run.start < missing).min(segments.len() - 1);
+            let run = segments.remove(enough);
+            missing = missing.saturating_sub(run.end - run.start);
+            parts.push(run);
+        }
+        parts.sort_unstable_by_key(|run| run.start);
+        merge(parts.into_iter())
     }
 
     /// Its pages that a move to `place` would have to bring there, as runs: none if it stands there already.
@@ -113,6 +149,23 @@ impl<'p, O: PgmapOps<Data = usize>> Object<'p, O> {
         }
         runs.push(next..self.pages);
         merge(runs.into_iter().filter(|run| !run.is_empty()))
+    }
+
+    /// How many of the places that it is wanted at, the best first, are worth moving to: those before the one that all of it may
+    /// stay at, or the places before it; and none behind the first where some of it stands.
+    pub(crate) fn better_places(&self) -> usize {
+        let places = self.wanted.places();
+        let stands = |place: &Place| self.pages_not_at(place).is_empty();
+        let at = |page_of: &Segment<'p, O>| places.iter().position(|place| page_of.suits(place));
+        let best = self.segments().filter_map(|(_, segment)| at(segment)).min();
+        let worst = match places.iter().position(stands) {
+            Some(place) => place,
+            None if self.resident() < self.pages || places.iter().any(|place| place.flags.contains(Flags::CONTIGUOUS)) => {
+                places.len()
+            }
+            None => self.segments().map(|(_, segment)| at(segment).unwrap_or(places.len())).max().unwrap_or(places.len()),
+        };
+        worst.min(best.map_or(places.len(), |best| best + 1))
     }
 
     fn stands_in_one_run(&self, place: &Place) -> bool {

@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use pgmap_alloc::{Block, Extent, ExtentParams, Folio, Mode, Offset, Order, Pgmap, PgmapOps, fit};
+use pgmap_alloc::{AllocError, AllocExtentError, Extent, ExtentParams, Folio, Mode, Offset, Order, Pgmap, PgmapOps, fit};
 
 use crate::place::{Flags, Place};
 
@@ -14,6 +14,8 @@ pub(crate) struct Room<'p, O: PgmapOps<Data = usize>> {
     key: usize,
     /// None for an empty window.
     wish: Option<ExtentParams>,
+    /// What caches held at the last refusal.
+    cached: u64,
 }
 
 impl<'p, O: PgmapOps<Data = usize>> Room<'p, O> {
@@ -27,26 +29,52 @@ impl<'p, O: PgmapOps<Data = usize>> Room<'p, O> {
             false if anywhere => Mode::Simple,
             false => Mode::BottomUp(fit::first_fit_align),
         };
-        Room { pgmap, key, wish: window.map(|window| ExtentParams::new(1).within(window).by(mode)) }
+        Room { pgmap, key, wish: window.map(|window| ExtentParams::new(1).within(window).by(mode)), cached: 0 }
     }
 
     /// The next folio of this order, if there is one.
     pub(crate) fn folio(&mut self, order: Order) -> Option<Folio<'p, O>> {
         let wish = self.wish?;
         if let (Mode::Simple, Extent::ALL) = (wish.mode, wish.window) {
-            return self.pgmap.alloc_folio_with(order, self.key).ok();
+            let folio = self.pgmap.alloc_folio_with(order, self.key);
+            return folio.inspect_err(|refusal| self.cached = cached_of(*refusal)).ok();
         }
         let params = ExtentParams { pages: order.pages(), ..wish }.aligned(order.pages());
-        self.serve(self.pgmap.alloc_extent(&params).ok()?)?.pop()
+        self.extent(&params)?.pop()
     }
 
     /// Folios side by side with `pages` pages together, if there is a gap for them.
     pub(crate) fn run(&mut self, pages: u64) -> Option<Vec<Folio<'p, O>>> {
-        self.serve(self.pgmap.alloc_extent(&ExtentParams { pages, ..self.wish? }).ok()?)
+        self.extent(&ExtentParams { pages, ..self.wish? })
     }
 
-    /// All of the blocks as folios, or none.
-    fn serve(&self, blocks: impl IntoIterator<Item = Block<'p, O>>) -> Option<Vec<Folio<'p, O>>> {
-        blocks.into_iter().map(|block| block.into_folio(self.key).ok()).collect()
+    /// How many idle pages caches held at the last refusal.
+    pub(crate) fn cached(&self) -> u64 {
+        self.cached
+    }
+
+    /// All of its blocks as folios, or none.
+    fn extent(&mut self, params: &ExtentParams) -> Option<Vec<Folio<'p, O>>> {
+        match self.pgmap.alloc_extent(params) {
+            Ok(blocks) => blocks.map(|block| block.into_folio(self.key).ok()).collect(),
+            Err(refusal) => {
+                self.cached = cached_in(refusal);
+                None
+            }
+        }
+    }
+}
+
+fn cached_of(refusal: AllocError) -> u64 {
+    match refusal {
+        AllocError::NoSpace { cached } | AllocError::Fragmented { cached } => cached,
+        _ => 0,
+    }
+}
+
+fn cached_in(refusal: AllocExtentError) -> u64 {
+    match refusal {
+        AllocExtentError::NoSpace { cached, .. } | AllocExtentError::Fragmented { cached } => cached,
+        _ => 0,
     }
 }

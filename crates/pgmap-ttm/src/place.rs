@@ -1,6 +1,7 @@
 //! Where an object may stand: places in order of preference.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 
 use bitflags::bitflags;
@@ -46,9 +47,21 @@ impl Window {
         }
     }
 
+    /// Whether all of `other` lies inside.
+    pub(crate) const fn encloses(&self, other: &Window) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
+
     /// Whether the run of `pages` pages at `first` has a page inside.
     pub const fn meets(&self, first: u64, pages: u64) -> bool {
-        first < self.last && self.first < first.saturating_add(pages)
+        self.meeting(first, pages) > 0
+    }
+
+    /// How many pages of the run of `pages` pages at `first` lie inside.
+    pub(crate) const fn meeting(&self, first: u64, pages: u64) -> u64 {
+        let end = first.saturating_add(pages);
+        let (start, end) = (if first > self.first { first } else { self.first }, if end < self.last { end } else { self.last });
+        end.saturating_sub(start)
     }
 }
 
@@ -135,6 +148,11 @@ impl Placement {
     /// Nowhere: an object validated into it, or evicted to it, loses its pages and what was in them.
     pub fn nowhere() -> Placement {
         Placement::default()
+    }
+
+    /// The places that are not in `memory`.
+    pub(crate) fn outside(&self, memory: MemoryType) -> Vec<Place> {
+        self.0.iter().filter(|place| place.memory != memory).copied().collect()
     }
 
     /// The places, the best first.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use pgmap_alloc::{ChargeError, Owner, PgmapOps};
 
 use crate::account::lineage;
-use crate::ask::{Ask, Refused, Shape, Short};
+use crate::ask::{Ask, Refused, Short};
 use crate::error::CopyError;
 use crate::failure::Failure;
 use crate::job::Shut;
@@ -13,7 +13,7 @@ use crate::manager::{Manager, Step};
 use crate::mover::Mover;
 use crate::object::Object;
 use crate::piece::{Piece, Ticket};
-use crate::place::{Flags, MemoryType, Place};
+use crate::place::MemoryType;
 use crate::segment::{Ghost, Pages, Segments};
 
 /// How often a charge is tried that someone else's charge of the same parent stood in the way of.
@@ -36,12 +36,11 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         self.possible(ask).map_err(|why| Refused { why, missing: pages, limit_of: None })?;
         self.charge(ask.place.memory, owner, pages)?;
         let taken = match self.injected(Step::Allocate) {
-            true => Err(Short(pages)),
+            true => Err(Short::of(pages)),
             false => self.memories[ask.place.memory.index()].allocate(ask.place.memory, ask),
         };
-        taken.map_err(|Short(missing)| {
-            // Charged a moment ago.
-            let _ = self.memories[ask.place.memory.index()].accounts.uncharge(owner, pages);
+        taken.map_err(|Short { missing, .. }| {
+            self.memories[ask.place.memory.index()].accounts.cancel(owner, None, pages);
             Refused { why: Failure::NoSpace, missing, limit_of: None }
         })
     }
@@ -67,57 +66,24 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         over(owner, pages)
     }
 
-    /// Moves the pages of `runs` into `new`, which covers them exactly. After a failure the object stands where it stood.
-    pub(crate) fn relocate(&mut self, key: usize, runs: &[Pages], new: Segments<'p, O>, shut: Shut) -> Result<(), Failure> {
-        let started = match self.start_copy(key, &new) {
-            Ok(ticket) => Ok(ticket),
-            Err(CopyError::Via(stop)) => self.bounce(key, runs, stop, &new, shut),
-            Err(why) => Err(Failure::Copy(why)),
-        };
-        match started {
+    /// Moves the pages that were asked for into `new`, which covers them exactly. After a failure the object stands where it stood;
+    /// if it had to go in parts, those that have arrived stay there.
+    pub(crate) fn relocate(&mut self, ask: &Ask<'_>, new: Segments<'p, O>, shut: Shut) -> Result<(), Failure> {
+        match self.start_copy(ask.key, &new) {
             Ok(ticket) => {
-                self.switch(key, runs, new, ticket);
+                self.switch(ask.key, ask.runs, new, ticket);
                 Ok(())
             }
+            Err(CopyError::Via(stop)) => self.bounce(ask, stop, new, shut),
             Err(why) => {
-                self.release(self.objects[key].owner, new);
-                Err(why)
+                self.release(self.objects[ask.key].owner, new);
+                Err(Failure::Copy(why))
             }
         }
-    }
-
-    /// Takes the object to `stop` first, then starts the copy from there to `new`. If that fails, takes it back.
-    fn bounce(
-        &mut self,
-        key: usize,
-        runs: &[Pages],
-        stop: MemoryType,
-        new: &Segments<'p, O>,
-        shut: Shut,
-    ) -> Result<Option<Ticket>, Failure> {
-        if self.memories.get(stop.index()).is_none_or(|memory| memory.gone) {
-            return Err(Failure::Copy(CopyError::Via(stop)));
-        }
-        let away = self.objects[key].runs_outside(stop, runs);
-        let place = Place::new(stop).with(Flags::TEMPORARY);
-        let ask = Ask { key, place: &place, runs: &away, shape: Shape::of(&place, self.objects[key].largest) };
-        let halfway = self.allocate_evicting(&ask, shut)?;
-        match self.start_copy(key, &halfway) {
-            Ok(ticket) => self.switch(key, &away, halfway, ticket),
-            Err(why) => {
-                self.release(self.objects[key].owner, halfway);
-                return Err(Failure::Copy(why));
-            }
-        }
-        self.counters.bounced += 1;
-        self.start_copy(key, new).map_err(|why| {
-            self.undo_newest(key);
-            Failure::Copy(why)
-        })
     }
 
     /// Starts copying from where the object stands into `new`; no ticket if none of those pages stands anywhere.
-    fn start_copy(&mut self, key: usize, new: &Segments<'p, O>) -> Result<Option<Ticket>, CopyError> {
+    pub(crate) fn start_copy(&mut self, key: usize, new: &Segments<'p, O>) -> Result<Option<Ticket>, CopyError> {
         let (from, to) = pieces_to_copy(&self.objects[key], new);
         if from.is_empty() {
             return Ok(None);
@@ -135,7 +101,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     }
 
     /// From now on the object stands in `new`; where it stood becomes a ghost until `ticket`.
-    fn switch(&mut self, key: usize, runs: &[Pages], new: Segments<'p, O>, ticket: Option<Ticket>) {
+    pub(crate) fn switch(&mut self, key: usize, runs: &[Pages], new: Segments<'p, O>, ticket: Option<Ticket>) {
         let object = &mut self.objects[key];
         let mut old = Segments::new();
         for run in runs {

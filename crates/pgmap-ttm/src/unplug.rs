@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use pgmap_alloc::{Killed, Pgmap, PgmapOps};
 
 use crate::error::UnplugError;
-use crate::job::Shut;
+use crate::job::{Part, Shut};
 use crate::manager::Manager;
 use crate::mover::Mover;
 use crate::place::MemoryType;
 use crate::resource::{Kind, ResourceManager};
+use crate::sketch::Sketch;
 
 impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// Pushes every object out of a device memory type, waits for the copies, gives its carve-outs back, and kills its pgmap.
@@ -56,6 +57,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         if let Kind::Device { carved, .. } = &mut self.memories[memory.index()].kind {
             carved.clear();
         }
+        self.let_go(memory);
         pgmap.kill()
     }
 
@@ -64,10 +66,16 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         if let Some(key) = there.iter().find(|key| self.objects[**key].pins > 0) {
             return Err(UnplugError::Pinned(self.bo(*key)));
         }
+        // If one of them cannot leave, nobody does.
+        let mut sketch = Sketch::default();
+        for key in &there {
+            let possible = self.could_leave_to(&mut sketch, *key, memory, &self.objects[*key].evict_to, Shut::default());
+            possible.map_err(|why| UnplugError::Evict(self.bo(*key), why.into()))?;
+        }
         for key in there {
             let evict_to = self.objects[key].evict_to.clone();
             let bo = self.bo(key);
-            self.push_out(key, memory, &evict_to, Shut::default()).map_err(|why| UnplugError::Evict(bo, why.into()))?;
+            self.push_out(key, Part::In(memory), &evict_to, Shut::default()).map_err(|why| UnplugError::Evict(bo, why.into()))?;
         }
         self.wait_all();
         match self.keys_in(memory).first() {

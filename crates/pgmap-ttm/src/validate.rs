@@ -22,6 +22,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     /// stands in one of the places already does not move. A pinned object that would have to is refused. An empty placement
     /// takes the object's pages away, and what was in them.
     ///
+    /// Nobody is pushed out unless the request can then be met; whole objects go, together less than one object more than is
+    /// missing, and [`cost_of`](Manager::cost_of) tells beforehand which. A place for one run takes the window that costs least. If
+    /// there is no direct way and the stop is smaller than the object, it goes in parts, and the call waits for each but the last.
+    ///
     /// When this returns, the copy may still be under way: [`wait`](Manager::wait) before you touch the bytes.
     pub fn validate(&mut self, bo: Bo, placement: &Placement) -> Result<bool, ValidateError> {
         let key = self.find(bo)?;
@@ -40,7 +44,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         Ok(moved)
     }
 
-    fn check_placement(&self, key: usize, placement: &Placement) -> Result<(), ValidateError> {
+    pub(crate) fn check_placement(&self, key: usize, placement: &Placement) -> Result<(), ValidateError> {
         for (index, place) in placement.places().iter().enumerate() {
             if self.known(place.memory).is_err() {
                 return Err(ValidateError::UnknownMemory { place: index, memory: place.memory });
@@ -63,7 +67,7 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         if object.pins > 0 {
             return Err(Failure::Pinned);
         }
-        self.gut(key);
+        self.lose(key);
         Ok(true)
     }
 
@@ -112,10 +116,10 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
     }
 
     /// Whether there is nothing to move.
-    fn stands_well(&self, job: &Job<'_>, evicting: bool) -> bool {
+    pub(crate) fn stands_well(&self, job: &Job<'_>, evicting: bool) -> bool {
         let object = &self.objects[job.key];
         match job.part {
-            Part::In(memory) => object.pages_in(memory).is_empty(),
+            Part::In(memory) | Part::Some(memory, _) => object.resident_in(memory) == 0,
             Part::Misplaced => {
                 job.places.iter().filter(|place| place.takes_part(evicting)).any(|place| object.pages_not_at(place).is_empty())
             }
@@ -134,14 +138,15 @@ impl<'p, M: Mover, O: PgmapOps<Data = usize>> Manager<'p, M, O> {
         } else {
             self.try_allocate(&ask).map_err(|refused| refused.why)?
         };
-        self.relocate(job.key, &runs, new, job.shut)
+        self.relocate(&ask, new, job.shut)
     }
 
-    fn runs_to_move(&self, job: &Job<'_>, place: &Place) -> Vec<Pages> {
+    pub(crate) fn runs_to_move(&self, job: &Job<'_>, place: &Place) -> Vec<Pages> {
         let object = &self.objects[job.key];
         match job.part {
             // One run is all or nothing, so what stands elsewhere comes along.
             Part::In(memory) if !place.flags.contains(Flags::CONTIGUOUS) => object.pages_in(memory),
+            Part::Some(memory, pages) if !place.flags.contains(Flags::CONTIGUOUS) => object.part_in(memory, pages),
             _ => object.pages_not_at(place),
         }
     }

@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use pgmap_alloc::Limits;
+use pgmap_alloc::{Limits, Offset};
 use pgmap_ttm::*;
 use proptest::prelude::*;
 use support::*;
@@ -26,6 +26,11 @@ enum Op {
     BulkMove,
     Promote { pages: u64 },
     Shares { owner: u32, min: u64, max: u64 },
+    DontNeed { object: usize },
+    WillNeed { object: usize },
+    Owner { object: usize, owner: u32 },
+    Hold { object: usize },
+    Put,
     Free { object: usize },
     Inject { step: usize },
     Spoil,
@@ -53,6 +58,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::BulkMove),
         1 => (0..60u64).prop_map(|pages| Op::Promote { pages }),
         1 => (0..5u32, 0..10u64, 10..60u64).prop_map(|(owner, min, max)| Op::Shares { owner, min, max }),
+        1 => object.clone().prop_map(|object| Op::DontNeed { object }),
+        1 => object.clone().prop_map(|object| Op::WillNeed { object }),
+        1 => (object.clone(), 0..5u32).prop_map(|(object, owner)| Op::Owner { object, owner }),
+        1 => object.clone().prop_map(|object| Op::Hold { object }),
+        1 => Just(Op::Put),
         2 => object.prop_map(|object| Op::Free { object }),
         2 => (0..4usize).prop_map(|step| Op::Inject { step }),
         1 => Just(Op::Spoil),
@@ -67,18 +77,34 @@ struct Known {
     pages: BTreeMap<u64, u64>,
     /// Pushed out, it may lose its pages.
     may_vanish: bool,
+    /// It may be purged.
+    purgeable: bool,
     pins: u32,
 }
 
-fn run(ops: Vec<Op>) {
+/// With failures, or `calm`: then a request that is refused must not have moved anyone. The host is the stop between the device and
+/// the swap; with few pages it is one that most objects pass in parts.
+fn run(ops: Vec<Op>, host: u64, calm: bool) {
     let pgmap = pgmap(32);
-    let mut r = rig(&pgmap, 48);
+    let mut r = rig(&pgmap, host);
     let (vram, host, swap) = (r.vram, r.host, r.swap);
     r.m.mover_mut().detour(vram, swap, host);
     let bulk = r.m.create_bulk();
     let mut objects: Vec<(Bo, Known)> = Vec::new();
+    let mut held = Vec::new();
     for op in ops {
-        apply(&mut r, bulk, &mut objects, op);
+        if calm && matches!(op, Op::Inject { .. } | Op::Spoil | Op::Refuse) {
+            continue;
+        }
+        match op {
+            Op::Hold { object } if !objects.is_empty() => {
+                let bo = objects[object % objects.len()].0;
+                let first = r.m.pieces(bo).unwrap().find(|(_, piece)| piece.memory == vram).map(|(_, piece)| piece.first);
+                held.extend(first.map(|first| pgmap.try_get(Offset::new(first)).unwrap()));
+            }
+            Op::Put => _ = held.pop(),
+            op => apply(&mut r, bulk, &mut objects, op, calm),
+        }
         r.audit();
         for (bo, known) in &mut objects {
             // Reading waits, which would hide what pipelining does: so some are read at the end only.
@@ -89,6 +115,7 @@ fn run(ops: Vec<Op>) {
             }
         }
     }
+    held.clear();
     for (bo, known) in &mut objects {
         verify(&mut r, *bo, known);
     }
@@ -101,7 +128,7 @@ fn run(ops: Vec<Op>) {
     r.finish(&objects.iter().map(|(bo, _)| *bo).collect::<Vec<_>>());
 }
 
-fn apply(r: &mut Rig<'_>, bulk: Bulk, objects: &mut Vec<(Bo, Known)>, op: Op) {
+fn apply(r: &mut Rig<'_>, bulk: Bulk, objects: &mut Vec<(Bo, Known)>, op: Op, calm: bool) {
     let memories = [r.vram, r.host, r.swap];
     if let Op::Create { pages, owner, gone_when_evicted } = op {
         let evict_to = if gone_when_evicted { Placement::nowhere() } else { r.to_host() };
@@ -113,7 +140,7 @@ fn apply(r: &mut Rig<'_>, bulk: Bulk, objects: &mut Vec<(Bo, Known)>, op: Op) {
     let count = objects.len();
     let pick = |object: usize| (count > 0).then(|| object % count);
     match op {
-        Op::Create { .. } => {}
+        Op::Create { .. } | Op::Hold { .. } | Op::Put => {}
         Op::Validate { object, places } => {
             let Some(i) = pick(object) else { return };
             let place = |(memory, flags, first): &(usize, u8, u64)| {
@@ -121,9 +148,26 @@ fn apply(r: &mut Rig<'_>, bulk: Bulk, objects: &mut Vec<(Bo, Known)>, op: Op) {
                 if first % 3 == 0 { place.within(*first, first + 24) } else { place }
             };
             let placement = Placement::new(&places.iter().map(place).collect::<Vec<_>>());
+            // What has no direct way may find out on it that there is none.
+            let told = calm && placement.places().iter().all(|place| place.memory != r.swap);
+            let before = stands(r, objects);
+            let cost = r.m.cost_of(objects[i].0, &placement);
+            let counters = r.m.counters();
             let (bo, known) = &mut objects[i];
-            if r.m.validate(*bo, &placement).is_ok() && places.is_empty() {
+            let validated = r.m.validate(*bo, &placement);
+            if validated.is_ok() && places.is_empty() {
                 known.pages.clear();
+            }
+            if told && validated.is_err() {
+                assert_eq!(stands(r, objects), before, "{validated:?} moved somebody");
+            }
+            if told && !places.is_empty() {
+                assert_eq!(cost.is_ok(), validated.is_ok(), "{cost:?} {validated:?}");
+            }
+            if told && cost == Ok(Cost::default()) {
+                let gone = |counters: Counters| (counters.evicted, counters.gutted + counters.purged);
+                let emptied = u64::from(places.is_empty());
+                assert!(gone(r.m.counters()).1 - gone(counters).1 <= emptied && gone(r.m.counters()).0 == gone(counters).0);
             }
         }
         Op::Write { object, seed } => {
@@ -173,6 +217,24 @@ fn apply(r: &mut Rig<'_>, bulk: Bulk, objects: &mut Vec<(Bo, Known)>, op: Op) {
             let _ = r.m.promote(pages);
         }
         Op::Shares { owner, min, max } => r.owners[0].set_limits(Owner(owner), Limits { min, low: min, max }).unwrap(),
+        Op::DontNeed { object } => {
+            let Some(i) = pick(object) else { return };
+            let (bo, known) = &mut objects[i];
+            r.m.dont_need(*bo).unwrap();
+            known.purgeable = true;
+        }
+        Op::WillNeed { object } => {
+            let Some(i) = pick(object) else { return };
+            let (bo, known) = &mut objects[i];
+            if r.m.will_need(*bo).unwrap() == Retained::Lost {
+                known.pages.clear();
+            }
+            known.purgeable = false;
+        }
+        Op::Owner { object, owner } => {
+            let Some(i) = pick(object) else { return };
+            let _ = r.m.set_owner(objects[i].0, Owner(owner));
+        }
         Op::Free { object } => {
             let Some(i) = pick(object) else { return };
             let freed = r.m.free(objects[i].0);
@@ -193,9 +255,16 @@ fn apply(r: &mut Rig<'_>, bulk: Bulk, objects: &mut Vec<(Bo, Known)>, op: Op) {
 }
 
 fn forget_vanished(r: &Rig<'_>, bo: Bo, known: &mut Known) {
-    if known.may_vanish && r.m.info(bo).unwrap().resident == 0 {
+    let info = r.m.info(bo).unwrap();
+    assert!(known.purgeable || info.keeping == Keeping::Needed);
+    if known.may_vanish && info.resident == 0 || info.keeping == Keeping::Purged {
         known.pages.clear();
     }
+}
+
+/// Where everybody stands.
+fn stands(r: &Rig<'_>, objects: &[(Bo, Known)]) -> Vec<Vec<(u64, Piece)>> {
+    objects.iter().map(|(bo, _)| r.m.pieces(*bo).unwrap().collect()).collect()
 }
 
 /// Every page that was written is still there, with every byte; only an object that is lost when pushed out may be empty.
@@ -215,6 +284,16 @@ proptest! {
 
     #[test]
     fn req_57_random_operations_lose_no_byte(ops in prop::collection::vec(op(), 1..120)) {
-        run(ops);
+        run(ops, 48, false);
+    }
+
+    #[test]
+    fn req_57_random_operations_through_a_small_stop_lose_no_byte(ops in prop::collection::vec(op(), 1..120)) {
+        run(ops, 5, false);
+    }
+
+    #[test]
+    fn req_74_random_requests_that_are_refused_move_nobody(ops in prop::collection::vec(op(), 1..160), host in 8..64u64) {
+        run(ops, host, true);
     }
 }

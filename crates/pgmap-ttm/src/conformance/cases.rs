@@ -130,6 +130,23 @@ pub fn req_53_multihop_bounces<M: Subject, O: PgmapOps<Data = usize>>(mut r: Rig
     r.finish(&[bo]);
 }
 
+/// A stop with less room than the object is passed in parts, there and back.
+pub fn req_53_multihop_in_parts<M: Subject, O: PgmapOps<Data = usize>>(mut r: Rig<'_, M, O>) {
+    let (vram, host, swap) = (r.vram, r.host, r.swap);
+    r.m.mover_mut().detour(vram, swap, host);
+    r.m.mover_mut().detour(swap, vram, host);
+    let bo = r.in_vram(20, 7);
+    for (there, bounced) in [(swap, 1), (vram, 2)] {
+        r.m.validate(bo, &Place::new(there).into()).unwrap();
+        assert_eq!((r.home(bo), r.m.counters().bounced), (Some(there), bounced));
+        check(&mut r.m, bo, 7);
+        r.m.wait_all();
+        assert_eq!(r.m.memory_usage(host).unwrap().used, 0, "nothing stays at the stop");
+    }
+    assert!(r.m.counters().copies > 4, "more than the two legs of each way");
+    r.finish(&[bo]);
+}
+
 /// A second leg that fails takes the object back to where the first one began.
 pub fn req_53_multihop_failing_half_way_goes_back<M: Subject, O: PgmapOps<Data = usize>>(mut r: Rig<'_, M, O>) {
     let (vram, host, swap) = (r.vram, r.host, r.swap);

@@ -1,0 +1,56 @@
+//! What a validation would cost others, told beforehand.
+
+use pgmap_alloc::PgmapOps;
+
+use crate::bo::{Bo, Keeping};
+use crate::error::ValidateError;
+use crate::failure::Failure;
+use crate::job::{Job, Part, Shut};
+use crate::manager::Manager;
+use crate::mover::Mover;
+use crate::place::Placement;
+use crate::sketch::Sketch;
+
+/// What would have to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Objects that would be pushed out, or lose what they hold.
+    pub objects: u64,
+    /// Their pages where room is needed.
+    pub pages: u64,
+    /// Objects that would be purged: they are not among the others.
+    pub purged: u64,
+}
+
+impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
+    /// Who would have to go if the object were validated now, without moving anyone; nobody, if none would.
+    ///
+    /// Whole objects go: together they have less than one object more than is missing. What is pushed out further down to make room
+    /// for those is not counted. The answer holds until something changes, and as far as a plan can tell: a copy may still be
+    /// refused.
+    pub fn cost_of(&self, bo: Bo, placement: &Placement) -> Result<Cost, ValidateError> {
+        let key = self.find(bo)?;
+        self.check_placement(key, placement)?;
+        let job = Job { key, part: Part::Misplaced, places: placement.places(), shut: Shut::default() };
+        if placement.places().is_empty() || self.stands_well(&job, false) {
+            return Ok(Cost::default());
+        }
+        if self.objects[key].pins > 0 {
+            return if self.stands_well(&job, true) { Ok(Cost::default()) } else { Err(ValidateError::Pinned) };
+        }
+        let mut cost = Cost::default();
+        let mut sketch = Sketch::default();
+        let going =
+            sketch.moving(key, |sketch| self.could_settle(sketch, &job)).map_err(|why: Failure| ValidateError::from(why))?;
+        for victim in going.victims {
+            let object = &self.objects[victim];
+            if object.keeping == Keeping::Needed {
+                cost.objects += 1;
+                cost.pages += object.resident_in(going.memory);
+            } else {
+                cost.purged += 1;
+            }
+        }
+        Ok(cost)
+    }
+}
