@@ -130,7 +130,7 @@ fn req_81_the_charge_of_many_folios_is_handed_over_whole_or_not_at_all() {
     let owners = owners();
     let pgmap = pgmap(&owners);
     let mut folios: Vec<_> = (0..8).map(|o| paid(&pgmap, o, 1)).collect();
-    let heads: Vec<Offset> = folios.iter().map(|folio| folio.offset()).collect();
+    let heads: Vec<Offset> = folios.iter().map(Folio::offset).collect();
     let all = 255;
     let recharge = |heads: &[Offset], from, to| pgmap.recharge_raw(heads.iter().copied(), Owner(from), Owner(to));
     recharge(&heads, 1, 2).unwrap();

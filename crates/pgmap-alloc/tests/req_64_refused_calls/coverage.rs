@@ -116,9 +116,12 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// The variants of each error.
+type Variants = BTreeMap<String, Vec<String>>;
+
 /// The variants of each error, and which verb has which error.
-fn scan() -> (BTreeMap<String, Vec<String>>, Vec<(String, String)>) {
-    let (mut variants, mut verbs) = (BTreeMap::<String, Vec<String>>::new(), vec![]);
+fn scan() -> (Variants, Vec<(String, String)>) {
+    let (mut variants, mut verbs) = (Variants::new(), vec![]);
     sources(&mut |name, text| {
         let text = text.split("mod tests {").next().unwrap_or_default();
         if name.starts_with("error/") && name != "error/mod.rs" {

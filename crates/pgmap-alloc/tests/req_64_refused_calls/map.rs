@@ -62,7 +62,7 @@ fn dump_map(pgmap: &Service) -> Vec<String> {
         let cleared = |start, pages| pgmap.avail_cleared(Extent::new(at(start), pages).unwrap());
         match cleared(start, 64) {
             some @ 1..64 => {
-                lines.extend((start..start + 64).map(|page| format!("of {some} page {page} cleared {}", cleared(page, 1))))
+                lines.extend((start..start + 64).map(|page| format!("of {some} page {page} cleared {}", cleared(page, 1))));
             }
             all => lines.push(format!("64 pages from {start} cleared {all}")),
         }
