@@ -345,3 +345,18 @@ fn req_79_a_wait_for_a_freeze_that_cannot_come_says_why() {
     let not_allowed = FreezeError::NotAllowed { memory_type: MemoryType::Generic };
     assert_eq!(pgmap.until_frozen(at(8), Expect::NoPins).map(drop), Err(not_allowed));
 }
+
+/// Whoever finds no room for his wait is told of puts all the same.
+#[test]
+fn req_68_a_wait_for_a_freeze_without_a_slot_is_woken_too() {
+    let pgmap = pgmap();
+    let folio = pgmap.request_folio(at(8), order(3)).unwrap();
+    let gates: Vec<_> = (0..64).map(|_| pgmap.gate(at(100)).unwrap()).collect();
+    let (more, task) = (folio.clone(), Task::default());
+    let mut frozen = Box::pin(folio.until_frozen(Expect::Refs(1)).unwrap());
+    assert!(task.poll(&mut frozen).is_pending() && task.woken() == 0);
+    drop(more);
+    assert_eq!(task.woken(), 1);
+    assert!(matches!(task.poll(&mut frozen), Poll::Ready(Ok(_))));
+    drop(gates);
+}
