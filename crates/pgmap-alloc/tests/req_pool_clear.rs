@@ -225,8 +225,10 @@ fn use_a_little(pool: &GenPool<'_>, random: &mut Random, forgotten: &AtomicBool)
         }
         2 => {
             let mut handle = pool.local().unwrap();
-            let run = handle.alloc(order(0)).unwrap();
-            handle.free(run).unwrap();
+            // Refused while the other tries to have all.
+            if let Ok(run) = handle.alloc(order(0)) {
+                handle.free(run).unwrap();
+            }
         }
         3 => {
             let refused = pool.alloc_many(order(random.below(8) as u32), &mut vec![at(0); (1 << 12) + 1]);
@@ -608,36 +610,64 @@ fn req_65_what_is_above_and_below_is_right_over_all_levels() {
 /// What comes back in parts, all of it cleared or all of it dirty in the end, is found as the whole that it is.
 #[test]
 fn req_46_what_was_cleared_in_parts_is_found_as_a_whole() {
-    let pool = pool(1024);
-    let whole_at = |start| {
-        assert_eq!(pool.alloc_wishing(order(9), Wish::PreferCleared), Ok((at(start), Contents::Cleared)));
-        pool.free_cleared(at(start), order(9)).unwrap();
-    };
-    pool.alloc(order(10)).unwrap();
-    pool.free(at(512), order(9)).unwrap();
-    // There is none at first, and that is remembered until the last page is back.
-    assert_eq!(pool.alloc_wishing(order(9), Wish::PreferCleared), Ok((at(512), Contents::Dirty)));
-    pool.free(at(512), order(9)).unwrap();
-    (0..512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
-    whole_at(0);
-    // A page is dirty for a while.
-    pool.alloc_at(at(7), order(0)).unwrap();
-    pool.free(at(7), order(0)).unwrap();
-    pool.alloc_at(at(0), order(9)).unwrap();
-    pool.free_cleared(at(0), order(3)).unwrap();
-    (8..512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
-    whole_at(0);
+    // Whichever of the two an allocation without a wish would take.
+    for (clean, other) in [(0, 512), (512, 0)] {
+        let pool = pool(1024);
+        let whole = |start| pool.alloc_at(at(start), order(9)).unwrap();
+        let is_found = || {
+            assert_eq!(pool.alloc_wishing(order(9), Wish::PreferCleared), Ok((at(clean), Contents::Cleared)));
+            pool.free_cleared(at(clean), order(9)).unwrap();
+        };
+        let dirty_page = || {
+            pool.alloc_at(at(clean + 7), order(0)).unwrap();
+            pool.free(at(clean + 7), order(0)).unwrap();
+        };
+        pool.alloc(order(10)).unwrap();
+        pool.free(at(other), order(9)).unwrap();
+        // There is none at first, and that is remembered until the last page is back.
+        assert_eq!(pool.alloc_wishing(order(9), Wish::PreferCleared), Ok((at(other), Contents::Dirty)));
+        pool.free(at(other), order(9)).unwrap();
+        (clean..clean + 512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
+        is_found();
+        // A page is dirty for a while: cleared with others, and with all.
+        dirty_page();
+        whole(clean);
+        pool.free_cleared(at(clean), order(3)).unwrap();
+        (clean + 8..clean + 512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
+        is_found();
+        dirty_page();
+        whole(clean);
+        pool.free_cleared(at(clean), order(9)).unwrap();
+        is_found();
+    }
 }
 
 #[test]
 fn req_46_what_a_handle_gives_back_unused_can_be_wished_for_again() {
     let pool = all_cleared(1024);
     let mut handle = pool.local().unwrap();
-    let first = handle.alloc(order(0)).unwrap();
-    while pool.alloc_wishing(order(0), Wish::Cleared).is_ok() {}
-    pool.free(first.into_raw().start(), order(0)).unwrap();
-    assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Dirty);
+    let mut taken = vec![handle.alloc(order(0)).unwrap().into_raw().start()];
+    while let Ok((page, _)) = pool.alloc_wishing(order(0), Wish::Cleared) {
+        taken.push(page);
+    }
+    pool.free(taken.pop().unwrap(), order(0)).unwrap();
+    let (page, contents) = pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap();
+    assert_eq!(contents, Contents::Dirty);
     assert!(handle.cached() > 0);
     handle.drain();
+    // It came back last, so it is what an allocation without a wish would take.
+    pool.free(page, order(0)).unwrap();
     assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Cleared);
+}
+
+#[test]
+fn req_46_a_wish_is_granted_from_the_table_of_a_handle_if_nowhere_else() {
+    let pool = all_cleared(1024);
+    let mut handle = pool.local().unwrap();
+    let mine = handle.alloc(order(0)).unwrap();
+    let other = at(if mine.offset().get() < 512 { 512 } else { 0 });
+    pool.alloc_at(other, order(9)).unwrap();
+    pool.free(other, order(9)).unwrap();
+    assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Cleared);
+    handle.free(mine).unwrap();
 }
