@@ -152,12 +152,16 @@ fn req_44_a_table_that_a_handle_works_in_is_merged_when_it_is_whole() {
 /// The last pages of a table come back one by one when a handle gives its oldest back.
 #[test]
 fn req_44_a_table_that_a_handle_completes_is_merged() {
-    let pool = pool(4 * 512);
-    let mut handle = pool.local().unwrap();
-    let mut taken: Vec<_> = (0..4 * 512).map(|_| handle.alloc(Order::ZERO).unwrap()).collect();
-    // Table by table, and no neighbours within a word one after another.
-    taken.sort_by_key(|page| (page.offset().get() / 512, (page.offset().get() as u8).reverse_bits(), page.offset()));
-    taken.drain(..2 * 512).for_each(|page| handle.free(page).unwrap());
-    assert_eq!(pool.alloc_at(at(0), order(9)), Ok(()));
-    taken.into_iter().for_each(|page| handle.free(page).unwrap());
+    let ranges = [range(0, 4 * 512)];
+    // In a pool that keeps what came back a moment ago, whoever lists that sees that the table is whole.
+    for params in [Params::new(&ranges), Params::new(&ranges).packing_tightly()] {
+        let pool = GenPool::<8>::boxed(&params).unwrap();
+        let mut handle = pool.local().unwrap();
+        let mut taken: Vec<_> = (0..4 * 512).map(|_| handle.alloc(Order::ZERO).unwrap()).collect();
+        // Table by table, and no neighbours within a word one after another.
+        taken.sort_by_key(|page| (page.offset().get() / 512, (page.offset().get() as u8).reverse_bits(), page.offset()));
+        taken.drain(..2 * 512).for_each(|page| handle.free(page).unwrap());
+        assert_eq!(pool.alloc_at(at(0), order(9)), Ok(()));
+        taken.into_iter().for_each(|page| handle.free(page).unwrap());
+    }
 }

@@ -61,7 +61,7 @@ impl ExtentParams {
     }
 
     /// With the best place in the first so many gaps that have one, from the end where the mode begins. [`Mode::Simple`] compares no
-    /// more than 64 in any case.
+    /// more than 64 in any case, and outside a window a few, whatever is said here.
     #[must_use]
     pub const fn comparing(self, gaps: u32) -> ExtentParams {
         ExtentParams { compare: gaps, ..self }

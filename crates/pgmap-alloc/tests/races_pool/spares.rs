@@ -9,6 +9,11 @@
 //! | `keep` replaces a spare without a motion | spare_that_is_replaced_against_a_refusal |
 //! | `merge` returns after a claim that failed | merge_that_fails_against_a_page_that_comes_and_goes |
 //! | `merge` lists nothing anew after a claim that failed | both merge_that_fails |
+//! | `merge` without its fence | mark_that_is_taken_out_against_the_last_page |
+//! | `merge_spares` takes a spare out without a motion | spare_that_is_merged_against_a_refusal |
+//! | `merge_spares` takes a handle's table without a motion | table_of_a_handle_that_is_merged_against_a_refusal |
+//! | `watch` without its fence | spare_that_is_replaced_against_a_refusal |
+//! | a motion that ends before its note; notes that are read before motions | spare_that_is_replaced_against_a_refusal, and more |
 
 use loom::sync::Arc;
 use loom::thread;
