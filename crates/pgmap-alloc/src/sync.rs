@@ -29,6 +29,23 @@ pub(crate) mod models {
             });
         }
     }
+
+    /// Runs `main` against two others, which have ended when it has called for that.
+    pub(crate) fn against_two<S: Send + Sync + 'static>(set_up: fn() -> S, others: [fn(&S); 2], main: fn(&S, &mut dyn FnMut())) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.or(Some(3));
+        builder.check(move || {
+            let shared = Arc::new(set_up());
+            let mut threads = others.map(|other| {
+                let shared = shared.clone();
+                Some(thread::spawn(move || other(&shared)))
+            });
+            main(&shared, &mut || {
+                let all = threads.iter_mut().filter_map(Option::take);
+                all.for_each(|thread| thread.join().expect("it panics in the model"));
+            });
+        });
+    }
 }
 
 #[cfg(not(any(loom, test)))]

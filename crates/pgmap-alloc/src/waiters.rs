@@ -1,11 +1,12 @@
 //! Who waits for which page to be idle.
 //!
 //! Slots, each with the page that is waited for and whom to wake. The first few are built in; more may be lent when the pgmap is
-//! built. A waiter who finds none free stands in a queue (`queue`) until there is one. A last put takes no lock, allocates nothing,
+//! built. A waiter that finds none free stands in a queue (`queue`) until there is one. A last put takes no lock, allocates nothing,
 //! and may wake from any context; nor does a waiter allocate.
 //!
-//! That a wait has come true must be written down somewhere for each waiter until he looks; so exactness for any number needs
-//! memory for any number, and the queue, which has none, is not exact (rule 6).
+//! Every waiter is woken for its page, with a slot or without. What a slot adds is a memory: that the page was idle has to be written
+//! down for each waiter until it looks, or it cannot know of a moment that is over by then. So to miss no moment takes memory for
+//! each waiter; a waiter in the queue, which has none, may miss one (rule 6).
 //!
 //! ```text
 //! bits  0..45  the page plus one; 0 = the slot is free
@@ -26,11 +27,13 @@
 //! 3. Waiter and waker use the same key, the page: a last put wakes everyone whose page lies in the folio, whatever its order was
 //!    when the wait began.
 //! 4. Firing is by compare-exchange on the exact value of the slot, and only the waiter frees its slot.
-//! 5. Whom to wake lies behind a lock that is only ever tried. A waiter sets it and then joins the chain of the key's changes; who
-//!    fires changes the key and then tries the lock. So whoever fires later finds it, and whoever fired earlier is seen.
-//!    A waiter who finds the lock taken looks again before long: who has it is waking him.
-//! 6. A waiter in the queue is called at every last put that sees that anybody waits, and whenever a slot becomes free, which he then
-//!    takes. Until he has one he sees his page when he looks, so he may miss a moment between two periods of service.
+//! 5. Whom to wake lies behind a lock that is only tried. A waiter sets it and then joins the chain of the key's changes; a caller that
+//!    fires changes the key and then tries the lock. So a caller that fires later finds the waiter, and one that fired earlier is seen.
+//!    A waiter that finds the lock taken looks again before long: the holder is waking it. A caller may be so late that it wakes the
+//!    slot's next waiter: that one is polled for nothing, and sets itself anew. The lock is given up before the slot is, so that a
+//!    waiter that leaves never takes its successor's waker along.
+//! 6. A waiter in the queue is called at every last put that sees that anybody waits, and whenever a slot becomes free, which it then
+//!    takes. Until then it goes by what it sees when it is polled: if its page is in service again by then, it waits on.
 //! 7. Whoever is woken at other moments than the end of the folio (`state`, rule 10) stands in the same slots and looks again. Whoever
 //!    tells them does not fire: the page has not been idle.
 //! 8. A slot that has not fired is also a gate before the folio that covers its page (`gates`).

@@ -218,6 +218,6 @@ fn put_last<O: PgmapOps<Data = usize>>(folio: Folio<'_, O>) -> Result<(), Folio<
             Some(folio) if folio.offset() == head && folio.data() == key => Err(folio),
             _ => Ok(()),
         },
-        Err((_, folio)) => Err(folio),
+        Err(refused) => Err(refused.value),
     }
 }
