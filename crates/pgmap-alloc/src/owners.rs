@@ -450,68 +450,6 @@ impl<const N: usize> Charge for Owners<N> {
     }
 }
 
-#[cfg(all(test, loom))]
-mod models {
-    use super::*;
-    use crate::sync::models::race;
-
-    /// An owner that has six pages and may have `spare` more; so many of these are in stock.
-    fn owners(spare: u64, stocked: u64) -> Owners<1> {
-        let owners = Owners::<1>::new();
-        owners.charge_anyway(Owner(0), 6 + stocked);
-        if stocked > 0 {
-            assert_eq!(owners.uncharge(Owner(0), stocked), Ok(()));
-        }
-        owners.accounts[0].max.store(6 + spare, Ordering::Relaxed);
-        owners
-    }
-
-    /// There is room for so many pages at every moment: a caller that finds less must not get a proof.
-    fn wants<const PAGES: u64>(owners: &Owners<1>) {
-        let watch = owners.motion.watch();
-        let notes = watch.notes();
-        if let Err(ChargeError::OverLimit { .. }) = owners.attempt(Owner(0), PAGES) {
-            assert!(!watch.nothing_since(notes), "there was room at every moment");
-        }
-    }
-
-    fn charge(owners: &Owners<1>, pages: u64) {
-        let _ = owners.attempt(Owner(0), pages);
-    }
-
-    fn uncharge(owners: &Owners<1>, pages: u64) {
-        assert_eq!(owners.uncharge(Owner(0), pages), Ok(()));
-    }
-
-    /// Room goes out of the stock and into it again, while a caller looks at what is drawn, at the stock, and again at what is drawn.
-    fn there_and_back(owners: &Owners<1>) {
-        uncharge(owners, 3);
-        charge(owners, 1);
-        uncharge(owners, 1);
-        charge(owners, 3);
-    }
-
-    #[test]
-    fn req_68_refusal_of_an_owner_against_charges_and_uncharges() {
-        race(|| owners(1, 1), there_and_back, wants::<1>);
-    }
-
-    #[test]
-    fn req_68_refusal_against_a_stock_that_is_drawn_back() {
-        race(|| owners(2, 2), |owners| uncharge(owners, 1), wants::<2>);
-    }
-
-    #[test]
-    fn req_68_refusal_against_a_stock_that_is_being_filled() {
-        race(|| owners(3, 0), |owners| charge(owners, 1), wants::<1>);
-    }
-
-    #[test]
-    fn req_68_refusal_against_a_caller_that_collects() {
-        race(|| owners(1, 1), |owners| charge(owners, 2), wants::<1>);
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -614,5 +552,67 @@ mod tests {
         assert_eq!((has(0), has(1), has(2)), (0, 0, 0));
         let usage = owners.usage(Owner(0)).expect("an owner");
         assert_eq!(usage.high_water, max);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::models::race;
+
+    /// An owner that has six pages and may have `spare` more; so many of these are in stock.
+    fn owners(spare: u64, stocked: u64) -> Owners<1> {
+        let owners = Owners::<1>::new();
+        owners.charge_anyway(Owner(0), 6 + stocked);
+        if stocked > 0 {
+            assert_eq!(owners.uncharge(Owner(0), stocked), Ok(()));
+        }
+        owners.accounts[0].max.store(6 + spare, Ordering::Relaxed);
+        owners
+    }
+
+    /// There is room for so many pages at every moment: a caller that finds less must not get a proof.
+    fn wants<const PAGES: u64>(owners: &Owners<1>) {
+        let watch = owners.motion.watch();
+        let notes = watch.notes();
+        if let Err(ChargeError::OverLimit { .. }) = owners.attempt(Owner(0), PAGES) {
+            assert!(!watch.nothing_since(notes), "there was room at every moment");
+        }
+    }
+
+    fn charge(owners: &Owners<1>, pages: u64) {
+        let _ = owners.attempt(Owner(0), pages);
+    }
+
+    fn uncharge(owners: &Owners<1>, pages: u64) {
+        assert_eq!(owners.uncharge(Owner(0), pages), Ok(()));
+    }
+
+    /// Room goes out of the stock and into it again, while a caller looks at what is drawn, at the stock, and again at what is drawn.
+    fn there_and_back(owners: &Owners<1>) {
+        uncharge(owners, 3);
+        charge(owners, 1);
+        uncharge(owners, 1);
+        charge(owners, 3);
+    }
+
+    #[test]
+    fn req_68_refusal_of_an_owner_against_charges_and_uncharges() {
+        race(|| owners(1, 1), there_and_back, wants::<1>);
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_stock_that_is_drawn_back() {
+        race(|| owners(2, 2), |owners| uncharge(owners, 1), wants::<2>);
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_stock_that_is_being_filled() {
+        race(|| owners(3, 0), |owners| charge(owners, 1), wants::<1>);
+    }
+
+    #[test]
+    fn req_68_refusal_against_a_caller_that_collects() {
+        race(|| owners(1, 1), |owners| charge(owners, 2), wants::<1>);
     }
 }

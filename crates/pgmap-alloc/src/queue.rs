@@ -158,103 +158,6 @@ impl WaitQueue {
     }
 }
 
-#[cfg(all(test, feature = "std", loom))]
-mod models {
-    extern crate std;
-
-    use std::sync::Arc;
-    use std::task::{Wake, Waker};
-
-    use super::*;
-    use crate::sync::models::against_two;
-    use crate::sync::{load_latest, relax};
-
-    /// Whether a task has been woken; as in every executor, what comes before a wake-up comes before the poll.
-    struct Woken(AtomicU64);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.swap(1, Ordering::AcqRel);
-        }
-    }
-
-    /// A queue, and what its waiter waits for.
-    struct Shared {
-        queue: WaitQueue,
-        come: AtomicU64,
-    }
-
-    impl Shared {
-        fn new() -> Shared {
-            Shared { queue: WaitQueue::new(), come: AtomicU64::new(0) }
-        }
-
-        fn comes(&self) {
-            self.come.swap(1, Ordering::SeqCst);
-            self.queue.call();
-        }
-    }
-
-    /// A waiter that is polled whenever it has been woken.
-    struct Waiter {
-        place: Option<Place>,
-        woken: Arc<Woken>,
-        has_come: bool,
-    }
-
-    impl Waiter {
-        fn new(shared: &Shared) -> Waiter {
-            let mut waiter = Waiter { place: None, woken: Arc::new(Woken(AtomicU64::new(0))), has_come: false };
-            waiter.poll(shared);
-            waiter
-        }
-
-        fn was_woken(&self) -> bool {
-            self.woken.0.swap(0, Ordering::AcqRel) > 0
-        }
-
-        fn poll(&mut self, shared: &Shared) {
-            loop {
-                let joined = shared.queue.join(&mut self.place, &Wakee::Task(Waker::from(self.woken.clone())));
-                self.has_come = load_latest(&shared.come) == 1;
-                if joined && !self.was_woken() {
-                    return;
-                }
-                relax();
-            }
-        }
-
-        fn settle(&mut self, shared: &Shared) {
-            if self.was_woken() {
-                self.poll(shared);
-            }
-        }
-    }
-
-    /// A caller that finds its call served by the waiter has the lock for nothing; a second call that finds it taken is its to serve.
-    #[test]
-    fn req_68_call_against_a_caller_that_comes_too_late() {
-        against_two(Shared::new, [|shared| shared.queue.call(), Shared::comes], |shared, ended| {
-            let mut waiter = Waiter::new(shared);
-            ended();
-            waiter.settle(shared);
-            assert!(waiter.has_come, "it sleeps");
-        });
-    }
-
-    /// Two in the queue, the second of which leaves.
-    #[test]
-    fn req_68_leave_against_two_calls() {
-        against_two(Shared::new, [|shared| shared.queue.call(), Shared::comes], |shared, ended| {
-            let (mut waiter, mut leaves) = (Waiter::new(shared), Waiter::new(shared));
-            shared.queue.leave(&mut leaves.place);
-            ended();
-            waiter.settle(shared);
-            assert!(waiter.has_come, "it sleeps");
-        });
-    }
-}
-
 #[cfg(all(test, feature = "std", not(loom)))]
 mod tests {
     extern crate std;
@@ -367,5 +270,99 @@ mod tests {
             queue.call();
             assert!(settle(&queue, &mut all).iter().all(|&polls| polls >= 1), "round {round}: somebody was not called");
         }
+    }
+}
+
+#[cfg(all(test, feature = "std", loom))]
+mod models {
+    extern crate std;
+
+    use std::sync::{Arc, Mutex};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::sync::models::against_two;
+    use crate::sync::{load_latest, relax};
+
+    /// Whether a task has been woken; as in every executor, what comes before a wake-up comes before the poll.
+    struct Woken(AtomicU64);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.swap(1, Ordering::AcqRel);
+        }
+    }
+
+    /// A queue, what its waiter waits for, and that waiter once it sleeps.
+    struct Shared {
+        queue: WaitQueue,
+        come: AtomicU64,
+        sleeps: Mutex<Option<Waiter>>,
+    }
+
+    impl Shared {
+        fn new() -> Shared {
+            Shared { queue: WaitQueue::new(), come: AtomicU64::new(0), sleeps: Mutex::new(None) }
+        }
+
+        fn comes(&self) {
+            self.come.swap(1, Ordering::SeqCst);
+            self.queue.call();
+        }
+
+        fn waits(&self) {
+            *self.sleeps.lock().expect("nobody has it") = Some(Waiter::new(self));
+        }
+
+        /// Whoever was woken is polled, and then knows.
+        fn is_heard(&self) -> bool {
+            let waiter = self.sleeps.lock().expect("nobody has it").take();
+            waiter.is_some_and(|mut waiter| {
+                if waiter.was_woken() {
+                    waiter.poll(self);
+                }
+                waiter.has_come
+            })
+        }
+    }
+
+    /// A waiter that is polled whenever it has been woken.
+    struct Waiter {
+        place: Option<Place>,
+        woken: Arc<Woken>,
+        has_come: bool,
+    }
+
+    impl Waiter {
+        fn new(shared: &Shared) -> Waiter {
+            let mut waiter = Waiter { place: None, woken: Arc::new(Woken(AtomicU64::new(0))), has_come: false };
+            waiter.poll(shared);
+            waiter
+        }
+
+        fn was_woken(&self) -> bool {
+            self.woken.0.swap(0, Ordering::AcqRel) > 0
+        }
+
+        fn poll(&mut self, shared: &Shared) {
+            loop {
+                let joined = shared.queue.join(&mut self.place, &Wakee::Task(Waker::from(self.woken.clone())));
+                self.has_come = load_latest(&shared.come) == 1;
+                if joined && !self.was_woken() {
+                    return;
+                }
+                relax();
+            }
+        }
+    }
+
+    /// A caller whose call the waiter has served has the lock for nothing; a second call that finds it taken is left to that caller.
+    #[test]
+    fn req_68_call_against_a_caller_that_comes_too_late() {
+        against_two(Shared::new, [Shared::waits, Shared::comes], |shared, ended| {
+            shared.queue.call();
+            ended();
+            assert!(shared.is_heard(), "it sleeps");
+        });
     }
 }

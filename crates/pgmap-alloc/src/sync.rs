@@ -117,7 +117,7 @@ pub(crate) fn full_fence() {
 pub(crate) struct TryLock<T>(
     #[cfg(not(loom))] SpinMutex<T>,
     #[cfg(loom)] loom::sync::Mutex<T>,
-    // The checker lets others in only at an access, and only where accesses clash: this is one before the attempt and one with the lock.
+    // The checker lets others in only at an access, and only where accesses clash: here each attempt is one, and each end.
     #[cfg(loom)] AtomicU32,
 );
 
@@ -125,8 +125,37 @@ pub(crate) struct TryLock<T>(
 #[repr(align(128))]
 pub(crate) struct Tried<T>(TryLock<T>);
 
+/// What a [`TryLock`] gives.
 #[cfg(loom)]
-pub(crate) use loom::sync::MutexGuard as Held;
+pub(crate) struct Held<'a, T> {
+    data: loom::sync::MutexGuard<'a, T>,
+    accesses: &'a AtomicU32,
+}
+
+#[cfg(loom)]
+impl<T> Drop for Held<'_, T> {
+    fn drop(&mut self) {
+        // Relaxed: it orders nothing.
+        self.accesses.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(loom)]
+impl<T> core::ops::Deref for Held<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+#[cfg(loom)]
+impl<T> core::ops::DerefMut for Held<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.data
+    }
+}
+
 /// What a [`TryLock`] gives.
 #[cfg(not(loom))]
 pub(crate) type Held<'a, T> = SpinMutexGuard<'a, T>;
@@ -151,10 +180,9 @@ impl<T> TryLock<T> {
         }
         #[cfg(loom)]
         {
+            // Relaxed: it orders nothing.
             self.1.fetch_add(1, Ordering::Relaxed);
-            let held = self.0.try_lock().ok()?;
-            self.1.fetch_add(1, Ordering::Relaxed);
-            Some(held)
+            self.0.try_lock().ok().map(|data| Held { data, accesses: &self.1 })
         }
     }
 }

@@ -154,8 +154,86 @@ impl Tally {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use crate::sync::recorded::{Kind, record};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn req_48_two_cpus_write_no_line_in_common() {
+        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
+        let slot = |cpu| record(cpu, || caller_slot(SLOTS)).0;
+        let other = (1..64).find(|&cpu| slot(cpu) != slot(0)).expect("not all in one slot");
+        let pair = |pages| {
+            if tally.take(pages, u64::MAX, &motion) == Took::Drawn {
+                tally.keep_high_water();
+            }
+            tally.give(pages, &motion);
+        };
+        let written = |cpu, pages| -> BTreeSet<usize> {
+            // Once for the stock.
+            record(cpu, || pair(pages));
+            let accesses = record(cpu, || (0..100).for_each(|_| pair(pages))).1;
+            accesses.iter().filter(|access| matches!(access.kind, Kind::Write | Kind::Locked)).map(|access| access.line).collect()
+        };
+        for pages in [1, 16] {
+            let [mine, theirs] = [0, other].map(|cpu| written(cpu, pages));
+            assert!(!mine.is_empty() && mine.is_disjoint(&theirs), "{pages} pages: {mine:?} {theirs:?}");
+        }
+    }
+
+    #[test]
+    fn req_48_a_caller_that_takes_page_by_page_draws_once_a_batch() {
+        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
+        let took = (0..170).map(|_| tally.take(1, u64::MAX, &motion)).filter(|took| *took == Took::Drawn).count();
+        assert_eq!((tally.batch, took), (16, 10));
+    }
+
+    #[test]
+    fn a_stock_never_holds_more_than_two_batches() {
+        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
+        assert_eq!(tally.take(1000, u64::MAX, &motion), Took::Drawn);
+        let is_full = || tally.stock().load(Ordering::Relaxed) > 2 * tally.batch;
+        for pages in (1..40).chain([200]) {
+            tally.give(pages, &motion);
+            assert!(!is_full(), "{pages} came back");
+        }
+        assert_eq!(tally.used(), 1000 - (1..40).sum::<u64>() - 200);
+        for _ in 0..10 {
+            assert_eq!(tally.take(1 << 12, u64::MAX, &motion), Took::Drawn);
+            assert!(!is_full(), "large ones were taken");
+            tally.give(1 << 12, &motion);
+        }
+    }
+
+    #[test]
+    fn stocks_are_collected_before_anybody_is_refused() {
+        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
+        assert_eq!(tally.take(1, 20, &motion), Took::Drawn);
+        assert_eq!((tally.used(), tally.batch), (1, 16));
+        assert_eq!(tally.take(19, 20, &motion), Took::Drawn, "16 of them were in stock");
+        assert_eq!((tally.used(), tally.take(1, 20, &motion)), (20, Took::Nothing));
+        tally.give(20, &motion);
+        assert_eq!(tally.used(), 0);
+        assert_ne!(tally.take(20, 20, &motion), Took::Nothing, "they are in stock, or not drawn");
+    }
+
+    #[test]
+    fn a_stock_that_others_may_have_is_not_taken_beyond_the_limit() {
+        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
+        assert_eq!(tally.take(1, u64::MAX, &motion), Took::Drawn);
+        assert_eq!(tally.take(1, 1, &motion), Took::Nothing);
+        assert_eq!((tally.used(), tally.take(1, 2, &motion)), (1, Took::Drawn));
+    }
+}
+
 #[cfg(all(test, loom))]
 mod models {
+    extern crate std;
+
     use super::*;
     use crate::sync::models::race;
 
@@ -164,6 +242,18 @@ mod models {
         tally: Tally,
         motion: Motion,
         limit: u64,
+        /// How many are in use for sure. Nothing that the checker sees.
+        in_use: std::sync::atomic::AtomicU64,
+    }
+
+    /// At the end the tally says what is in use, and no more than the limit is drawn.
+    impl Drop for Shared {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                assert_eq!(self.tally.used(), *self.in_use.get_mut());
+                assert!(load_latest(&self.tally.drawn.0) <= self.limit);
+            }
+        }
     }
 
     impl Shared {
@@ -172,7 +262,7 @@ mod models {
             // One is drawn, and one put in stock; that is the second's.
             [2, 2].into_iter().for_each(|limit| assert_ne!(tally.take(1, limit, &motion), Took::Nothing));
             assert_eq!((tally.used(), tally.stock().load(Ordering::Relaxed)), (2, 0));
-            Shared { tally, motion, limit: 2 + spare }
+            Shared { tally, motion, limit: 2 + spare, in_use: 2.into() }
         }
 
         /// As the ledger does it. Without a proof it may find nothing.
@@ -180,10 +270,14 @@ mod models {
             let moving = self.motion.begin();
             let took = self.tally.take(pages, self.limit, &self.motion);
             moving.nothing_hidden();
+            if took != Took::Nothing {
+                self.in_use.fetch_add(pages, Ordering::Relaxed);
+            }
             took
         }
 
         fn give(&self, pages: u64) {
+            self.in_use.fetch_sub(pages, Ordering::Relaxed);
             self.tally.give(pages, &self.motion);
         }
 
@@ -254,6 +348,23 @@ mod models {
         race(set_up, collects, Shared::looks_for::<1>);
     }
 
+    /// A stock from which another takes while it is too full.
+    #[test]
+    fn a_full_stock_is_looked_at_again_before_it_is_drawn_back() {
+        fn set_up() -> Shared {
+            let mut shared = Shared::new(6);
+            shared.tally.batch = 2;
+            assert_ne!(shared.take(4), Took::Nothing);
+            shared.give(2);
+            assert_eq!(shared.tally.stock().load(Ordering::Relaxed), 4);
+            shared
+        }
+        fn takes(shared: &Shared) {
+            let _ = shared.take(4);
+        }
+        race(set_up, |shared| shared.give(1), takes);
+    }
+
     /// Two who want all that is left: one has it.
     #[test]
     fn req_68_two_that_want_the_last_page() {
@@ -264,74 +375,5 @@ mod models {
             }
         }
         race(|| Shared::new(1), both, both);
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    extern crate std;
-
-    use super::*;
-    use crate::sync::recorded::{Kind, record};
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn req_48_two_cpus_write_no_line_in_common() {
-        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
-        let slot = |cpu| record(cpu, || caller_slot(SLOTS)).0;
-        let other = (1..64).find(|&cpu| slot(cpu) != slot(0)).expect("not all in one slot");
-        let pair = |pages| {
-            if tally.take(pages, u64::MAX, &motion) == Took::Drawn {
-                tally.keep_high_water();
-            }
-            tally.give(pages, &motion);
-        };
-        let written = |cpu, pages| -> BTreeSet<usize> {
-            // Once for the stock.
-            record(cpu, || pair(pages));
-            let accesses = record(cpu, || (0..100).for_each(|_| pair(pages))).1;
-            accesses.iter().filter(|access| matches!(access.kind, Kind::Write | Kind::Locked)).map(|access| access.line).collect()
-        };
-        for pages in [1, 16] {
-            let [mine, theirs] = [0, other].map(|cpu| written(cpu, pages));
-            assert!(!mine.is_empty() && mine.is_disjoint(&theirs), "{pages} pages: {mine:?} {theirs:?}");
-        }
-    }
-
-    #[test]
-    fn a_stock_never_holds_more_than_two_batches() {
-        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
-        assert_eq!(tally.take(1000, u64::MAX, &motion), Took::Drawn);
-        let is_full = || tally.stock().load(Ordering::Relaxed) > 2 * tally.batch;
-        for pages in (1..40).chain([200]) {
-            tally.give(pages, &motion);
-            assert!(!is_full(), "{pages} came back");
-        }
-        assert_eq!(tally.used(), 1000 - (1..40).sum::<u64>() - 200);
-        for _ in 0..10 {
-            assert_eq!(tally.take(1 << 12, u64::MAX, &motion), Took::Drawn);
-            assert!(!is_full(), "large ones were taken");
-            tally.give(1 << 12, &motion);
-        }
-    }
-
-    #[test]
-    fn stocks_are_collected_before_anybody_is_refused() {
-        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
-        assert_eq!(tally.take(1, 20, &motion), Took::Drawn);
-        assert_eq!((tally.used(), tally.batch), (1, 16));
-        assert_eq!(tally.take(19, 20, &motion), Took::Drawn, "16 of them were in stock");
-        assert_eq!((tally.used(), tally.take(1, 20, &motion)), (20, Took::Nothing));
-        tally.give(20, &motion);
-        assert_eq!(tally.used(), 0);
-        assert_ne!(tally.take(20, 20, &motion), Took::Nothing, "they are in stock, or not drawn");
-    }
-
-    #[test]
-    fn a_stock_that_others_may_have_is_not_taken_beyond_the_limit() {
-        let (tally, motion) = (Tally::new(1 << 20), Motion::new());
-        assert_eq!(tally.take(1, u64::MAX, &motion), Took::Drawn);
-        assert_eq!(tally.take(1, 1, &motion), Took::Nothing);
-        assert_eq!((tally.used(), tally.take(1, 2, &motion)), (1, Took::Drawn));
     }
 }

@@ -33,6 +33,11 @@
 //! | a request that is refused does not wake; does not meet | wait_idle_against_request_that_is_refused |
 //! | a slot is not marked as fired | wait_idle_against_last_put_and_another_request |
 //! | who fires does not call the queue | wait_idle_in_the_queue |
+//! | a joiner does not serve the call that found the lock taken; `WaitQueue::serve` without its fence | join_of_the_queue_against: call, leave_of_the_slot, two_calls |
+//! | a leaver does not | leave_of_the_queue_against_call |
+//! | `WaitQueue::serve` does not look again | queue::models (`--lib`) |
+//! | a waiter that finds the queue's lock taken does not look again | join_of_the_queue_against_leave_of_the_slot |
+//! | a place is given up in no new epoch | poll_by_another_task_against_join |
 //! | `Word::freeze` Release | freeze_against_get_and_unmap |
 //! | `Word::shrink` Acquire; `Word::thaw` Relaxed; `Folios::note_split` Relaxed; `Folios::covering` does not look again | split_against_get |
 //! | `Word::begin` takes a bad page | request_against_retire, last_put_into_a_handle_against_retire |
@@ -60,8 +65,7 @@
 //! `give_back` no stronger than AcqRel (the touch and the chain of the word's changes, which `overwrite` keeps whole in models);
 //! `Word::touch` Release (who finds the page idle has acquired that by a snapshot); `Word::get` Relaxed; `Word::begin` Relaxed
 //! (`Lifetime::now` is a read-modify-write there), `Word::shrink` Release, `Table::claim_words` Relaxed (the look before it
-//! acquires), `Word::declare` and `Word::undeclare` Relaxed, `WaitQueue::count` and `calls` Relaxed and `WaitSlot::has_fired` a relaxed
-//! load (what is waited for has an order of its own, and the lock is not modelled), `Motion::note` and `GenPool::ensure_listed` without
+//! acquires), `Word::declare` and `Word::undeclare` Relaxed, `Motion::note` and `GenPool::ensure_listed` without
 //! their fences (a release that is missed by one look is met by another). A bad page that is not uncounted costs looks and nothing
 //! else. Retirements are ordered three times over: by the words, by the tables, and by the proof of the claim that failed; no single
 //! one of the fences of `Word::retire`, `Word::condemn` and `Marks::note` shows.

@@ -26,13 +26,18 @@
 //! | an owner's stocks: refusals are not proved; drawing, or drawing back, is no motion; nothing is collected | owner_refusal_against_a_stock, owner_at_his_limit |
 //! | a charge is handed over without a reference of the call's own | charge_handed_over: against_a_split, against_the_last_put |
 //! | a split rewrites the charge by load and store | charge_handed_over_by_a_reference_of_another |
+//! | a tally's stocks: filled without a note; what is collected, or comes back, is not noted; what is drawn back is no motion | tally::models (`--lib`) |
+//! | an owner's stocks: neither kind of uncharge notes | owners::models (`--lib`) |
+//! | a free that the pool refuses takes its pages back in no motion | watermark_refusal_against_a_free_that_is_refused |
 //! | what goes back unused is no motion, or who forgets looks once | reservation_that_is_dropped, cleared_page_that_is_spared |
 //! | a handle's place is left before the handle is drained | handle_that_comes |
 //! | who finds the CPU's handle in use frees nothing | caller_against_one_who_gives_back, caller_against_a_drain |
 //!
-//! These stayed green: `Handles::leave` Relaxed (the drain before it ends in a fence, in the models); a stock is used though more is drawn than the limit (who is refused has looked before); the drop of `Change` Relaxed, `Tally::used` and `Account::lower` Relaxed, `Tally::give` without its note (a
-//! fence elsewhere, or the motion, gives the same order in the models); a merge that sums the notes up after the release of the
-//! entry, which nobody else can claim between the two as the models are cut; an undone charge that calls itself over the limit.
+//! These stayed green: `Handles::leave` Relaxed (the drain before it ends in a fence, in the models); a stock is used though more is
+//! drawn than the limit (who is refused has looked before); the drop of `Change` Relaxed, every `SeqCst` of `Tally` and `Owners` as
+//! Relaxed, one of an owner's two notes (fences and motions around them give the same order in the models, and one slot has one stock); a
+//! merge that sums the notes up after the release of the entry, which nobody else can claim between the two as the models are cut; an
+//! undone charge that calls itself over the limit.
 
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
