@@ -2,7 +2,7 @@
 
 use pgmap_alloc::{
     AllocError, Drain, Folio, Freed, GenPool, Handles, Local, LocalPool, Offset, OnCpu, Order, PerCpu, Pgmap, PhysRange,
-    PlacedRange, Put, PutError, Removal, RemoveRangeError, Run, Taken,
+    PlacedRange, Put, PutError, Refused, Removal, RemoveRangeError, Run, Taken,
 };
 
 use crate::compare::compare_all;

@@ -162,7 +162,7 @@ impl<'p, K: Kind> Worker<'_, 'p, K> {
         let smaller = order(u32::from(folio.order().get() > 0) * (folio.order().get() / 2));
         match folio.split(smaller, 1) {
             Ok(parts) => parts.for_each(|part| self.folios.push(part)),
-            Err((_, folio)) => self.folios.push(folio),
+            Err(refused) => self.folios.push(refused.value),
         }
     }
 
