@@ -1,7 +1,7 @@
 //! The gates that finders respect: one word that every finder reads before it looks for a folio.
 //!
-//! A *finder* takes a reference to whatever folio covers an offset ([`Pgmap::try_get`](crate::Pgmap::try_get) and its like, and a
-//! mapping). A *holder* has a reference and takes another one (a clone, [`Pgmap::get_raw`](crate::Pgmap::get_raw)). A gate is closed
+//! A *finder* takes a reference to whatever folio covers an offset ([`Pgmap::try_get`](crate::Pgmap::try_get) and its like). A *holder*
+//! has a reference and takes another one (a clone, [`Pgmap::get_raw`](crate::Pgmap::get_raw), a mapping). A gate is closed
 //! to finders and open to holders: whatever is behind it is left alone once the last of those who hold it now is done.
 //!
 //! ```text

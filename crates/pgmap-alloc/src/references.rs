@@ -74,19 +74,6 @@ impl From<NotFound> for PinError {
     }
 }
 
-impl From<NotFound> for MapError {
-    fn from(why: NotFound) -> MapError {
-        match why {
-            NotFound::NotInService => MapError::NotInService,
-            NotFound::Frozen => MapError::Frozen,
-            NotFound::TooMany => MapError::TooMany,
-            NotFound::Closed => MapError::Closed,
-            NotFound::Leaving => MapError::Leaving,
-            NotFound::Dying => MapError::Dying,
-        }
-    }
-}
-
 impl From<PutFault> for PutError {
     fn from(fault: PutFault) -> PutError {
         match fault {
@@ -150,24 +137,6 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             Ok(())
         }
     }
-
-    /// Takes a reference that is a mapping: an entry in a page table. A folio can have 2^28 - 1 of them.
-    ///
-    /// A finder's verb: refused where [`Pgmap::try_get_raw`] gets nothing, by name. Lock-free; changes only the folio's word.
-    pub fn map_raw(&self, head: Offset) -> Result<(), MapError> {
-        if !self.pool.has_offset(head) {
-            return Err(MapError::OutOfRange);
-        }
-        let memory_type = self.ops().memory_type();
-        if !memory_type.allows(Capability::Map) {
-            return Err(MapError::NotAllowed { memory_type });
-        }
-        let (gates, word) = (self.folios.gates.look(), self.folios.word(head));
-        if !gates.are_open() {
-            self.pass_gates(gates, Found { head, word: word.snapshot() }.run())?;
-        }
-        Ok(word.map().map_err(NotFound::from)?)
-    }
 }
 
 /// Holders.
@@ -196,6 +165,23 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             return Err(PutError::OutOfRange);
         }
         Ok(self.put_refs(head, n)?)
+    }
+
+    /// Takes a reference that is a mapping, an entry in a page table, for a caller that holds one: as in [`Pgmap::get_raw`] a freeze
+    /// stands in its way and no gate. A folio can have 2^28 - 1 of them. Touches only the folio's word; lock-free.
+    pub fn map_raw(&self, head: Offset) -> Result<(), MapError> {
+        if !self.pool.has_offset(head) {
+            return Err(MapError::OutOfRange);
+        }
+        let memory_type = self.ops().memory_type();
+        if !memory_type.allows(Capability::Map) {
+            return Err(MapError::NotAllowed { memory_type });
+        }
+        self.folios.word(head).map().map_err(|fault| match fault {
+            GetFault::State(State::Frozen) => MapError::Frozen,
+            GetFault::State(_) => MapError::NotInService,
+            GetFault::TooMany => MapError::TooMany,
+        })
     }
 
     /// Gives back a reference that is a mapping; it may be the last. Otherwise as [`Pgmap::put_raw`].

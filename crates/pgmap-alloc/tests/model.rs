@@ -175,7 +175,7 @@ fn run(ops: &[Op]) {
                 assert_eq!(pgmap.get_raw(at(page)), expected);
             }
             Op::TryGet(page) => {
-                let head = model.folio(page);
+                let head = model.folio(page).filter(|_| !model.dying);
                 assert_eq!(pgmap.try_get_raw(at(page)).map(pgmap_alloc::Offset::get), head);
                 if let Some(folio) = head.and_then(|head| model.folios.get_mut(&head)) {
                     folio.refs += 1;

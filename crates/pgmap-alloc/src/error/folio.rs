@@ -48,12 +48,6 @@ errors! {
         Frozen => "the folio is frozen",
         /// It has 2^28 - 1 mappings.
         TooMany => "the folio has as many mappings as can be counted",
-        /// Somebody waits until the folio is idle or can be frozen.
-        Closed => "the folio is closed to new references",
-        /// The folio's range is being taken away.
-        Leaving => "the folio's range is being taken away",
-        /// The pgmap has been killed.
-        Dying => "the pgmap is dying",
         /// The memory type does not allow it.
         NotAllowed { memory_type: MemoryType } => "{memory_type} memory cannot be mapped",
     }

@@ -48,12 +48,12 @@
 //! 9. Where the driver hears nothing of the end of a folio and keeps nothing with it ([`PgmapOps::HEARS_FREES`](crate::PgmapOps)),
 //!    there is nothing between the last reference and the idle word: both are one read-modify-write, and there is no `Freeing`.
 //! 10. A caller that waits until it can freeze a folio tries to freeze it, and marks it *awaited* in the same read-modify-write if it
-//!    cannot ([`Word::freeze_or_wait`]). The next put, unmap or thaw takes the mark away in its own read-modify-write and then
-//!    wakes all who wait at that folio (`waiters`, rule 7). So a change is either seen by the attempt or wakes the waiter. The mark is
-//!    a hint that errs on one side: it may outlive its waiter, and then costs one put one look.
+//!     cannot ([`Word::freeze_or_wait`]). The next put, unmap or thaw takes the mark away in its own read-modify-write and then
+//!     wakes all who wait at that folio (`waiters`, rule 7). So a change is either seen by the attempt or wakes the waiter. The mark is
+//!     a hint that errs on one side: it may outlive its waiter, and then costs one put one look.
 //! 11. A frozen folio does not end under whoever froze it. A last put that can be refused is refused, and its caller keeps the
-//!    reference. The drop of the last [`Folio`](crate::Folio) cannot be refused: it leaves the word `Frozen` without references, and
-//!    the thaw is the last put in its stead. Nobody takes a reference from such a word.
+//!     reference. The drop of the last [`Folio`](crate::Folio) cannot be refused: it leaves the word `Frozen` without references, and
+//!     the thaw is the last put in its stead. Nobody takes a reference from such a word.
 
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -39,7 +39,19 @@
 //! | a waiter that finds the queue's lock taken does not look again | join_of_the_queue_against_leave_of_the_slot |
 //! | a place is given up in no new epoch | poll_by_another_task_against_join |
 //! | `Word::freeze` Release | freeze_against_get_and_unmap |
-//! | `Word::shrink` Acquire; `Word::thaw` Relaxed; `Folios::note_split` Relaxed; `Folios::covering` does not look again | split_against_get |
+//! | `Word::shrink` Acquire; `Word::thaw` Relaxed; `Gates::note_split` Relaxed; `Folios::covering` does not look again | split_against_get |
+//! | finders do not look at the gates; gates are not counted | finder_against_gate, finders_against: wait_idle, kill_and_drain, removal; split_against_gate |
+//! | a kill does not close the gates | finders_against_kill_and_drain |
+//! | the close of a range is not counted as a gate | finders_against_removal |
+//! | a gate is before its own page only | split_against_gate |
+//! | a finder does not look whether the folio still covers its page; `Gates::look` Relaxed | split_against_get |
+//! | a put does not tell those who wait to freeze | wait_to_freeze_against: put, unmap; wait_to_freeze_a_part |
+//! | a thaw does not tell them; an undone part does not | wait_to_freeze_a_part |
+//! | `Word::freeze_or_wait` Release | wait_to_freeze_against: put, wait_to_freeze |
+//! | `Word::freeze_or_wait` Acquire | wait_to_freeze_against: put, unmap, last_puts; wait_to_freeze_a_part |
+//! | a thaw forgets the end that was left to it; a drop that is refused while frozen is lost | drop_of_the_last_reference_against_thaw, wait_to_freeze_against_last_puts |
+//! | `Word::thaw` Release | drop_of_the_last_reference_against_thaw |
+//! | `Word::thaw` Acquire | wait_to_freeze_against_wait_to_freeze, split_against_get |
 //! | `Word::begin` takes a bad page | request_against_retire, last_put_into_a_handle_against_retire |
 //! | requests do not look for bad pages in their run | block_that_becomes_a_folio_against_retire_of_its_tail, request_of_a_large_folio_against_retire_of_its_tail |
 //! | last puts do not | both last_put_against_retire, block_against_retire, split_against_retire_of_a_tail |
@@ -66,7 +78,8 @@
 //! `Word::touch` Release (who finds the page idle has acquired that by a snapshot); `Word::get` Relaxed; `Word::begin` Relaxed
 //! (`Lifetime::now` is a read-modify-write there), `Word::shrink` Release, `Table::claim_words` Relaxed (the look before it
 //! acquires), `Word::declare` and `Word::undeclare` Relaxed, `Motion::note` and `GenPool::ensure_listed` without
-//! their fences (a release that is missed by one look is met by another). A bad page that is not uncounted costs looks and nothing
+//! their fences (a release that is missed by one look is met by another), `Waiters::tell` that does not call the queue (whoever leaves a
+//! slot calls it too; a test shows it), and a wait to freeze that notes whom to wake after its attempt (the lock is not modelled). A bad page that is not uncounted costs looks and nothing
 //! else. Retirements are ordered three times over: by the words, by the tables, and by the proof of the claim that failed; no single
 //! one of the fences of `Word::retire`, `Word::condemn` and `Marks::note` shows.
 

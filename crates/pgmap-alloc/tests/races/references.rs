@@ -209,7 +209,7 @@ fn finder_against_gate() {
         |(pgmap, closed)| {
             core::mem::forget(pgmap.gate(at(0)).unwrap());
             closed.store(1, Release);
-            assert!(pgmap.try_get(at(0)).is_none() && pgmap.map_raw(at(0)).is_err());
+            assert!(pgmap.try_get(at(0)).is_none());
         },
         |(pgmap, _), (), ()| assert_eq!(pgmap.counts_raw(at(0)).unwrap().refs, 1),
     );
