@@ -686,3 +686,27 @@ fn req_46_a_wish_comes_round_to_where_it_has_been() {
     }
     assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Dirty);
 }
+
+#[test]
+fn req_46_a_run_of_several_words_is_cleared_in_each_of_them() {
+    let pool = pool(1024);
+    pool.alloc(order(10)).unwrap();
+    pool.free_cleared(at(768), order(7)).unwrap();
+    // The last to come back, and its first half is cleared.
+    pool.free_cleared(at(0), order(6)).unwrap();
+    pool.free(at(64), order(6)).unwrap();
+    assert_eq!(pool.alloc_wishing(order(7), Wish::PreferCleared), Ok((at(768), Contents::Cleared)));
+}
+
+#[test]
+fn req_46_a_part_of_what_came_back_a_moment_ago_can_be_wished_for() {
+    let pool = pool(1024);
+    pool.alloc(order(10)).unwrap();
+    pool.free(at(700), order(1)).unwrap();
+    // The table is in use, and listed for a page at most.
+    pool.free(at(100), order(0)).unwrap();
+    pool.alloc_at(at(100), order(0)).unwrap();
+    // In the caller's places, of which those of the order that is asked for alone are looked at first.
+    pool.free_cleared(at(0), order(3)).unwrap();
+    assert_eq!(pool.alloc_wishing(order(1), Wish::PreferCleared).unwrap().1, Contents::Cleared);
+}
