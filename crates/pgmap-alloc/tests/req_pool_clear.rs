@@ -624,10 +624,11 @@ fn req_46_what_was_cleared_in_parts_is_found_as_a_whole() {
         };
         pool.alloc(order(10)).unwrap();
         pool.free(at(other), order(9)).unwrap();
+        (clean..clean + 256).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
         // There is none at first, and that is remembered until the last page is back.
         assert_eq!(pool.alloc_wishing(order(9), Wish::PreferCleared), Ok((at(other), Contents::Dirty)));
         pool.free(at(other), order(9)).unwrap();
-        (clean..clean + 512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
+        (clean + 256..clean + 512).for_each(|page| pool.free_cleared(at(page), order(0)).unwrap());
         is_found();
         // A page is dirty for a while: cleared with others, and with all.
         dirty_page();
@@ -651,13 +652,13 @@ fn req_46_what_a_handle_gives_back_unused_can_be_wished_for_again() {
         taken.push(page);
     }
     pool.free(taken.pop().unwrap(), order(0)).unwrap();
-    let (page, contents) = pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap();
-    assert_eq!(contents, Contents::Dirty);
-    assert!(handle.cached() > 0);
+    assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Dirty);
+    // Holes that an allocation without a wish would fill first.
+    taken.iter().step_by(2).take(40).for_each(|page| pool.free(*page, order(0)).unwrap());
+    let cached = handle.cached();
+    assert!(cached > 0);
     handle.drain();
-    // It came back last, so it is what an allocation without a wish would take.
-    pool.free(page, order(0)).unwrap();
-    assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Cleared);
+    assert!((0..cached).all(|_| pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1 == Contents::Cleared));
 }
 
 #[test]
@@ -670,4 +671,42 @@ fn req_46_a_wish_is_granted_from_the_table_of_a_handle_if_nowhere_else() {
     pool.free(other, order(9)).unwrap();
     assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Cleared);
     handle.free(mine).unwrap();
+}
+
+#[test]
+fn req_46_a_wish_comes_round_to_where_it_has_been() {
+    // Tables of 64 entries, sixteen of them on the middle level.
+    let pool = GenPool::<1>::boxed(&Params::new(&[range(0, 1 << 16)]).tracking_clear()).unwrap();
+    for start in [5 << 12, 1 << 12] {
+        pool.alloc_at(at(start), order(6)).unwrap();
+        pool.free_cleared(at(start), order(6)).unwrap();
+        for page in 0..64 {
+            assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared), Ok((at(start + page), Contents::Cleared)));
+        }
+    }
+    assert_eq!(pool.alloc_wishing(order(0), Wish::PreferCleared).unwrap().1, Contents::Dirty);
+}
+
+#[test]
+fn req_46_a_run_of_several_words_is_cleared_in_each_of_them() {
+    let pool = pool(1024);
+    pool.alloc(order(10)).unwrap();
+    pool.free_cleared(at(768), order(7)).unwrap();
+    // The last to come back, and its first half is cleared.
+    pool.free_cleared(at(0), order(6)).unwrap();
+    pool.free(at(64), order(6)).unwrap();
+    assert_eq!(pool.alloc_wishing(order(7), Wish::PreferCleared), Ok((at(768), Contents::Cleared)));
+}
+
+#[test]
+fn req_46_a_part_of_what_came_back_a_moment_ago_can_be_wished_for() {
+    let pool = pool(1024);
+    pool.alloc(order(10)).unwrap();
+    pool.free(at(700), order(1)).unwrap();
+    // The table is in use, and listed for a page at most.
+    pool.free(at(100), order(0)).unwrap();
+    pool.alloc_at(at(100), order(0)).unwrap();
+    // In the caller's places, of which those of the order that is asked for alone are looked at first.
+    pool.free_cleared(at(0), order(3)).unwrap();
+    assert_eq!(pool.alloc_wishing(order(1), Wish::PreferCleared).unwrap().1, Contents::Cleared);
 }

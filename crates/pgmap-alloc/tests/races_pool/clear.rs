@@ -108,6 +108,16 @@ fn reservation_that_is_dropped_against_forgetting() {
 }
 
 #[test]
+fn bulk_call_that_is_refused_against_forgetting() {
+    race(
+        all_cleared,
+        |pool| pool.alloc_many(ONE, &mut [at(0); 3]).unwrap_err(),
+        |pool| pool.forget_clear(Extent::ALL).is_ok(),
+        |pool, _, forgotten| assert!(!forgotten || pool.avail_cleared(Extent::ALL) == 0, "cleared after it was forgotten"),
+    );
+}
+
+#[test]
 fn cleared_page_that_is_spared_against_forgetting() {
     race(
         || {

@@ -16,7 +16,9 @@
 //! | `Table::set_notes` by load and store | cleared_and_dirty_free_of_neighbours |
 //! | notes written after the release | cleared_free_against_somebody_who_leaves_the_page_dirty |
 //! | `Table::release` Relaxed | both cleared_free, request_against_a_range_that_comes |
-//! | a merge without the notes | dirty_free_of_the_last_page |
+//! | a free of a part that does not raise `mixed` above | two_parts_of_a_cleared_run, dirty_free_of_the_last_page |
+//! | a wish that insists keeps what it has claimed, or is no motion meanwhile | wish_for_a_page_that_somebody_leaves_dirty |
+//! | whether somebody was forgetting already is not asked | reservation_that_is_dropped |
 //! | `hold` without its fence, or its hints before its marks | reservation_against_a_free |
 //! | `held_among` without its second look | reservation_against_a_free |
 //! | `unhold` does nothing | commit_against_a_free |
@@ -38,6 +40,8 @@
 //! Relaxed, one of an owner's two notes (fences and motions around them give the same order in the models, and one slot has one stock); a
 //! merge that sums the notes up after the release of the entry, which nobody else can claim between the two as the models are cut; an
 //! undone charge that calls itself over the limit.
+//! These stayed green: `Handles::leave` Relaxed (the drain before it ends in a fence, in the models); a stock is used though more is drawn than the limit (who is refused has looked before); the drop of `Change` Relaxed, `Tally::used` and `Account::lower` Relaxed, `Tally::give` without its note (a
+//! fence elsewhere, or the motion, gives the same order in the models); a merge that leaves the notes as they are, which are right all the same; an undone charge that calls itself over the limit.
 
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
