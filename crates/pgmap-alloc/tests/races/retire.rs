@@ -261,7 +261,8 @@ fn retire_against_pardon_of_a_retired_page() {
         assert_eq!(pgmap.retire(at(0)), Ok(Retirement::Done));
         pgmap
     };
-    race(
+    race_up_to(
+        2,
         set_up,
         |pgmap| {
             let pardoned = pardon::<0>(pgmap);
