@@ -64,6 +64,12 @@
 //! | who has noted a page does not look whether it is retired | retire_against_retire |
 //! | who retires a page leaves its notes | retire_against_retire, last_put_against_retire_of_the_first_page |
 //! | a range that is gone leaves its marks | retire_against_removal |
+//! | `retire_owned` retires a page that has been pardoned | both last_put_against_pardon_of, block_that_comes_back_against_pardon, last_put_against_retire_and_pardon, retire_against_pardon_of_an_idle_page |
+//! | who gives a pardoned page back does not look for marks made meanwhile | last_put_against_pardon_and_another_retirement |
+//! | a pardon does not look for marks made meanwhile | retire_against_pardon_alone, retire_against_pardon_of_a_retired_page |
+//! | a pardon, or the close of a range, without the right to change the ranges | pardon_against_removal |
+//! | `Word::unretire` Relaxed | block_that_comes_back_against_pardon |
+//! | `enter_service` looks again for why its word did not begin | request_against_retire_and_pardon |
 //! | `take_leaving` without its fence | free_of_a_block_against_opening |
 //! | the drop of `Closed` without its fence | free_of_a_block_against_opening, request_against_removal |
 //! | a range's words forgotten after it stops leaving | request_against_removal |

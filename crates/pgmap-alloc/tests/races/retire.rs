@@ -261,7 +261,8 @@ fn retire_against_pardon_of_a_retired_page() {
         assert_eq!(pgmap.retire(at(0)), Ok(Retirement::Done));
         pgmap
     };
-    race(
+    race_up_to(
+        2,
         set_up,
         |pgmap| {
             let pardoned = pardon::<0>(pgmap);
@@ -330,6 +331,32 @@ fn retire_against_pardon_of_an_idle_page() {
         |pgmap, retired, pardoned| {
             assert!(retired.is_ok(), "{retired:?}");
             if pardoned == Err(PardonError::NotBad) { assert_retired::<0>(pgmap) } else { assert_good::<0>(pgmap) }
+        },
+    );
+}
+
+/// A request that finds its first page bad gives the page back, also if it has been pardoned by then.
+#[test]
+fn request_against_retire_and_pardon() {
+    race_up_to(
+        2,
+        || pgmap(1),
+        |pgmap| {
+            if let Ok(head) = pgmap.alloc_folio_raw(ONE, 7) {
+                pgmap.ops().write(head.get());
+                let _ = pgmap.put_raw(head, 1).unwrap();
+            }
+        },
+        |pgmap| (pgmap.retire(at(0)), pgmap.pardon(at(0))),
+        |pgmap, (), (retired, pardoned)| {
+            assert!(retired.is_ok(), "{retired:?}");
+            match pardoned {
+                Ok(_) => assert_good::<0>(pgmap),
+                Err(error) => {
+                    assert!(matches!(error, PardonError::Unsettled | PardonError::NotBad), "{error}");
+                    assert_retired::<0>(pgmap);
+                }
+            }
         },
     );
 }

@@ -8,10 +8,10 @@
 //!
 //! | weakened | red |
 //! |---|---|
-//! | `RangeSlot::read` or `write` Relaxed; the word of `Ranges::replace`, or the first load of `Ranges::read`, Relaxed | read_of_the_ranges |
-//! | `Ranges::read` without its second look | read_of_the_ranges |
-//! | `Ranges::change` Relaxed | two_ranges_come_at_once |
+//! | `RangeSlot::load` or `store` Relaxed; the word of `Ranges::relink`, or the first load of `Ranges::read_named`, Relaxed | read_of_the_ranges |
+//! | `Ranges::read_named` without its second look | read_of_the_ranges |
 //! | a range idle before it is known | read_of_the_ranges, every request_against_a_range, two_ranges |
+//! | pages of a range that grows idle before they are known | request_against_a_range_that_grows |
 //! | a range forgotten before it is taken | request_against_a_range_that_goes |
 //! | `Table::set_notes` by load and store | cleared_and_dirty_free_of_neighbours |
 //! | notes written after the release | cleared_free_against_somebody_who_leaves_the_page_dirty |

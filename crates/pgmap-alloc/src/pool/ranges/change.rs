@@ -165,12 +165,12 @@ impl<'r> Change<'r> {
         })
     }
 
-    /// A range that shares memory with these bytes.
+    /// The first range in memory that shares some with these bytes.
     fn overlapping(&self, bytes: &core::ops::Range<u64>) -> Option<Name> {
-        // Ranges do not overlap each other, so only the last one that starts before the end can reach in.
-        let name = self.ranges.now().last(By::Phys, |slot| slot.key(By::Phys) < bytes.end);
-        let range = self.slot(name)?.range();
-        (range.phys.0 + (range.pages << self.ranges.page_shift) > bytes.start).then_some(name)
+        // Ranges do not overlap each other, so the first one that ends behind the start is the first that can reach in.
+        let end = |slot: &RangeSlot| slot.key(By::Phys) + (slot.range().pages << self.ranges.page_shift);
+        let name = self.ranges.now().first(By::Phys, |slot| end(slot) > bytes.start);
+        self.slot(name).filter(|slot| slot.key(By::Phys) < bytes.end).map(|_| name)
     }
 
     fn check_apart(&self, bytes: &core::ops::Range<u64>) -> Result<(), AddRangeError> {
