@@ -38,10 +38,7 @@
 //! These stayed green: `Handles::leave` Relaxed (the drain before it ends in a fence, in the models); a stock is used though more is
 //! drawn than the limit (who is refused has looked before); the drop of `Change` Relaxed, every `SeqCst` of `Tally` and `Owners` as
 //! Relaxed, one of an owner's two notes (fences and motions around them give the same order in the models, and one slot has one stock); a
-//! merge that sums the notes up after the release of the entry, which nobody else can claim between the two as the models are cut; an
-//! undone charge that calls itself over the limit.
-//! These stayed green: `Handles::leave` Relaxed (the drain before it ends in a fence, in the models); a stock is used though more is drawn than the limit (who is refused has looked before); the drop of `Change` Relaxed, `Tally::used` and `Account::lower` Relaxed, `Tally::give` without its note (a
-//! fence elsewhere, or the motion, gives the same order in the models); a merge that leaves the notes as they are, which are right all the same; an undone charge that calls itself over the limit.
+//! merge that leaves the notes as they are, which are right all the same; an undone charge that calls itself over the limit.
 
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
