@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::charge::Owner;
-use crate::error::{AllocError, AllocExtentError, BlockError, RequestError};
+use crate::error::{AllocError, AllocExtentError, BlockError, Refused, RequestError};
 use crate::folio::Folio;
 use crate::offset::{Offset, Run};
 use crate::ops::PgmapOps;
@@ -109,7 +109,7 @@ impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
     }
 
     /// Puts its pages into service as one folio; the block comes back if the pgmap is dying or a page is bad.
-    pub fn into_folio(self, data: O::Data) -> Result<Folio<'p, O, WORDS>, (RequestError, Self)> {
+    pub fn into_folio(self, data: O::Data) -> Result<Folio<'p, O, WORDS>, Refused<RequestError, Self>> {
         self.into_folio_paid_by(None, data)
     }
 
@@ -118,14 +118,14 @@ impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
         self,
         payer: Option<Owner>,
         data: O::Data,
-    ) -> Result<Folio<'p, O, WORDS>, (RequestError, Self)> {
+    ) -> Result<Folio<'p, O, WORDS>, Refused<RequestError, Self>> {
         match self.pgmap.enter_service(payer, self.run, data) {
             Ok(()) => {
                 let pgmap = self.pgmap;
                 pgmap.ops().trace(Event::Request { offset: self.run.start(), order: self.run.order() });
                 Ok(Folio::adopt(pgmap, self.into_raw().start()))
             }
-            Err(refusal) => Err((refusal.into(), self)),
+            Err(refusal) => Err(Refused { error: refusal.into(), value: self }),
         }
     }
 

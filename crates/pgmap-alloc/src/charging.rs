@@ -11,7 +11,7 @@ use core::fmt;
 
 use crate::block::Block;
 use crate::charge::{Charge, Charged, Owner};
-use crate::error::{AccountedError, RechargeError, RequestError};
+use crate::error::{AccountedError, RechargeError, Refused, RequestError};
 use crate::folio::Folio;
 use crate::ledger::{Account, Ask, Ledger, Urgency};
 use crate::local::Local;
@@ -306,14 +306,14 @@ impl<'p, O: PgmapOps, C: Charge, const WORDS: usize> OwnedBlock<'p, O, C, WORDS>
     }
 
     /// Puts its pages into service as one folio that the same owner pays for ([`Block::into_folio`]).
-    pub fn into_folio(self, data: O::Data) -> Result<Folio<'p, Charging<O, C>, WORDS>, (RequestError, Self)> {
+    pub fn into_folio(self, data: O::Data) -> Result<Folio<'p, Charging<O, C>, WORDS>, Refused<RequestError, Self>> {
         let OwnedBlock { block, bill } = self;
         match block.into_folio_paid_by(Some(bill.owner), data) {
             Ok(folio) => {
                 core::mem::forget(bill);
                 Ok(folio)
             }
-            Err((error, block)) => Err((error, OwnedBlock { block, bill })),
+            Err(Refused { error, value: block }) => Err(Refused { error, value: OwnedBlock { block, bill } }),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use pgmap_alloc::{
     AllocError, Block, Expect, Folio, FreezeError, GetError, Lookup, MapError, Params, PardonError, Pgmap, Put, PutError, Reason,
-    RequestError, RetireError, Retirement, Run, SpecialError, SpecialSize, SplitError,
+    Refused, RequestError, RetireError, Retirement, Run, SpecialError, SpecialSize, SplitError,
 };
 use proptest::prelude::*;
 use support::{Driver, at, order, range};
@@ -179,7 +179,7 @@ fn step(pgmap: &'static Map, model: &mut Model, op: Op) {
                     folio.into_raw();
                     model.add_folio(page, o);
                 }
-                Err((error, block)) => {
+                Err(Refused { error, value: block }) => {
                     assert_eq!((error, model.any_bad(page, o)), (RequestError::Retired, true));
                     block.into_raw();
                 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex, OnceLock};
 use std::thread;
 
-use pgmap_alloc::{AfterFree, DriverData, Inconsistency, Lookup, Params, Pgmap, PgmapOps, Put, RequestError};
+use pgmap_alloc::{AfterFree, DriverData, Inconsistency, Lookup, Params, Pgmap, PgmapOps, Put, Refused, RequestError};
 use support::{Lent, at, leaked, order, partition, pgmap, range};
 
 #[test]
@@ -232,7 +232,7 @@ fn req_12_a_failed_request_leaves_no_trace() {
         assert!(pgmap.alloc_folio_with(order(9), 9).is_err());
         let killed = pgmap.kill();
         assert_eq!(pgmap.request_folio_with(at(0), order(0), 9).map(drop), Err(RequestError::Dying));
-        let (error, held) = held.into_folio(9).unwrap_err();
+        let Refused { error, value: held } = held.into_folio(9).unwrap_err();
         assert_eq!(error, RequestError::Dying);
         drop(held);
         assert_eq!(killed.pages_in_service(), 0);

@@ -8,8 +8,8 @@ mod support;
 use std::sync::{Mutex, OnceLock};
 
 use pgmap_alloc::{
-    AfterFree, AllocError, Expect, Failure, Freed, Lookup, Order, Params, PardonError, Pgmap, PgmapOps, Put, Reason, RequestError,
-    RetireError, Retirement, SpecialSize,
+    AfterFree, AllocError, Expect, Failure, Freed, Lookup, Order, Params, PardonError, Pgmap, PgmapOps, Put, Reason, Refused,
+    RequestError, RetireError, Retirement, SpecialSize,
 };
 use support::{at, order, range};
 
@@ -68,7 +68,7 @@ fn req_38_a_page_in_a_block_a_handle_or_a_split_folio_waits_too() {
     let told = pgmap.ops().0.lock().unwrap()[0];
     assert_eq!((told.owner, told.data), (Lookup::Block, None));
     assert!(block.is_bad());
-    let (error, block) = block.into_folio(1).err().unwrap();
+    let Refused { error, value: block } = block.into_folio(1).err().unwrap();
     assert_eq!(error, RequestError::Retired, "no folio over a bad page");
     let mut parts = block.split(order(3));
     drop(parts.next());
@@ -215,7 +215,7 @@ fn req_38_a_pending_page_that_is_pardoned_comes_back() {
         assert_eq!((pgmap.pardon(page), pgmap.pardon(page)), (Ok(was), Err(PardonError::NotBad)), "{page}");
     }
     assert_eq!((pgmap.retiring().count(), pgmap.retired().count(), block.is_bad()), (0, 0, false));
-    block = block.into_folio(3).map_err(|(error, _)| error).unwrap().into_block().unwrap();
+    block = block.into_folio(3).map_err(|refused| refused.error).unwrap().into_block().unwrap();
     pgmap.undeclare_special(at(768), SpecialSize::Page).unwrap();
     drop((folio, block, local));
     assert_eq!(pgmap.validate().map(|census| (census.idle, census.retired)), Ok((2048, 0)));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 
-use pgmap_alloc::{AfterFree, AllocError, Drain, DrainError, Params, Pgmap, PgmapOps, Put, RequestError};
+use pgmap_alloc::{AfterFree, AllocError, Drain, DrainError, Params, Pgmap, PgmapOps, Put, Refused, RequestError};
 use support::{at, leaked, order, partition, pgmap, range};
 
 #[test]
@@ -24,7 +24,7 @@ fn req_26_kill_with_live_folios_is_legal_and_refuses_every_request() {
     assert_eq!(pgmap.alloc_block(order(0)).map(drop), Err(AllocError::Dying));
     assert_eq!(pgmap.request_folio(at(1000), order(0)).map(drop), Err(RequestError::Dying));
     assert_eq!(pgmap.request_block(at(1000), order(0)).map(drop), Err(RequestError::Dying));
-    let (error, block) = block.into_folio(0).unwrap_err();
+    let Refused { error, value: block } = block.into_folio(0).unwrap_err();
     assert_eq!(error, RequestError::Dying);
     // What is in service goes on: holders may take more references, but finders get none (requirement 79).
     let more = folio.clone();

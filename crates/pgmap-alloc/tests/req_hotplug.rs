@@ -8,8 +8,8 @@ use std::sync::mpsc;
 use std::task::Poll;
 
 use pgmap_alloc::{
-    AddRangeError, Block, Extent, Lookup, Order, Params, Pgmap, Reason, Removal, RemoveRangeError, RequestError, RetireError,
-    Retirement, RunState, SpecialError, SpecialSize,
+    AddRangeError, Block, Extent, Lookup, Order, Params, Pgmap, Reason, Refused, Removal, RemoveRangeError, RequestError,
+    RetireError, Retirement, RunState, SpecialError, SpecialSize,
 };
 use support::{Driver, Task, at, order, range};
 
@@ -83,7 +83,7 @@ fn req_06_a_block_in_a_closed_range_becomes_no_folio_and_opens_with_it() {
     let pgmap = pgmap();
     let block = pgmap.request_block(at(SECOND), order(4)).unwrap();
     let closed = pgmap.close_range(at(SECOND)).unwrap();
-    let (error, block) = block.into_folio(0).err().unwrap();
+    let Refused { error, value: block } = block.into_folio(0).err().unwrap();
     assert_eq!(error, RequestError::Leaving);
     drop(closed);
     assert!(block.into_folio(0).is_ok());

@@ -385,7 +385,7 @@ fn req_36_blocks_split_trim_and_turn_into_folios_and_back() {
     let mut halves = block.split(order(8));
     let (first, second) = (halves.next().unwrap(), halves.next().unwrap());
     assert!(halves.next().is_none());
-    let folio = first.into_folio(5).unwrap_or_else(|(error, _)| panic!("{error}"));
+    let folio = first.into_folio(5).unwrap_or_else(|refused| panic!("{refused}"));
     let clone = folio.clone();
     let folio = folio.into_block().err().unwrap();
     drop(clone);
@@ -409,7 +409,7 @@ fn req_36_folio_free_may_keep_the_pages() {
     let head = pgmap.alloc_folio(order(3)).unwrap().offset();
     assert_eq!(pgmap.lookup(head), Ok(Lookup::Block));
     let run = Run::new(head, order(3)).unwrap();
-    let again = Block::from_raw(&pgmap, run).unwrap().into_folio(9).unwrap_or_else(|(error, _)| panic!("{error}"));
+    let again = Block::from_raw(&pgmap, run).unwrap().into_folio(9).unwrap_or_else(|refused| panic!("{refused}"));
     drop(again);
     assert_eq!(pgmap.free_block_raw(head, order(3)), Ok(()));
     assert_eq!(pgmap.validate().unwrap().idle, 2048);

@@ -111,7 +111,7 @@ impl<const WORDS: usize> Hands<'_, '_, WORDS> {
                         self.owners.folios.fetch_add(1, Ordering::Relaxed);
                         self.folios.push(folio);
                     }
-                    Err((_, block)) => self.blocks.push(block),
+                    Err(refused) => self.blocks.push(refused.value),
                 }
             }
             8 if !self.raw.is_empty() => {

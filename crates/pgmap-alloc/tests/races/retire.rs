@@ -100,7 +100,7 @@ fn block_that_becomes_a_folio_against_retire_of_its_tail() {
                     pgmap.ops().write(1);
                     drop(folio);
                 }
-                Err((error, _block)) => assert_eq!(error, RequestError::Retired),
+                Err(refused) => assert_eq!(refused.error, RequestError::Retired),
             }
             Some(())
         },

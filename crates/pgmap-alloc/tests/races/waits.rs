@@ -126,7 +126,7 @@ fn wait_idle_against_request_that_is_refused() {
         },
         |pgmap| {
             let block = pgmap_alloc::Block::from_raw(pgmap, pgmap_alloc::Run::new(at(0), ONE).unwrap()).unwrap();
-            block.into_folio(7).map_err(|(error, block)| (error, block.into_raw())).err()
+            block.into_folio(7).map_err(|refused| (refused.error, refused.value.into_raw())).err()
         },
         wait::<0>,
         |_, refused, done| assert!(refused.is_some() && done == 0),

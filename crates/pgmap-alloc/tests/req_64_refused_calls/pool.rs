@@ -405,17 +405,11 @@ fn ranges(list: &mut Vec<Case<Pool>>) {
         "GenPool::add_range" "TooLarge" |w| said(w.pool.add_range(range(1, u64::MAX / 2)));
         "GenPool::add_range" "Overlap" |w| said(w.pool.add_range(range(2047, 2)));
         "GenPool::add_range" "NoRoom" |w| said(w.pool.add_range(range(1 << 30, 1 << 14)));
-        "GenPool::add_range_tagged" "Empty" |w| said(w.pool.add_range_tagged(range(1 << 30, 0), 1));
-        "GenPool::add_range_tagged" "Misaligned" |w| said(w.pool.add_range_tagged(pgmap_alloc::PhysRange { start: pgmap_alloc::Phys(7), pages: 1 }, 1));
-        "GenPool::add_range_tagged" "TooLarge" |w| said(w.pool.add_range_tagged(range(1, u64::MAX / 2), 1));
-        "GenPool::add_range_tagged" "Overlap" |w| said(w.pool.add_range_tagged(range(2047, 2), 1));
-        "GenPool::add_range_tagged" "NoRoom" |w| said(w.pool.add_range_tagged(range(1 << 30, 1 << 14), 1));
         "GenPool::remove_range" "Unknown" |w| said(w.pool.remove_range(at(1)));
         "GenPool::remove_range" "InUse" |w| said(w.pool.remove_range(at(0)));
     }
     cases! { list, full_of_ranges;
         "GenPool::add_range" "NoSlot" |w| said(w.pool.add_range(range(1 << 30, 1)));
-        "GenPool::add_range_tagged" "NoSlot" |w| said(w.pool.add_range_tagged(range(1 << 30, 1), 1));
     }
     // One page of it is in use, at the end: what was taken before is given back.
     let second_in_use = || {
