@@ -9,6 +9,7 @@
 
 mod books;
 mod coverage;
+mod gates;
 mod map;
 mod pool;
 #[path = "../support/mod.rs"]

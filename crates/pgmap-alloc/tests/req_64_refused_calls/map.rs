@@ -28,14 +28,14 @@ impl PgmapOps for Keeps {
 }
 
 type Ops = Charging<Keeps, &'static Owners<4>>;
-type Service = Pgmap<'static, Ops>;
+pub(crate) type Service = Pgmap<'static, Ops>;
 
 /// A pgmap in the middle of its life.
 pub struct Map {
-    pgmap: &'static Service,
+    pub(crate) pgmap: &'static Service,
     owners: &'static Owners<4>,
     other: &'static Service,
-    folios: Vec<Folio<'static, Ops>>,
+    pub(crate) folios: Vec<Folio<'static, Ops>>,
     blocks: Vec<Block<'static, Ops>>,
     paid: Vec<OwnedBlock<'static, Keeps, &'static Owners<4>>>,
     closed: Vec<Closed<'static, Ops>>,
@@ -164,11 +164,11 @@ fn of_type(memory: MemoryType) -> Map {
     world
 }
 
-fn lived_in() -> Map {
+pub(crate) fn lived_in() -> Map {
     of_type(MemoryType::FsDax)
 }
 
-fn private() -> Map {
+pub(crate) fn private() -> Map {
     of_type(MemoryType::DevicePrivate)
 }
 
@@ -188,7 +188,7 @@ fn scattered() -> Map {
     world
 }
 
-fn dying() -> Map {
+pub(crate) fn dying() -> Map {
     let mut world = lived_in();
     world.local = world.pgmap.local();
     world.cpus = Some(PerCpu::with_cpus(world.pgmap));
@@ -207,7 +207,7 @@ fn with_handles() -> Map {
     world
 }
 
-fn frozen() -> Map {
+pub(crate) fn frozen() -> Map {
     let mut world = lived_in();
     world.frozen = Some(world.pgmap.freeze_raw(world.folios[2].offset(), Expect::Refs(1)).unwrap());
     world
@@ -223,7 +223,7 @@ fn mapped_and_frozen() -> Map {
 }
 
 /// The first range is closed.
-fn closed() -> Map {
+pub(crate) fn closed() -> Map {
     let mut world = lived_in();
     world.closed.push(world.pgmap.close_range(at(0)).unwrap());
     world
@@ -348,6 +348,7 @@ pub fn cases() -> Vec<Case<Map>> {
     bad_and_special(&mut list);
     books(&mut list);
     handles(&mut list);
+    list.extend(crate::gates::cases());
     list
 }
 
@@ -361,6 +362,7 @@ fn anywhere(list: &mut Vec<Case<Map>>) {
         "Pgmap::alloc_folio_wishing" "NoneCleared" |w| said(w.pgmap.alloc_folio_wishing(order(10), Wish::Cleared, Shared::new(1)));
         "Pgmap::alloc_block" "TooLarge" |w| said(w.pgmap.alloc_block(order(30)));
         "Pgmap::alloc_extent" "NoPages" |w| said(w.pgmap.alloc_extent(&ExtentParams::new(0)));
+        "Pgmap::alloc_extent" "BaseOutside" |w| said(w.pgmap.alloc_extent(&ExtentParams { base: Some(at(1 << 40)), ..ExtentParams::new(3) }));
         "Pgmap::alloc_extent" "Alignment" |w| said(w.pgmap.alloc_extent(&ExtentParams::new(3).aligned(3)));
         "Pgmap::alloc_extent" "LargerThanWindow" |w| said(w.pgmap.alloc_extent(&ExtentParams::new(9).within(window(0, 8))));
         "Pgmap::alloc_extent" "WindowOutside" |w| said(w.pgmap.alloc_extent(&ExtentParams::new(1).within(window(1 << 40, 1 << 41))));
@@ -405,10 +407,11 @@ macro_rules! placed {
                 $verb "OutOfRange" |$w| { let ($page, $o) = (at(1 << 40), order(3)); said($call) };
                 $verb "CrossesRange" |$w| { let ($page, $o) = (at(2048), order(10)); said($call) };
                 $verb "Busy" |$w| { let ($page, $o) = (at(16), order(0)); said($call) };
-                $verb "Busy" |$w| { let ($page, $o) = (at(128), order(6)); said($call) };
-                $verb "Busy" |$w| { let ($page, $o) = (at(0), order(7)); said($call) };
+                $verb "Busy" |$w| { let ($page, $o) = (at(64), order(3)); said($call) };
+                $verb "Busy" |$w| { let ($page, $o) = (at(0), order(5)); said($call) };
                 $verb "Retired" |$w| { let ($page, $o) = (at(200), order(0)); said($call) };
                 $verb "Retired" |$w| { let ($page, $o) = (at(128), order(7)); said($call) };
+                $verb "Special" |$w| { let ($page, $o) = (at(201), order(0)); said($call) };
             }
             cases! { $list, closed;
                 $verb "Leaving" |$w| { let ($page, $o) = (at(300), order(0)); said($call) };
@@ -563,7 +566,10 @@ fn bad_and_special(list: &mut Vec<Case<Map>>) {
         "Pgmap::retire" "OutOfRange" |w| said(w.pgmap.retire(at(1 << 40)));
         "Pgmap::retire" "AlreadyRetired" |w| said(w.pgmap.retire(at(200)));
         "Pgmap::inject_memory_failure" "OutOfRange" |w| said(w.pgmap.inject_memory_failure(at(1 << 40)));
-        "Pgmap::restore_retired" "OutOfRange" |w| { let mut said = String::new(); w.pgmap.restore_retired([at(200), at(1 << 40)], |_, error| said = format!("{error:?}")); said };
+        "Pgmap::pardon" "OutOfRange" |w| said(w.pgmap.pardon(at(1 << 40)));
+        "Pgmap::pardon" "NotBad" |w| said(w.pgmap.pardon(at(300)));
+        "Pgmap::pardon" "NotBad" |w| said(w.pgmap.pardon(at(201)));
+        "Pgmap::declare_special" "NotYours" |w| said(w.pgmap.declare_special(at(300), SpecialSize::Page, Reason::Leaving));
         "Pgmap::declare_special" "Misaligned" |w| said(w.pgmap.declare_special(at(1), SpecialSize::Pmd, Reason::Firmware));
         "Pgmap::declare_special" "Overflow" |w| said(w.pgmap.declare_special(at(u64::MAX - 511), SpecialSize::Pmd, Reason::Firmware));
         "Pgmap::declare_special" "OutOfRange" |w| said(w.pgmap.declare_special(at(1 << 40), SpecialSize::Page, Reason::Firmware));
@@ -582,7 +588,7 @@ fn bad_and_special(list: &mut Vec<Case<Map>>) {
         "Pgmap::undeclare_special" "SmallerThanPage" |w| said(w.pgmap.undeclare_special(at(0), SpecialSize::Pmd));
     }
     cases! { list, closed;
-        "Pgmap::undeclare_special" "NotSpecial" |w| said(w.pgmap.undeclare_special(at(1024), SpecialSize::Pmd));
+        "Pgmap::declare_special" "Leaving" |w| said(w.pgmap.declare_special(at(301), SpecialSize::Page, Reason::Firmware));
     }
     cases! { list, dying;
         "Pgmap::declare_special" "Dying" |w| said(w.pgmap.declare_special(at(300), SpecialSize::Page, Reason::Firmware));

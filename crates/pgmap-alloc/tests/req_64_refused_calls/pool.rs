@@ -222,6 +222,7 @@ fn taking(list: &mut Vec<Case<Pool>>) {
 fn of_any_length(list: &mut Vec<Case<Pool>>) {
     cases! { list, lived_in;
         "GenPool::alloc_extent" "NoPages" |w| extent(ExtentParams::new(0), w);
+        "GenPool::alloc_extent" "BaseOutside" |w| extent(ExtentParams { base: Some(at(1 << 40)), ..ExtentParams::new(3) }, w);
         "GenPool::alloc_extent" "Alignment" |w| extent(ExtentParams::new(3).aligned(3), w);
         "GenPool::alloc_extent" "LargerThanWindow" |w| extent(ExtentParams::new(9).within(window(0, 8)), w);
         "GenPool::alloc_extent" "WindowOutside" |w| extent(ExtentParams::new(1).within(window(1 << 40, 1 << 41)), w);
@@ -348,6 +349,7 @@ fn partitions(list: &mut Vec<Case<Pool>>) {
         "Partition::alloc" "TooLarge" |w| said(w.pool.partition(window(0, 4096)).unwrap().alloc(order(12)));
         "Partition::alloc" "NoSpace" |w| said(half(w).alloc(order(9)));
         "Partition::alloc_extent" "NoPages" |w| said(half(w).alloc_extent(&ExtentParams::new(0)));
+        "Partition::alloc_extent" "BaseOutside" |w| said(half(w).alloc_extent(&ExtentParams { base: Some(at(1 << 40)), ..ExtentParams::new(3) }));
         "Partition::alloc_extent" "Alignment" |w| said(half(w).alloc_extent(&ExtentParams::new(3).aligned(3)));
         "Partition::alloc_extent" "LargerThanWindow" |w| said(half(w).alloc_extent(&ExtentParams::new(1025)));
         "Partition::alloc_extent" "WindowOutside" |w| said(half(w).alloc_extent(&ExtentParams::new(1).within(window(2000, 2001))));
@@ -357,6 +359,7 @@ fn partitions(list: &mut Vec<Case<Pool>>) {
         "Partition::alloc_extent" "NoneCleared" |w| said(half(w).alloc_extent(&ExtentParams::new(200).wishing(Wish::Cleared)));
         "Partition::alloc_extent" "BadFit" |w| said(half(w).alloc_extent(&ExtentParams::new(3).by(Mode::BottomUp(beside))));
         "GenPool::alloc_falling_back" "NoPages" |w| said(GenPool::alloc_falling_back(&[half(w)], &ExtentParams::new(0)));
+        "GenPool::alloc_falling_back" "BaseOutside" |w| said(GenPool::alloc_falling_back(&[half(w)], &ExtentParams { base: Some(at(1 << 40)), ..ExtentParams::new(3) }));
         "GenPool::alloc_falling_back" "Alignment" |w| said(GenPool::alloc_falling_back(&[half(w)], &ExtentParams::new(3).aligned(3)));
         "GenPool::alloc_falling_back" "LargerThanWindow" |w| said(GenPool::alloc_falling_back(&[half(w)], &ExtentParams::new(1025)));
         "GenPool::alloc_falling_back" "WindowOutside" |w| said(GenPool::alloc_falling_back(&[half(w)], &ExtentParams::new(1).within(window(2000, 2001))));
@@ -405,6 +408,12 @@ fn ranges(list: &mut Vec<Case<Pool>>) {
         "GenPool::add_range" "TooLarge" |w| said(w.pool.add_range(range(1, u64::MAX / 2)));
         "GenPool::add_range" "Overlap" |w| said(w.pool.add_range(range(2047, 2)));
         "GenPool::add_range" "NoRoom" |w| said(w.pool.add_range(range(1 << 30, 1 << 14)));
+        "GenPool::grow_range" "Empty" |w| said(w.pool.grow_range(at(0), range(2048, 0)));
+        "GenPool::grow_range" "Misaligned" |w| said(w.pool.grow_range(at(0), pgmap_alloc::PhysRange { start: pgmap_alloc::Phys(7), pages: 1 }));
+        "GenPool::grow_range" "TooLarge" |w| said(w.pool.grow_range(at(0), range(2048, u64::MAX / 2)));
+        "GenPool::grow_range" "Unknown" |w| said(w.pool.grow_range(at(1), range(2048, 1)));
+        "GenPool::grow_range" "NotAdjacent" |w| said(w.pool.grow_range(at(0), range(4096, 1)));
+        "GenPool::grow_range" "NoRoom" |w| said(w.pool.grow_range(at(0), range(2048, 1 << 14)));
         "GenPool::remove_range" "Unknown" |w| said(w.pool.remove_range(at(1)));
         "GenPool::remove_range" "InUse" |w| said(w.pool.remove_range(at(0)));
     }
