@@ -61,7 +61,7 @@ impl Job for Run {
         let possible = heap::largest_order(layout);
         let largest_order = match options.order {
             None => possible,
-            Some(order) => heap::order_within(order, possible)?,
+            Some(order) => heap::order_within("--order", order, possible)?,
         };
         let oversub = options.load.oversub;
         let pages = ((heap_pages as f64 * oversub) as u64).max(1);
@@ -94,9 +94,11 @@ impl Run {
     /// Log-uniform, as buffers of real programs are: many small ones, most bytes in large ones.
     fn buffer_pages(&self, random: &mut impl Rng, most: u64) -> u64 {
         let scale = (self.largest_buffer as f64).ln() * random.random::<f64>();
-        // In whole granules, so that folios are no smaller than one because of the buffer's size.
-        let granule = self.sparse.as_ref().map_or(1, |bytes| bytes.div_ceil(PAGE));
-        (scale.exp() as u64).next_multiple_of(granule).clamp(1, most)
+        let (pages, granule) = (scale.exp() as u64, self.sparse.as_ref().map_or(1, |bytes| bytes.div_ceil(PAGE)));
+        // In whole granules, so that folios are no smaller than one because of the buffer's size; but small buffers stay small, and are met
+        // piece by piece, so that there are folios of every order.
+        let pages = if pages < granule { pages } else { pages.next_multiple_of(granule) };
+        pages.clamp(1, most)
     }
 }
 
@@ -183,7 +185,7 @@ fn check(buffers: &mut Buffers<'_, '_>, quiet: bool) -> Result<(), Failure> {
         bar.inc(1);
     }
     bar.finish();
-    Ok(())
+    buffers.end_sums()
 }
 
 #[cfg(test)]

@@ -8,11 +8,14 @@ use pgmap_ttm::{
 use serde::Serialize;
 
 use super::story::{OWNERS, PARENT};
+use crate::checksum;
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::heap::{Heap, HeapOps, PAGE};
 use crate::mover::{DeviceManager, DeviceMover};
 use crate::pattern::Pattern;
+use crate::report::Coverage;
+use crate::sums::Found;
 
 /// Words of a page.
 const WORDS: u64 = PAGE / 8;
@@ -56,11 +59,21 @@ pub(super) struct Model<'h, 'd> {
 pub(super) struct Item {
     pub(super) bo: Bo,
     id: u64,
-    /// For each page, the version that was last written into it.
-    pub(super) versions: Vec<Option<u64>>,
+    pub(super) pages: Vec<Page>,
     /// Pushed out, it loses its pages.
     may_vanish: bool,
+    /// It was written or moved after it was last compared.
+    is_fresh: bool,
     pub(super) pins: u32,
+}
+
+/// What is known of a page of an object.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Page {
+    /// What was last written into it.
+    version: Option<u64>,
+    /// Whether that has been compared.
+    compared: bool,
 }
 
 /// What was found.
@@ -72,12 +85,17 @@ pub(super) struct Findings {
     pub(super) refused: u64,
     /// Quiet points.
     pub(super) quiet_points: u64,
-    /// Bytes written.
-    pub(super) written_bytes: u64,
+    /// Bytes written, and those of them that were compared before they were overwritten, freed or allowed to vanish.
+    #[serde(skip)]
+    pub(super) coverage: Coverage,
     /// Bytes that were compared with what had been written.
     pub(super) checked_bytes: u64,
     /// Words of them that were wrong.
     pub(super) wrong_words: u64,
+    /// How often the device itself summed what had come into the heap, of how many bytes, and how many of these sums were wrong.
+    pub(super) device_sums: u64,
+    pub(super) summed_bytes: u64,
+    pub(super) wrong_sums: u64,
     /// Pages that were written and stand nowhere.
     pub(super) lost_pages: u64,
     /// Pages of the heap that were retired.
@@ -95,7 +113,7 @@ pub(super) struct Findings {
 impl Findings {
     /// Whether nothing is wrong.
     pub(super) fn are_good(&self) -> bool {
-        self.wrong_words == 0 && self.lost_pages == 0 && self.leaks == 0 && self.problem_count == 0
+        self.wrong_words == 0 && self.wrong_sums == 0 && self.lost_pages == 0 && self.leaks == 0 && self.problem_count == 0
     }
 
     pub(super) fn problem(&mut self, text: String) {
@@ -147,15 +165,16 @@ impl<'h, 'd> Model<'h, 'd> {
         match self.manager.create(ObjectParams::new(pages).owner(owner).evict_to(evict_to)) {
             Ok(bo) => {
                 self.last_id += 1;
-                let versions = vec![None; pages as usize];
-                self.items.push(Item { bo, id: self.last_id, versions, may_vanish, pins: 0 });
+                let pages = vec![Page::default(); pages as usize];
+                self.items.push(Item { bo, id: self.last_id, pages, may_vanish, is_fresh: false, pins: 0 });
             }
             Err(why) => self.findings.problem(format!("an object of {pages} pages was not made: {why}")),
         }
     }
 
-    /// Frees an object; refused only while it is pinned.
-    pub(super) fn free(&mut self, item: usize) {
+    /// Frees an object, after a last look; refused only while it is pinned.
+    pub(super) fn free(&mut self, item: usize) -> Result<(), Failure> {
+        self.verify(item)?;
         let freed = self.manager.free(self.items[item].bo);
         if freed.is_ok() != (self.items[item].pins == 0) {
             self.findings.problem(format!("free of an object with {} pins: {freed:?}", self.items[item].pins));
@@ -164,20 +183,21 @@ impl<'h, 'd> Model<'h, 'd> {
             Ok(()) => self.stale = Some(self.items.swap_remove(item).bo),
             Err(_) => self.findings.refused += 1,
         }
+        Ok(())
     }
 
-    /// Writes the `which`-th piece of an object, if it stands anywhere.
+    /// Writes the `which`-th piece of an object, if it stands anywhere, after a last look at what it holds.
     pub(super) fn write(&mut self, item: usize, which: usize) -> Result<(), Failure> {
-        self.settle(item);
+        self.verify(item)?;
         let pieces = self.pieces(item);
         if pieces.is_empty() {
             return Ok(());
         }
         let (first, piece) = pieces[which % pieces.len()];
-        self.findings.written_bytes += piece.pages * PAGE;
         let Item { bo, id, .. } = self.items[item];
         // A folio can be larger than the object that stands in it.
-        let pages = piece.pages.min(self.items[item].versions.len() as u64 - first);
+        let pages = piece.pages.min(self.items[item].pages.len() as u64 - first);
+        self.findings.coverage.written_bytes += pages * PAGE;
         let version = self.findings.ops;
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.resize((pages * PAGE) as usize, 0);
@@ -187,20 +207,61 @@ impl<'h, 'd> Model<'h, 'd> {
         if let Some(ticket) = written? {
             let _ = self.manager.used_until(bo, ticket);
         }
-        self.items[item].versions[first as usize..(first + pages) as usize].fill(Some(version));
-        Ok(())
+        let written = Page { version: Some(version), compared: false };
+        self.items[item].pages[first as usize..(first + pages) as usize].fill(written);
+        self.arrived(item)
     }
 
     /// What an object held is gone, by its owner's own wish.
     pub(super) fn forget(&mut self, item: usize) {
-        self.items[item].versions.fill(None);
+        self.items[item].pages.fill(Page::default());
+    }
+
+    /// Looks at objects that may vanish in whatever is done next, and have been written or moved after the last look.
+    pub(super) fn verify_vanishing(&mut self) -> Result<(), Failure> {
+        for item in 0..self.items.len() {
+            if self.items[item].may_vanish && self.items[item].is_fresh {
+                self.verify(item)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the device sum what has moved, where that is in the heap: before anything can move it on. Nothing waits for it.
+    pub(super) fn sum_arrivals(&mut self) -> Result<(), Failure> {
+        for bo in self.manager.mover_mut().take_arrivals() {
+            if let Some(item) = self.items.iter().position(|item| item.bo == bo) {
+                self.arrived(item)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The pages of an object that are known and in the heap are summed.
+    fn arrived(&mut self, item: usize) -> Result<(), Failure> {
+        self.items[item].is_fresh = true;
+        let (mut known, mut sum) = (Vec::new(), 0);
+        let mut bytes = vec![0; PAGE as usize];
+        for (first, piece) in self.pieces(item).into_iter().filter(|(_, piece)| piece.memory == self.vram) {
+            let pages = piece.pages.min(self.items[item].pages.len() as u64 - first);
+            for at in 0..pages {
+                let Some(version) = self.items[item].pages[(first + at) as usize].version else { continue };
+                Pattern::new(self.seed, self.items[item].id, version).fill((first + at) * WORDS, &mut bytes);
+                sum = checksum::add(sum, known.len() as u64 * PAGE / 4, &bytes);
+                known.push(Piece { first: piece.first + at, pages: 1, ..piece });
+            }
+        }
+        if !known.is_empty() {
+            self.manager.mover_mut().begin_sum(&known, sum)?;
+        }
+        Ok(())
     }
 
     /// Forgets what was in objects that have lost their pages, where they may.
     pub(super) fn forget_vanished(&mut self) {
         for item in self.items.iter_mut().filter(|item| item.may_vanish) {
             if self.manager.info(item.bo).is_ok_and(|info| info.resident == 0) {
-                item.versions.fill(None);
+                item.pages.fill(Page::default());
             }
         }
     }
@@ -208,12 +269,13 @@ impl<'h, 'd> Model<'h, 'd> {
     /// Compares every byte that is known of an object.
     pub(super) fn verify(&mut self, item: usize) -> Result<(), Failure> {
         self.settle(item);
+        self.items[item].is_fresh = false;
         let pieces = self.pieces(item);
         let mut found = 0;
         for (first, piece) in pieces {
-            let pages = piece.pages.min(self.items[item].versions.len() as u64 - first);
-            let known = self.items[item].versions[first as usize..(first + pages) as usize].to_vec();
-            let count = known.iter().flatten().count();
+            let pages = piece.pages.min(self.items[item].pages.len() as u64 - first);
+            let known = self.items[item].pages[first as usize..(first + pages) as usize].to_vec();
+            let count = known.iter().filter(|page| page.version.is_some()).count();
             if count == 0 {
                 continue;
             }
@@ -223,15 +285,15 @@ impl<'h, 'd> Model<'h, 'd> {
             let read = self.manager.mover_mut().read(&[Piece { pages, ..piece }], &mut bytes);
             // What could not be read is nothing to compare.
             let pages = if read.is_ok() { &bytes[..] } else { &[] };
-            for ((version, page), at) in known.iter().zip(pages.chunks_exact(PAGE as usize)).zip(first..) {
-                if let Some(version) = version {
-                    self.compare(item, at, *version, page);
+            for ((known, page), at) in known.iter().zip(pages.chunks_exact(PAGE as usize)).zip(first..) {
+                if let Some(version) = known.version {
+                    self.compare(item, at, version, page);
                 }
             }
             self.bytes = bytes;
             read?;
         }
-        let written = self.items[item].versions.iter().flatten().count();
+        let written = self.items[item].pages.iter().filter(|page| page.version.is_some()).count();
         if found < written {
             self.findings.lost_pages += (written - found) as u64;
             self.findings.problem(format!("{} pages that were written stand nowhere", written - found));
@@ -243,6 +305,9 @@ impl<'h, 'd> Model<'h, 'd> {
 
     fn compare(&mut self, item: usize, page: u64, version: u64, bytes: &[u8]) {
         self.findings.checked_bytes += bytes.len() as u64;
+        if !std::mem::replace(&mut self.items[item].pages[page as usize].compared, true) {
+            self.findings.coverage.compared_bytes += bytes.len() as u64;
+        }
         if let Some(mismatch) = Pattern::new(self.seed, self.items[item].id, version).check(page * WORDS, bytes) {
             self.findings.wrong_words += mismatch.words;
             self.findings.problem(format!("page {page} of an object holds {} wrong words", mismatch.words));
@@ -275,6 +340,7 @@ impl<'h, 'd> Model<'h, 'd> {
         }
         self.manager.wait_all();
         self.manager.mover().trouble()?;
+        self.end_sums()?;
         self.findings.quiet_points += 1;
         let usage = self.manager.memory_usage(self.vram).unwrap_or_default();
         self.findings.retired_pages = self.heap.pgmap().retired().count() as u64;
@@ -291,6 +357,12 @@ impl<'h, 'd> Model<'h, 'd> {
             (Err(why), _) => self.findings.problem(why.to_string()),
             (_, Err(why)) => self.findings.problem(why.to_string()),
         }
+        Ok(())
+    }
+
+    fn end_sums(&mut self) -> Result<(), Failure> {
+        let Found { sums, bytes, wrong } = self.manager.mover_mut().end_sums()?;
+        (self.findings.device_sums, self.findings.summed_bytes, self.findings.wrong_sums) = (sums, bytes, wrong);
         Ok(())
     }
 
@@ -359,6 +431,7 @@ impl<'h, 'd> Model<'h, 'd> {
                 }
             }
         }
+        self.verify_vanishing()?;
         let unplugged = self.manager.unplug(self.vram);
         self.manager.mover().trouble()?;
         match unplugged {
@@ -377,7 +450,7 @@ impl<'h, 'd> Model<'h, 'd> {
         for item in 0..self.items.len() {
             self.verify(item)?;
         }
-        Ok(())
+        self.end_sums()
     }
 
     /// Nothing of the manager is left there: there is nobody to wait for.
