@@ -42,7 +42,7 @@ pub(crate) struct Ran {
     seconds: Seconds,
     manager_percent: f64,
     /// Folios put into service, by order.
-    folios_by_order: Vec<u64>,
+    pub(super) folios_by_order: Vec<u64>,
     heat_map: HeatMap,
     /// How full and how fragmented the heap was, over the operations.
     timeline: Timeline,
@@ -108,7 +108,7 @@ impl Sparse {
 fn in_pieces(granule: u64, counts: &Counts) -> String {
     let all = counts.in_pieces + counts.through_views;
     format!(
-        "{} of {all} uses went piece by piece: folios smaller than the granule of {}, or no addresses left",
+        "{} of {all} uses went piece by piece: buffers or folios smaller than the granule of {}, or no addresses left",
         counts.in_pieces,
         Bytes(granule)
     )
