@@ -7,7 +7,7 @@ use crate::device::{Device, DeviceInfo, Kind, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::report::{Baseline, Circumstances, Outcome, Output, Report};
-use crate::{heap, interrupt, picture};
+use crate::{heap, interrupt, picture, report};
 
 /// Work on a device, checked against it before anything is done.
 pub(crate) trait Job: Sized {
@@ -61,6 +61,8 @@ pub(crate) fn carry_out<J: Job>(asked: &Asked<J::Options>) -> Result<Verdict, Fa
         eprintln!("no Vulkan: {why}; the host device is used instead");
     }
     let (job, layout) = plan::<J>(common, own, &info)?;
+    let files = [("-o", &common.output.output), ("--svg", &common.picture.svg), ("--png", &common.picture.png)];
+    report::distinct(&files.map(|(option, path)| (option, path.as_deref())))?;
     let mut output = Output::open(&common.output)?;
     let mut picture = picture::Files::open(&common.picture)?;
     let baseline = common.baseline.as_deref().map(|path| Baseline::read(path, J::Outcome::SCHEMA)).transpose()?;

@@ -74,7 +74,7 @@ fn text(devices: &[Listed<'_>], no_vulkan: Option<&str>) -> String {
     }
     let mut text = table.to_string();
     if devices.iter().any(|listed| !listed.info.heaps.is_empty()) {
-        text += &format!("\n\n{}", heaps(devices));
+        text += &format!("\n\n{}\n\n{}", heaps(devices), queues(devices));
     }
     if let Some(why) = no_vulkan {
         text += &format!("\nNo Vulkan here: {why}.");
@@ -97,6 +97,26 @@ fn heaps(devices: &[Listed<'_>]) -> Table {
                 place(heap).into(),
                 heap.types.iter().map(|kind| format!("{}: {}", kind.index, words(&kind.properties.words()))).collect::<Vec<_>>().join("\n"),
             ]);
+        }
+    }
+    table
+}
+
+/// Every family of queues of every device.
+fn queues(devices: &[Listed<'_>]) -> Table {
+    let mut table = report::table(&["", "queues", "", "what they do", "used for"]);
+    for Listed { index, info } in devices {
+        for (family, details) in (0..).zip(&info.queues) {
+            let roles = info.roles.map(|roles| {
+                [(Some(roles.copying), "copies"), (roles.summing, "sums"), (roles.binding, "binds")]
+                    .into_iter()
+                    .filter(|(who, _)| *who == Some(family))
+                    .map(|(_, what)| what)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            });
+            let row = [index.to_string(), family.to_string(), format!("{}x", details.queues), details.does.join(", ")];
+            table.add_row(row.into_iter().chain([roles.unwrap_or_default()]));
         }
     }
     table

@@ -40,6 +40,11 @@ impl Heaps {
         Ok(())
     }
 
+    /// Whether the driver tells how much of the heap is free.
+    pub(super) fn is_told(&self) -> bool {
+        self.budget(self.used as usize).is_some()
+    }
+
     /// The heap that is used.
     pub(super) fn info(&self) -> HeapInfo {
         let details = self.details();

@@ -84,7 +84,7 @@ impl Physical {
                 buffer_types: u32::MAX,
                 features: Features {
                     timeline_semaphore,
-                    memory_budget: has_budget,
+                    memory_budget: heaps.is_told(),
                     memory_priority,
                     transfer_queue: roles.is_some_and(|roles| queues.is_copy_engine(roles.copying)),
                     sparse_binding: false,

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod coverage;
+mod file;
 mod gaps;
 mod heat_map;
 mod output;
@@ -16,7 +17,8 @@ pub(crate) use baseline::Baseline;
 pub(crate) use coverage::Coverage;
 pub(crate) use gaps::Gaps;
 pub(crate) use heat_map::{Cell, Cells, HeatMap, State, UNITS};
-pub(crate) use output::{OpenFile, Output};
+pub(crate) use file::{OpenFile, distinct};
+pub(crate) use output::Output;
 pub(crate) use saved::Saved;
 pub(crate) use timeline::{Moment, Timeline};
 pub(crate) use whole::{Circumstances, Head, Outcome, Report};
