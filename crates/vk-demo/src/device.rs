@@ -195,6 +195,9 @@ pub(crate) struct DeviceInfo {
     /// The types of memory that the driver takes for buffers; all of them as long as the device is not open.
     #[serde(skip)]
     pub(crate) buffer_types: u32,
+    /// Those that it takes for views.
+    #[serde(skip)]
+    pub(crate) view_types: u32,
     /// What will be used where it is there.
     pub(crate) features: Features,
     /// Whether a scattered object can have contiguous addresses.
@@ -219,9 +222,11 @@ impl DeviceInfo {
         }))
     }
 
-    /// The type of memory that folios are of, in objects of so many bytes; none on the host device, and where there is none.
-    pub(crate) fn folio_type(&self, bytes: u64) -> Option<Chosen> {
-        choose(&self.heaps, self.buffer_types, Need::Folios { heap: self.heap.index }, bytes)
+    /// The type of memory that folios are of in such a layout; none on the host device, and where there is none.
+    pub(crate) fn folio_type(&self, layout: &Layout) -> Option<Chosen> {
+        let bytes = layout.objects.iter().copied().max().unwrap_or(0);
+        let allowed = if layout.views { self.buffer_types & self.view_types } else { self.buffer_types };
+        choose(&self.heaps, allowed, Need::Folios { heap: self.heap.index }, bytes)
     }
 }
 

@@ -19,13 +19,15 @@ impl Opened {
     pub(crate) fn new(mut physical: Physical) -> Result<Opened, DeviceError> {
         let device = Rc::new(Logical::open(&physical)?);
         let buffer = device.loose_buffer(1)?;
-        let buffer_types = device.needs_of(buffer).memory_type_bits;
+        physical.info.buffer_types = device.needs_of(buffer).memory_type_bits;
         // SAFETY: the buffer was just made from this device, and nothing has used it.
         unsafe { device.raw.destroy_buffer(buffer, None) };
-        physical.info.buffer_types = buffer_types;
         if device.binding.is_some() {
-            match sparse::ability(&device, physical.limits.sparse_address_space_size, buffer_types) {
-                Ok(ability) => (physical.info.sparse, physical.sparse) = (ability.info(), Some(ability)),
+            match sparse::ability(&device, &physical) {
+                Ok(ability) => {
+                    (physical.info.sparse, physical.sparse) = (ability.info(), Some(ability));
+                    physical.info.view_types = ability.memory_types;
+                }
                 Err(missing) => physical.info.sparse = Sparse::Missing { missing },
             }
         }

@@ -82,6 +82,7 @@ impl Physical {
                 queues: queues.details(),
                 roles,
                 buffer_types: u32::MAX,
+                view_types: u32::MAX,
                 features: Features {
                     timeline_semaphore,
                     memory_budget: heaps.is_told(),

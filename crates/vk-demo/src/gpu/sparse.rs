@@ -4,7 +4,9 @@ use ash::vk;
 
 use super::instance::Instance;
 use super::logical::Logical;
+use super::physical::Physical;
 use crate::device::{DeviceError, Sparse};
+use crate::memory_types::{Need, choose};
 
 /// What views need to know of a device that has sparse binding.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +41,7 @@ pub(super) fn missing(instance: &Instance, raw: vk::PhysicalDevice, binding: Opt
 }
 
 /// Asks an open device, whose features are on: the granule is told of buffers, not of devices.
-pub(super) fn ability(device: &Logical, address_bytes: u64, buffer_types: u32) -> Result<Ability, String> {
+pub(super) fn ability(device: &Logical, physical: &Physical) -> Result<Ability, String> {
     let wrong = |error: DeviceError| format!("asking for the granule: {error}");
     let buffer = device.loose_sparse_buffer(1).map_err(wrong)?;
     let needs = device.needs_of(buffer);
@@ -48,8 +50,10 @@ pub(super) fn ability(device: &Logical, address_bytes: u64, buffer_types: u32) -
     if !needs.alignment.is_power_of_two() {
         return Err(format!("the granule of {} bytes is no power of two", needs.alignment));
     }
-    if needs.memory_type_bits & buffer_types == 0 {
-        return Err("no type of memory suits buffers with and without sparse binding".into());
+    let (info, memory_types) = (&physical.info, needs.memory_type_bits);
+    let both = memory_types & info.buffer_types;
+    if choose(&info.heaps, both, Need::Folios { heap: info.heap.index }, 1).is_none() {
+        return Err("no type of memory in the heap suits buffers with and without it".into());
     }
-    Ok(Ability { granule: needs.alignment, memory_types: needs.memory_type_bits, address_bytes })
+    Ok(Ability { granule: needs.alignment, memory_types, address_bytes: physical.limits.sparse_address_space_size })
 }

@@ -22,7 +22,7 @@ impl Used {
     /// None on the host device.
     pub(crate) fn of(info: &DeviceInfo, layout: &Layout) -> Option<Used> {
         let queues = info.roles?;
-        let folios = info.folio_type(layout.objects.iter().copied().max().unwrap_or(0));
+        let folios = info.folio_type(layout);
         let staging = info.staging_type(layout.staging).and_then(Result::ok);
         let lacks = |wanted| staging.is_some_and(|chosen| !chosen.properties.has(wanted));
         let notes = [

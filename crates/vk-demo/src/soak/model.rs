@@ -194,22 +194,46 @@ impl<'h, 'd> Model<'h, 'd> {
             return Ok(());
         }
         let (first, piece) = pieces[which % pieces.len()];
-        let Item { bo, id, .. } = self.items[item];
         // A folio can be larger than the object that stands in it.
         let pages = piece.pages.min(self.items[item].pages.len() as u64 - first);
+        self.write_pages(item, first, Piece { pages, ..piece })?;
+        self.arrived(item)
+    }
+
+    /// Writes pages that an object has come to have, as drivers clear them: nothing that moves is without contents.
+    fn write_new(&mut self, item: usize) -> Result<(), Failure> {
+        for (first, piece) in self.pieces(item) {
+            let pages = piece.pages.min(self.items[item].pages.len() as u64 - first);
+            let is_new = |at: u64, model: &Model<'_, '_>| model.items[item].pages[(first + at) as usize].version.is_none();
+            let mut at = 0;
+            while at < pages {
+                let run = (at..pages).take_while(|page| is_new(*page, self)).count() as u64;
+                if run > 0 {
+                    self.settle(item);
+                    self.write_pages(item, first + at, Piece { first: piece.first + at, pages: run, ..piece })?;
+                }
+                at += run.max(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_pages(&mut self, item: usize, first: u64, piece: Piece) -> Result<(), Failure> {
+        let (Item { bo, id, .. }, pages) = (&self.items[item], piece.pages);
+        let (bo, id) = (*bo, *id);
         self.findings.coverage.written_bytes += pages * PAGE;
         let version = self.findings.ops;
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.resize((pages * PAGE) as usize, 0);
         Pattern::new(self.seed, id, version).fill(first * WORDS, &mut bytes);
-        let written = self.manager.mover_mut().write(&[Piece { pages, ..piece }], &bytes);
+        let written = self.manager.mover_mut().write(&[piece], &bytes);
         self.bytes = bytes;
         if let Some(ticket) = written? {
             let _ = self.manager.used_until(bo, ticket);
         }
         let written = Page { version: Some(version), compared: false };
         self.items[item].pages[first as usize..(first + pages) as usize].fill(written);
-        self.arrived(item)
+        Ok(())
     }
 
     /// What an object held is gone, by its owner's own wish.
@@ -231,6 +255,7 @@ impl<'h, 'd> Model<'h, 'd> {
     pub(super) fn sum_arrivals(&mut self) -> Result<(), Failure> {
         for bo in self.manager.mover_mut().take_arrivals() {
             if let Some(item) = self.items.iter().position(|item| item.bo == bo) {
+                self.write_new(item)?;
                 self.arrived(item)?;
             }
         }

@@ -22,9 +22,9 @@ const COMMANDS: [&str; 6] = [
     "run --heap 2MiB --ops 60",
     "run --heap 2MiB --ops 60 --order 0 --sparse off",
     "migrate --heap 1MiB --sizes 64KiB --iterations 1",
-    "soak --heap 512KiB --ops 500",
+    "soak --heap 512KiB --ops 1200",
     "fault --heap 128KiB --order 2 --floor 0 --accesses 120 --policy lru",
-    "compare --heap 4MiB --ops 120",
+    "compare --heap 4MiB --ops 300 --full 100",
 ];
 
 /// Kinds of mistake, and what the layer counts chances in.

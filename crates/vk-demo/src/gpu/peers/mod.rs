@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use ash::vk;
 
 use super::logical::Logical;
+use super::memory::object_type;
 use super::physical::Physical;
 use super::{Gpu, call};
 use crate::device::DeviceError;
@@ -43,6 +44,7 @@ struct Placed {
 /// An allocator at work, and what it has made room for.
 pub(super) struct Lending {
     device: Rc<Logical>,
+    physical: Physical,
     /// None only while it is dropped.
     allocator: Option<Box<dyn Allocator>>,
     /// Bytes of each block that objects share, where they do.
@@ -68,7 +70,8 @@ impl Lending {
             #[cfg(not(feature = "vma"))]
             Peer::Vma => return Ok(Err("this program was built without its feature `vma`".into())),
         };
-        Ok(Ok(Lending { device, allocator: Some(allocator), block, objects: Vec::new(), time: Duration::ZERO }))
+        let physical = physical.clone();
+        Ok(Ok(Lending { device, physical, allocator: Some(allocator), block, objects: Vec::new(), time: Duration::ZERO }))
     }
 
     /// Bytes of an object.
@@ -101,7 +104,9 @@ impl Lending {
     }
 
     fn memory_for(&mut self, buffer: vk::Buffer) -> Result<Option<Placed>, DeviceError> {
-        let needs = self.device.needs_of(buffer);
+        let mut needs = self.device.needs_of(buffer);
+        // Everyone has the type of memory that folios are of; left alone, some would take one of a feature that is off.
+        needs.memory_type_bits = 1 << object_type(&self.physical, needs.memory_type_bits, needs.size)?;
         let Some(placed) = self.timed(|allocator| allocator.allocate(&needs))? else { return Ok(None) };
         // SAFETY: the buffer has no memory yet; the allocator was asked for the size, alignment and types that it needs.
         let bound = unsafe { self.device.raw.bind_buffer_memory(buffer, placed.memory, placed.offset) };

@@ -9,7 +9,7 @@
 //! | `both-ways` | pairs of regions of one length stand exchanged in the device's memory, in each copy there and back | a copy |
 //! | `bind` | a part of a sparse buffer is not bound | a bind |
 //! | `dispatch` | a dispatch is not done | a dispatch |
-//! | `fence` | a wait for bytes that the host is about to read ends before they have been copied | such a wait |
+//! | `fence` | a wait ends, and what it waited for has not been done and never will be | a wait |
 //! | `count` | nothing: how many chances of each kind there were is said at the end | |
 //!
 //! What a region should have done is done, and looked at; then its target is given what the mistake would have left there. So a mistake
@@ -360,11 +360,10 @@ pub(crate) unsafe extern "system" fn wait(_: vk::Device, info: *const vk::Semaph
     unsafe { (device.fp_v1_2().wait_semaphores)(device.handle(), info, timeout) }
 }
 
-/// Tells the program that what was kept back is done; false if the host would see no difference.
+/// Tells the program that what was kept back is done, and forgets it; false if that would make no difference.
 fn end_too_early(state: &mut State) -> bool {
     let Some(held) = state.faults.held.as_ref() else { return false };
     let regions = state.commands.get(&held.commands).map(|known| known.regions.clone()).unwrap_or_default();
-    let regions: Vec<Region> = regions.into_iter().filter(|region| is_staging(state, region.to)).collect();
     let (device, queue, physical) = (state.device(), held.queue, state.physical);
     let mut scratch = state.faults.scratch.take().unwrap_or_else(|| Scratch::new(&device, queue));
     let differs = regions.iter().any(|region| {
@@ -375,15 +374,12 @@ fn end_too_early(state: &mut State) -> bool {
     if !differs {
         return false;
     }
-    if let Some(held) = &mut state.faults.held {
-        for (semaphore, value) in std::mem::take(&mut held.signals) {
-            let info = vk::SemaphoreSignalInfo::default().semaphore(semaphore).value(value);
-            // SAFETY: the value is the next one, as everything before has been done.
-            let _ = unsafe { device.signal_semaphore(&info) };
-        }
-        held.awaits.clear();
+    for (semaphore, value) in state.faults.held.take().into_iter().flat_map(|held| held.signals) {
+        let info = vk::SemaphoreSignalInfo::default().semaphore(semaphore).value(value);
+        // SAFETY: the value is the next one, as everything before has been done.
+        let _ = unsafe { device.signal_semaphore(&info) };
     }
-    state.faults.made("a wait ends before what it waits for is done");
+    state.faults.made("a wait ends, and what it waits for is never done");
     true
 }
 
