@@ -86,13 +86,11 @@ impl Devices {
         let messages = validate.then(Messages::default);
         let mut devices = Devices { list: Vec::new(), no_vulkan: None, messages };
         match Instance::new(devices.messages.as_ref()) {
-            Ok(instance) => {
-                match gpu::enumerate(&Rc::new(instance)) {
-                    Ok(found) if found.is_empty() => devices.no_vulkan = Some("a Vulkan loader but no device".into()),
-                    Ok(found) => devices.list.extend(found.into_iter().map(Box::new).map(Candidate::Vulkan)),
-                    Err(why) => devices.no_vulkan = Some(why),
-                }
-            }
+            Ok(instance) => match gpu::enumerate(&Rc::new(instance)) {
+                Ok(found) if found.is_empty() => devices.no_vulkan = Some("a Vulkan loader but no device".into()),
+                Ok(found) => devices.list.extend(found.into_iter().map(Box::new).map(Candidate::Vulkan)),
+                Err(why) => devices.no_vulkan = Some(why),
+            },
             Err(NoInstance::NoVulkan(why)) => devices.no_vulkan = Some(why),
             Err(missing @ NoInstance::NoValidationLayer) => return Err(Failure::Usage(format!("--validate: {missing}"))),
         }

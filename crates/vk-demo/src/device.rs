@@ -215,7 +215,8 @@ impl DeviceInfo {
         }
         let chosen = choose(&self.heaps, self.buffer_types, Need::Staging, bytes);
         Some(chosen.ok_or_else(|| {
-            let visible = self.heaps.iter().filter(|heap| heap.types.iter().any(|kind| kind.properties.has(Properties::HOST_VISIBLE)));
+            let visible =
+                self.heaps.iter().filter(|heap| heap.types.iter().any(|kind| kind.properties.has(Properties::HOST_VISIBLE)));
             let most = visible.map(HeapDetails::may_take).max().unwrap_or(0);
             let (wanted, most) = size::apart(bytes, most);
             format!("{wanted} of memory that host and device both reach are more than any heap of {} may give: {most}", self.name)
@@ -311,7 +312,9 @@ impl FromStr for QueueWanted {
             "copy" => Ok(QueueWanted::Copy),
             "compute" => Ok(QueueWanted::Compute),
             "graphics" => Ok(QueueWanted::Graphics),
-            number => number.parse().map(QueueWanted::Index).map_err(|_| "it is copy, compute, graphics or a family's number".into()),
+            number => {
+                number.parse().map(QueueWanted::Index).map_err(|_| "it is copy, compute, graphics or a family's number".into())
+            }
         }
     }
 }

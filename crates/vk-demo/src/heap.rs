@@ -7,9 +7,9 @@ use pgmap_alloc::{AfterFree, Folio, Freed, Offset, Order, Params, Pgmap, PgmapOp
 use crate::cli::HeapOptions;
 use crate::device::{Device, DeviceInfo, Kind, Layout};
 use crate::failure::Failure;
+use crate::host;
 use crate::pieces::{Memory, Piece};
 use crate::size::{self, Bytes};
-use crate::host;
 
 /// Bytes of a page.
 pub(crate) const PAGE: u64 = 1 << 12;
@@ -196,7 +196,11 @@ mod tests {
     fn a_heap_that_cannot_be_is_refused() {
         let info = host::describe();
         for (heap, object) in [(1, None), (PAGE, Some(1)), (4 << 30, Some(PAGE))] {
-            let refused = planned(heap, object, &DeviceInfo { heap: HeapInfo { budget_bytes: 8 << 30, ..info.heap.clone() }, ..info.clone() });
+            let refused = planned(
+                heap,
+                object,
+                &DeviceInfo { heap: HeapInfo { budget_bytes: 8 << 30, ..info.heap.clone() }, ..info.clone() },
+            );
             assert!(matches!(refused, Err(Failure::Usage(_))), "{heap} in {object:?}");
         }
         assert!(matches!(planned(u64::MAX, None, &info), Err(Failure::TooLarge(_))));

@@ -33,7 +33,7 @@ pub(crate) fn describe() -> DeviceInfo {
         queues: Vec::new(),
         roles: None,
         buffer_types: u32::MAX,
-                view_types: u32::MAX,
+        view_types: u32::MAX,
         features: Features::default(),
         sparse: Sparse::Missing { missing: "the host device has no addresses of its own".into() },
         unusable: None,

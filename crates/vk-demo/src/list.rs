@@ -95,7 +95,11 @@ fn heaps(devices: &[Listed<'_>]) -> Table {
                 size(heap.budget_bytes),
                 size(heap.usage_bytes),
                 place(heap).into(),
-                heap.types.iter().map(|kind| format!("{}: {}", kind.index, words(&kind.properties.words()))).collect::<Vec<_>>().join("\n"),
+                heap.types
+                    .iter()
+                    .map(|kind| format!("{}: {}", kind.index, words(&kind.properties.words())))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
             ]);
         }
     }

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn req_82_each_kind_of_card_gives_the_type_that_surprises_least() {
-        let nvidia = card(&[(140 * GIB, true), (96 * GIB, false), (246 * MIB, true)], &[(0, 1), (L, 0), (VC, 1), (VCA, 1), (LVC, 2)]);
+        let nvidia =
+            card(&[(140 * GIB, true), (96 * GIB, false), (246 * MIB, true)], &[(0, 1), (L, 0), (VC, 1), (VCA, 1), (LVC, 2)]);
         assert_eq!(both(&nvidia, GIB, GIB), (Some(1), Some(3)));
         let amd_bits = [(L, 0), (VC, 1), (LVC, 2), (VCA, 1), (L | 0xc0, 0), (VC | 0xc0, 1), (LVC | 0xc0, 2), (VCA | 0xc0, 1)];
         let amd = card(&[(16 * GIB, true), (12 * GIB, false), (256 * MIB, true)], &amd_bits);

@@ -104,7 +104,10 @@ impl Job for Compare {
         let budget = info.heap.budget_bytes;
         if heap_bytes > budget / 2 {
             let (twice, budget) = size::apart(heap_bytes.saturating_mul(2), budget);
-            return Err(Failure::TooLarge(format!("two heaps of that size, {twice}, are more than {} may give: {budget}", info.name)));
+            return Err(Failure::TooLarge(format!(
+                "two heaps of that size, {twice}, are more than {} may give: {budget}",
+                info.name
+            )));
         }
         layout.staging = STAGED * trace::largest(heap_bytes);
         Ok(Compare { heap_bytes, block_bytes, full_percent: options.full, ops: options.ops, seed: job.seed })

@@ -161,7 +161,13 @@ impl Measured {
     fn new(migrate: &Migrate) -> Measured {
         let samples =
             |&series| Samples { series, bulk: Vec::new(), per_folio: Vec::new(), batched: Vec::new(), merged: Vec::new() };
-        Measured { series: migrate.series.iter().map(samples).collect(), wrong_words: 0, coverage: Coverage::default(), sums: 0, wrong_sums: 0 }
+        Measured {
+            series: migrate.series.iter().map(samples).collect(),
+            wrong_words: 0,
+            coverage: Coverage::default(),
+            sums: 0,
+            wrong_sums: 0,
+        }
     }
 }
 

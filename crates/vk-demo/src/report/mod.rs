@@ -15,9 +15,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 pub(crate) use baseline::Baseline;
 pub(crate) use coverage::Coverage;
+pub(crate) use file::{OpenFile, distinct};
 pub(crate) use gaps::Gaps;
 pub(crate) use heat_map::{Cell, Cells, HeatMap, State, UNITS};
-pub(crate) use file::{OpenFile, distinct};
 pub(crate) use output::Output;
 pub(crate) use saved::Saved;
 pub(crate) use timeline::{Moment, Timeline};

@@ -202,17 +202,21 @@ impl<'h, 'd> Model<'h, 'd> {
 
     /// Writes pages that an object has come to have, as drivers clear them: nothing that moves is without contents.
     fn write_new(&mut self, item: usize) -> Result<(), Failure> {
+        if self.items[item].pages.iter().all(|page| page.version.is_some()) {
+            return Ok(());
+        }
+        // A copy that failed takes the object back to where it was.
+        self.settle(item);
         for (first, piece) in self.pieces(item) {
-            let pages = piece.pages.min(self.items[item].pages.len() as u64 - first);
-            let is_new = |at: u64, model: &Model<'_, '_>| model.items[item].pages[(first + at) as usize].version.is_none();
-            let mut at = 0;
-            while at < pages {
-                let run = (at..pages).take_while(|page| is_new(*page, self)).count() as u64;
-                if run > 0 {
-                    self.settle(item);
-                    self.write_pages(item, first + at, Piece { first: piece.first + at, pages: run, ..piece })?;
+            let end = (first + piece.pages).min(self.items[item].pages.len() as u64);
+            let mut page = first;
+            while page < end {
+                let new = self.items[item].pages[page as usize..end as usize].iter().take_while(|page| page.version.is_none());
+                let pages = new.count() as u64;
+                if pages > 0 {
+                    self.write_pages(item, page, Piece { first: piece.first + (page - first), pages, ..piece })?;
                 }
-                at += run.max(1);
+                page += pages.max(1);
             }
         }
         Ok(())

@@ -89,8 +89,19 @@ impl Soaked {
 
 impl Outcome for Soaked {
     const SCHEMA: &'static str = "vk-demo/soak/1";
-    const RESULTS: &'static [&'static str] =
-        &["seconds", "refused", "copies", "evicted", "faults", "waits", "wrong_words", "wrong_sums", "lost_pages", "leaks", "problem_count"];
+    const RESULTS: &'static [&'static str] = &[
+        "seconds",
+        "refused",
+        "copies",
+        "evicted",
+        "faults",
+        "waits",
+        "wrong_words",
+        "wrong_sums",
+        "lost_pages",
+        "leaks",
+        "problem_count",
+    ];
     const SETTINGS: &'static [&'static str] = &["ops", "inject"];
     type Line = Row;
 

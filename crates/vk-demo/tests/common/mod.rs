@@ -122,7 +122,7 @@ impl Layer {
 pub fn interrupts(device: &str) {
     for of in [
         "run --heap 1MiB --ops 1000000000",
-        "soak --ops 1000000000 --inject",
+        "soak --heap 1MiB --ops 1000000000 --inject",
         "fault --heap 1MiB --accesses 100000000",
         "migrate --heap 256MiB --sizes 256MiB",
         "compare --ops 5000000",

@@ -61,7 +61,12 @@ struct Object {
 }
 
 impl Lending {
-    fn new(device: Rc<Logical>, physical: &Physical, peer: Peer, (limit, block): (u64, u64)) -> Result<Result<Lending, String>, DeviceError> {
+    fn new(
+        device: Rc<Logical>,
+        physical: &Physical,
+        peer: Peer,
+        (limit, block): (u64, u64),
+    ) -> Result<Result<Lending, String>, DeviceError> {
         let allocator: Box<dyn Allocator> = match peer {
             Peer::ObjectPerBuffer => Box::new(own::Own::new(&device, physical, limit)),
             Peer::GpuAllocator => Box::new(gpu_allocator::GpuAllocator::new(&device, physical, limit, block)?),

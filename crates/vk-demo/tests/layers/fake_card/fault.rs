@@ -122,7 +122,8 @@ pub(crate) unsafe extern "system" fn copy(
         let (up, down) = (is_staging(&state, from) && !is_staging(&state, to), is_staging(&state, to) && !is_staging(&state, from));
         for pair in copies.chunks_exact_mut(2).filter(|pair| pair[0].size == pair[1].size && (up || down)) {
             let [one, other] = pair else { continue };
-            let swapped = if up { (&mut one.dst_offset, &mut other.dst_offset) } else { (&mut one.src_offset, &mut other.src_offset) };
+            let swapped =
+                if up { (&mut one.dst_offset, &mut other.dst_offset) } else { (&mut one.src_offset, &mut other.src_offset) };
             std::mem::swap(swapped.0, swapped.1);
             if !state.faults.is_made {
                 state.faults.made("pairs of regions stand exchanged in the device's memory, there and back");
@@ -170,7 +171,8 @@ pub(crate) unsafe extern "system" fn submit(
     if state.faults.is(Kind::Fence) && infos.len() == 1 && infos[0].command_buffer_count == 1 {
         return hold(&mut state, queue, &infos[0]);
     }
-    let regional = matches!(state.faults.kind, Some(Kind::Drop | Kind::Short | Kind::Shift | Kind::Exchange)) && !state.faults.is_made;
+    let regional =
+        matches!(state.faults.kind, Some(Kind::Drop | Kind::Short | Kind::Shift | Kind::Exchange)) && !state.faults.is_made;
     let first = state.faults.at.saturating_sub(before) as usize;
     let device = state.device();
     // SAFETY: handed on as it came.
@@ -249,7 +251,8 @@ impl At<'_> {
         if (to, copy.size) != (next.to, next.copy.size) {
             return false;
         }
-        let [one, other] = [copy, next.copy].map(|copy| self.scratch.read(self.device, self.physical, to, copy.dst_offset, copy.size));
+        let [one, other] =
+            [copy, next.copy].map(|copy| self.scratch.read(self.device, self.physical, to, copy.dst_offset, copy.size));
         self.scratch.write(self.device, self.physical, to, copy.dst_offset, &other);
         self.scratch.write(self.device, self.physical, to, next.copy.dst_offset, &one);
         one != other
@@ -285,7 +288,10 @@ pub(crate) unsafe extern "system" fn bind(
             state.faults.binds += binds.len() as u64;
             if state.faults.is(Kind::Bind)
                 && state.faults.binds > state.faults.at
-                && let Some(lost) = binds.iter().skip(state.faults.at.saturating_sub(before) as usize).position(|bind| bind.memory != vk::DeviceMemory::null())
+                && let Some(lost) = binds
+                    .iter()
+                    .skip(state.faults.at.saturating_sub(before) as usize)
+                    .position(|bind| bind.memory != vk::DeviceMemory::null())
             {
                 let _ = binds.remove(lost + state.faults.at.saturating_sub(before) as usize);
                 state.faults.made("a part of a sparse buffer is not bound");
@@ -298,7 +304,9 @@ pub(crate) unsafe extern "system" fn bind(
     }
     let bound: Vec<Vec<vk::SparseBufferMemoryBindInfo<'_>>> = lists
         .iter()
-        .map(|list| list.iter().map(|(buffer, binds)| vk::SparseBufferMemoryBindInfo::default().buffer(*buffer).binds(binds)).collect())
+        .map(|list| {
+            list.iter().map(|(buffer, binds)| vk::SparseBufferMemoryBindInfo::default().buffer(*buffer).binds(binds)).collect()
+        })
         .collect();
     for (info, bound) in mine.iter_mut().zip(&bound) {
         *info = info.buffer_binds(bound);

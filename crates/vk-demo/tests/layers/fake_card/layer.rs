@@ -164,7 +164,9 @@ unsafe extern "system" fn create_instance(
         // SAFETY: made just now. A second instance would be one too many for this layer; the first stays.
         let raw = unsafe { *instance };
         // SAFETY: the functions of that instance.
-        let find = |name: &std::ffi::CStr| unsafe { functions(raw, name.as_ptr()) }.map_or(std::ptr::null(), |found| found as *const c_void);
+        let find = |name: &std::ffi::CStr| {
+            unsafe { functions(raw, name.as_ptr()) }.map_or(std::ptr::null(), |found| found as *const c_void)
+        };
         // SAFETY: as above.
         let instance = unsafe { ash::Instance::load_with(find, raw) };
         let _ = BEHIND.set(Behind { functions, instance });
@@ -196,7 +198,9 @@ unsafe extern "system" fn create_device(
         // SAFETY: made just now.
         let raw = unsafe { *device };
         // SAFETY: the functions of that device.
-        let find = |name: &std::ffi::CStr| unsafe { functions(raw, name.as_ptr()) }.map_or(std::ptr::null(), |found| found as *const c_void);
+        let find = |name: &std::ffi::CStr| {
+            unsafe { functions(raw, name.as_ptr()) }.map_or(std::ptr::null(), |found| found as *const c_void)
+        };
         // SAFETY: as above.
         let made = unsafe { ash::Device::load_with(find, raw) };
         let mut state = state();

@@ -72,7 +72,9 @@ pub(crate) unsafe extern "system" fn properties2(physical: vk::PhysicalDevice, t
         let (kind, after) = unsafe { ((*next).s_type, (*next).p_next) };
         if kind == vk::StructureType::PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES {
             // SAFETY: only this structure has this kind.
-            unsafe { (*next.cast::<vk::PhysicalDeviceMaintenance3Properties<'_>>()).max_memory_allocation_size = card.largest_allocation };
+            unsafe {
+                (*next.cast::<vk::PhysicalDeviceMaintenance3Properties<'_>>()).max_memory_allocation_size = card.largest_allocation
+            };
         }
         if kind == vk::StructureType::PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES {
             // SAFETY: only this structure has this kind.
@@ -155,7 +157,11 @@ pub(crate) unsafe extern "system" fn families(physical: vk::PhysicalDevice, coun
     unsafe { tell_families(count, |index, family| *told.add(index) = family, !told.is_null()) };
 }
 
-pub(crate) unsafe extern "system" fn families2(physical: vk::PhysicalDevice, count: *mut u32, told: *mut vk::QueueFamilyProperties2<'_>) {
+pub(crate) unsafe extern "system" fn families2(
+    physical: vk::PhysicalDevice,
+    count: *mut u32,
+    told: *mut vk::QueueFamilyProperties2<'_>,
+) {
     if state().card.is_none() {
         // SAFETY: handed on as it came.
         unsafe { (instance().fp_v1_1().get_physical_device_queue_family_properties2)(physical, count, told) };
@@ -220,7 +226,10 @@ pub(crate) unsafe extern "system" fn allocate_commands(
     result
 }
 
-pub(crate) unsafe extern "system" fn begin_commands(commands: vk::CommandBuffer, info: *const vk::CommandBufferBeginInfo<'_>) -> vk::Result {
+pub(crate) unsafe extern "system" fn begin_commands(
+    commands: vk::CommandBuffer,
+    info: *const vk::CommandBufferBeginInfo<'_>,
+) -> vk::Result {
     let mut state = state();
     if let Some(known) = state.commands.get_mut(&commands) {
         known.regions.clear();
@@ -257,7 +266,16 @@ pub(crate) unsafe extern "system" fn barrier(
     // SAFETY: handed on as it came.
     unsafe {
         (device.fp_v1_0().cmd_pipeline_barrier)(
-            commands, before, after, flags, memory_count, memory, buffer_count, buffer, image_count, image,
+            commands,
+            before,
+            after,
+            flags,
+            memory_count,
+            memory,
+            buffer_count,
+            buffer,
+            image_count,
+            image,
         );
     }
 }
@@ -304,7 +322,12 @@ pub(crate) unsafe extern "system" fn needs(_: vk::Device, buffer: vk::Buffer, to
     unsafe { *told = needs };
 }
 
-pub(crate) unsafe extern "system" fn bind_buffer(_: vk::Device, buffer: vk::Buffer, memory: vk::DeviceMemory, at: u64) -> vk::Result {
+pub(crate) unsafe extern "system" fn bind_buffer(
+    _: vk::Device,
+    buffer: vk::Buffer,
+    memory: vk::DeviceMemory,
+    at: u64,
+) -> vk::Result {
     let mut state = state();
     if let Some(known) = state.buffers.get_mut(&buffer) {
         known.memory = memory;

@@ -42,7 +42,14 @@ impl Scratch {
         [(region.from, src_offset), (region.to, dst_offset)].map(|(buffer, at)| self.read(device, physical, buffer, at, size))
     }
 
-    pub(crate) fn read(&mut self, device: &ash::Device, physical: vk::PhysicalDevice, buffer: vk::Buffer, at: u64, bytes: u64) -> Vec<u8> {
+    pub(crate) fn read(
+        &mut self,
+        device: &ash::Device,
+        physical: vk::PhysicalDevice,
+        buffer: vk::Buffer,
+        at: u64,
+        bytes: u64,
+    ) -> Vec<u8> {
         let (room, mapped) = self.room(device, physical, bytes);
         self.copy(device, buffer, room, vk::BufferCopy { src_offset: at, dst_offset: 0, size: bytes });
         // SAFETY: the room is that long, mapped, and nothing is under way.
@@ -70,7 +77,9 @@ impl Scratch {
             device.begin_command_buffer(commands, &vk::CommandBufferBeginInfo::default()).expect("commands");
             device.cmd_copy_buffer(commands, from, to, &[copy]);
             device.end_command_buffer(commands).expect("commands");
-            device.queue_submit(queue, &[vk::SubmitInfo::default().command_buffers(&[commands])], vk::Fence::null()).expect("a copy");
+            device
+                .queue_submit(queue, &[vk::SubmitInfo::default().command_buffers(&[commands])], vk::Fence::null())
+                .expect("a copy");
             device.queue_wait_idle(queue).expect("an idle queue");
         }
     }
