@@ -89,7 +89,11 @@ impl Job for Compare {
 
     fn plan(job: &JobOptions, options: &CompareOptions, info: &DeviceInfo, layout: &mut Layout) -> Result<Compare, Failure> {
         let heap_bytes = job.device.heap.heap.unwrap_or(layout.objects.iter().sum());
-        let most = LARGEST_BLOCK.min(info.max_object_bytes / BLOCK_STEP * BLOCK_STEP).max(BLOCK_STEP);
+        let most = LARGEST_BLOCK.min(info.max_object_bytes / BLOCK_STEP * BLOCK_STEP);
+        if info.max_object_bytes < BLOCK_STEP {
+            let (step, most) = (Bytes(BLOCK_STEP), Bytes(info.max_object_bytes));
+            return Err(Failure::Usage(format!("a block of {step} is more than {} gives at a time: {most}", info.name)));
+        }
         let block_bytes = heap_bytes.min(most);
         if !heap_bytes.is_multiple_of(BLOCK_STEP) || !heap_bytes.is_multiple_of(block_bytes) {
             let (heap, step, most) = (Bytes(heap_bytes), Bytes(BLOCK_STEP), Bytes(most));

@@ -154,7 +154,7 @@ pub(crate) static CARDS: [Card; 8] = [
         types: &[(LOCAL, 0), (SEEN, 1)],
         families: &[COMPUTE | COPY | BIND],
         // Small, so that staging memory is made of parts.
-        largest_allocation: 3 * MIB,
+        largest_allocation: 5 * MIB,
         largest_buffer: 4 * GIB - 1,
         granule: 4096,
         tells_budget: true,
