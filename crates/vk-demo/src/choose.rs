@@ -21,7 +21,7 @@ pub(crate) enum Candidate {
     /// Through Vulkan.
     Vulkan(Box<Physical>),
     /// In this process.
-    Host(DeviceInfo),
+    Host(Box<DeviceInfo>),
 }
 
 impl Candidate {
@@ -47,7 +47,7 @@ impl Candidate {
                 let asked = [("--memory-heap", choices.memory_heap.is_some()), ("--queue", choices.queue.is_some())];
                 match asked.iter().find(|(_, asked)| *asked) {
                     Some((option, _)) => Err(Failure::Usage(format!("{option}: the host device has none to choose from"))),
-                    None => Ok(Open::Host(Box::new(info.clone()))),
+                    None => Ok(Open::Host(info.clone())),
                 }
             }
         }
@@ -94,7 +94,7 @@ impl Devices {
             Err(NoInstance::NoVulkan(why)) => devices.no_vulkan = Some(why),
             Err(missing @ NoInstance::NoValidationLayer) => return Err(Failure::Usage(format!("--validate: {missing}"))),
         }
-        devices.list.push(Candidate::Host(host::describe()));
+        devices.list.push(Candidate::Host(Box::new(host::describe())));
         // A device that cannot be used stands behind those that can.
         devices.list.sort_by_key(|candidate| candidate.info().unusable.is_some());
         Ok(devices)

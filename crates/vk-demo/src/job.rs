@@ -79,3 +79,43 @@ pub(crate) fn carry_out<J: Job>(asked: &Asked<J::Options>) -> Result<Verdict, Fa
     report.head.ended.clone().into_result()?;
     Ok(Verdict::of(report.head.verified, report.head.validation_messages))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::device::{HeapDetails, HeapInfo, Roles, TypeDetails};
+    use crate::memory_types::Properties;
+    use crate::{faulty, host};
+
+    const MIB: u64 = 1 << 20;
+
+    /// A card whose one small heap is all the memory that there is.
+    fn integrated() -> DeviceInfo {
+        let types = vec![TypeDetails { index: 0, properties: Properties(0b1111) }];
+        let bytes = 64 * MIB;
+        DeviceInfo {
+            name: "small".into(),
+            kind: Kind::Hardware,
+            heap: HeapInfo { index: 0, bytes, budget_bytes: bytes / 4 * 3, budget_from: "3/4 of the heap" },
+            heaps: vec![HeapDetails { bytes, budget_bytes: None, usage_bytes: None, device_local: true, used: true, types }],
+            roles: Some(Roles { copying: 0, summing: Some(0), binding: None }),
+            ..host::describe()
+        }
+    }
+
+    #[test]
+    fn req_82_a_heap_that_nobody_asked_for_leaves_room_for_what_goes_with_it_where_both_are_one() {
+        let planned = |arguments: &str| faulty::plan::<crate::compare::Compare>(arguments, &integrated()).map(|(_, layout)| layout);
+        let layout = planned("").unwrap();
+        // Twice as much, and the staging memory, are in three quarters of 64 MiB.
+        assert_eq!(layout.objects, [16 * MIB]);
+        assert!(matches!(planned("--heap 64MiB"), Err(Failure::TooLarge(_))), "who asks for it is told");
+        let run = |arguments: &str| faulty::plan::<crate::run::Run>(arguments, &integrated()).map(|(_, layout)| layout);
+        assert!(matches!(run("--heap 40MiB"), Err(Failure::TooLarge(why)) if why.contains("in one place")));
+        let layout = run("--oversub 8").unwrap();
+        let heap: u64 = layout.objects.iter().sum();
+        assert!(heap + layout.staging <= 48 * MIB && 2 * heap + layout.staging > 24 * MIB, "{layout:?}");
+    }
+}

@@ -142,7 +142,7 @@ mod tests {
         let mut open = OpenFile::open(path.clone()).unwrap();
         assert!(names(folder.path()).is_empty(), "nothing is touched before there is a result");
         open.replace(b"first, and longer").unwrap();
-        let before = fs::File::open(&path).unwrap();
+        let before = File::open(&path).unwrap();
         open.replace(b"second").unwrap();
         assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"second".to_vec(), vec!["out".to_owned()]));
         let mut old = String::new();

@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(gaps.scattered_percent(), 2500.0 / 85.0);
         assert_eq!(Gaps::between(vec![], 100, 100, 10), Gaps { idle: 100, usable: 100, largest: 100 });
         assert_eq!(Gaps::between(vec![0..100, 20..30], 100, 100, 10).fragmentation_percent(), 0.0);
-        let blocks = Gaps::between(vec![10..20], 100, 50, 10);
+        let blocks = Gaps::between(vec![10..20, 20..20], 100, 50, 10);
         assert_eq!(blocks, Gaps { idle: 90, usable: 90, largest: 50 }, "no gap reaches into the next block");
     }
 }

@@ -169,7 +169,9 @@ unsafe extern "system" fn create_instance(
         };
         // SAFETY: as above.
         let instance = unsafe { ash::Instance::load_with(find, raw) };
-        let _ = BEHIND.set(Behind { functions, instance });
+        if BEHIND.set(Behind { functions, instance }).is_err() {
+            violation("a second instance");
+        }
     }
     result
 }
@@ -204,6 +206,9 @@ unsafe extern "system" fn create_device(
         // SAFETY: as above.
         let made = unsafe { ash::Device::load_with(find, raw) };
         let mut state = state();
+        if state.functions.is_some() {
+            violation("a second device is opened");
+        }
         let opened = State { card: state.card, faults: std::mem::take(&mut state.faults), ..State::default() };
         *state = State { device: Some(Arc::new(made)), functions: Some(functions), physical, ..opened };
     }
