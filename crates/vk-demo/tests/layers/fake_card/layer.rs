@@ -24,7 +24,7 @@ mod pretend;
 mod scratch;
 
 use std::collections::HashMap;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock};
 
 use ash::vk;
@@ -163,8 +163,8 @@ unsafe extern "system" fn create_instance(
         let functions = next.instance_functions;
         // SAFETY: made just now. A second instance would be one too many for this layer; the first stays.
         let raw = unsafe { *instance };
-        // SAFETY: the functions of that instance.
-        let find = |name: &std::ffi::CStr| {
+        let find = |name: &CStr| {
+            // SAFETY: the functions of that instance.
             unsafe { functions(raw, name.as_ptr()) }.map_or(std::ptr::null(), |found| found as *const c_void)
         };
         // SAFETY: as above.
@@ -199,8 +199,8 @@ unsafe extern "system" fn create_device(
         let functions = next.device_functions;
         // SAFETY: made just now.
         let raw = unsafe { *device };
-        // SAFETY: the functions of that device.
-        let find = |name: &std::ffi::CStr| {
+        let find = |name: &CStr| {
+            // SAFETY: the functions of that device.
             unsafe { functions(raw, name.as_ptr()) }.map_or(std::ptr::null(), |found| found as *const c_void)
         };
         // SAFETY: as above.

@@ -1,6 +1,6 @@
 //! Telling what the card has, and holding the program to it.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 
 use ash::vk;
 
@@ -46,7 +46,7 @@ fn limits(properties: &mut vk::PhysicalDeviceProperties) {
     properties.device_type = card.kind;
     let name = format!("Fake {}\0", card.name);
     for (to, from) in properties.device_name.iter_mut().zip(name.bytes()) {
-        *to = from.cast_signed().into();
+        *to = from as c_char;
     }
     properties.limits.non_coherent_atom_size = 64;
     properties.limits.min_storage_buffer_offset_alignment = 16;
@@ -73,7 +73,7 @@ pub(crate) unsafe extern "system" fn properties2(physical: vk::PhysicalDevice, t
         if kind == vk::StructureType::PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES {
             // SAFETY: only this structure has this kind.
             unsafe {
-                (*next.cast::<vk::PhysicalDeviceMaintenance3Properties<'_>>()).max_memory_allocation_size = card.largest_allocation
+                (*next.cast::<vk::PhysicalDeviceMaintenance3Properties<'_>>()).max_memory_allocation_size = card.largest_allocation;
             };
         }
         if kind == vk::StructureType::PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES {
