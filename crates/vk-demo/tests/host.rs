@@ -193,7 +193,7 @@ fn every_command_writes_every_form() {
 fn req_57_a_soak_with_injected_failures_is_verified_and_leaks_nothing() {
     let soak = |arguments: &str| on_host(&format!("soak --heap 1MiB --inject --format json {arguments}")).json();
     let report = soak("--ops 20000 --seed 1");
-    assert_eq!(report["schema"], "vk-demo/soak/1");
+    assert_eq!(report["schema"], "vk-demo/soak/2");
     assert_eq!(report["verified"], true);
     assert_eq!((&report["leaks"], &report["ops"], &report["seed"]), (&0.into(), &20000.into(), &1.into()));
     for step in ["charge", "allocate", "copy", "fence"] {

@@ -109,7 +109,7 @@ fn a_baseline_or_curve_of_another_schema_is_refused_before_the_work() {
     std::fs::write(&older, r#"{"schema": "vk-demo/migrate/1", "bytes": 16384, "rows": []}"#).unwrap();
     let cases = [
         (format!("run --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/run/"),
-        (format!("soak --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/soak/1\""),
+        (format!("soak --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/soak/2\""),
         (format!("compare --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/compare/1\""),
         (format!("fault --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/fault/1\""),
         ("run --baseline /nonexistent".into(), "/nonexistent cannot be read"),

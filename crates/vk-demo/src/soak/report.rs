@@ -88,7 +88,7 @@ impl Soaked {
 }
 
 impl Outcome for Soaked {
-    const SCHEMA: &'static str = "vk-demo/soak/1";
+    const SCHEMA: &'static str = "vk-demo/soak/2";
     const RESULTS: &'static [&'static str] = &[
         "seconds",
         "refused",
