@@ -104,16 +104,18 @@ impl Job for Compare {
         if layout.objects.first().is_some_and(|object| *object > block_bytes) {
             layout.objects = vec![block_bytes; (heap_bytes / block_bytes) as usize];
         }
-        // The pgmap's memory stays while another allocator takes as much.
+        layout.staging = STAGED * trace::largest(heap_bytes);
+        // The pgmap's memory stays while another allocator takes as much, perhaps beside the staging memory.
+        let staging = info.staging_type(layout.staging).and_then(Result::ok).filter(|staging| staging.heap == info.heap.index);
+        let all = heap_bytes.saturating_mul(2).saturating_add(staging.map_or(0, |_| layout.staging));
         let budget = info.heap.budget_bytes;
-        if heap_bytes > budget / 2 {
-            let (twice, budget) = size::apart(heap_bytes.saturating_mul(2), budget);
+        if all > budget {
+            let (twice, budget) = size::apart(all, budget);
             return Err(Failure::TooLarge(format!(
-                "two heaps of that size, {twice}, are more than {} may give: {budget}",
+                "two heaps of that size, and what goes with them, are {twice}: more than {} may give, {budget}",
                 info.name
             )));
         }
-        layout.staging = STAGED * trace::largest(heap_bytes);
         Ok(Compare { heap_bytes, block_bytes, full_percent: options.full, ops: options.ops, seed: job.seed })
     }
 
