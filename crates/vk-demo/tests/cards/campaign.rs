@@ -24,7 +24,7 @@ const COMMANDS: [&str; 6] = [
     "migrate --heap 1MiB --sizes 64KiB --iterations 1",
     "soak --heap 512KiB --ops 1200",
     "fault --heap 128KiB --order 2 --floor 0 --accesses 120 --policy lru",
-    "compare --heap 4MiB --ops 300 --full 100",
+    "compare --heap 4MiB --ops 1500 --full 100",
 ];
 
 /// Kinds of mistake, and what the layer counts chances in.
