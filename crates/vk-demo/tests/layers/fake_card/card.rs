@@ -151,7 +151,8 @@ pub(crate) static CARDS: [Card; 8] = [
         name: "uncached",
         kind: DISCRETE,
         heaps: &[(8 * GIB, true), (12 * GIB, false)],
-        types: &[(LOCAL, 0), (SEEN, 1)],
+        // What is cached is of a feature that is off.
+        types: &[(LOCAL, 0), (SEEN, 1), (SEEN | CACHED | AMD, 1)],
         families: &[COMPUTE | COPY | BIND],
         // Small, so that staging memory is made of parts.
         largest_allocation: 5 * MIB,
