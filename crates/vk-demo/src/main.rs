@@ -40,6 +40,7 @@ mod picture;
 mod pieces;
 mod progress;
 mod report;
+mod ring;
 mod run;
 mod size;
 mod soak;

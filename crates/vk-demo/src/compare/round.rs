@@ -8,10 +8,10 @@ use crate::checksum;
 use crate::device::{Device, Ticket};
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::mover::Ring;
 use crate::pattern::Pattern;
 use crate::pieces::{Memory, Piece};
 use crate::report::{Coverage, Gaps};
+use crate::ring::Ring;
 
 /// Steps between two looks at what the store has.
 const LOOK: usize = 64;

@@ -3,10 +3,13 @@
 //! ```text
 //! story   which operations, how often     model   the objects, and what each page of them holds
 //! inject  steps that fail on purpose      report  what came of it
+//! closing the end of it                   findings  what was found
 //! ```
 //! Every so many operations there is a quiet point: all copies are waited for, every byte is compared, the manager audits its
 //! books and the pgmap its own, and the two must agree. At the end the heap is unplugged under its objects.
 
+mod closing;
+mod findings;
 mod inject;
 mod model;
 mod report;

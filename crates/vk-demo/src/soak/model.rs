@@ -1,28 +1,24 @@
 //! The objects of a soak, and what each page of them must hold.
 
-use pgmap_alloc::{Drain, Killed, Offset, Order, Owners, RetireError};
+use pgmap_alloc::{Offset, Owners, RetireError};
 use pgmap_ttm::{
-    Audit, Bo, Bulk, CopyError, Counters, EvictError, Manager, MemoryType, ObjectParams, Owner, Piece, Place, Placement,
-    ResourceManager, UnplugError, WaitError,
+    Bo, Bulk, CopyError, Manager, MemoryType, ObjectParams, Owner, Piece, Place, Placement, ResourceManager, WaitError,
 };
-use serde::Serialize;
 
+use super::findings::Findings;
 use super::story::{OWNERS, PARENT};
 use crate::checksum;
 use crate::device::Device;
 use crate::failure::Failure;
-use crate::heap::{Heap, HeapOps, PAGE};
+use crate::heap::{Heap, PAGE};
 use crate::mover::{DeviceManager, DeviceMover};
 use crate::pattern::Pattern;
-use crate::report::Coverage;
 use crate::sums::Found;
 
 /// Words of a page.
 const WORDS: u64 = PAGE / 8;
 /// At the most one page of the heap in this many is retired.
 const RETIRED_SHARE: u64 = 16;
-/// How many problems are described; the rest are only counted.
-const DESCRIBED: usize = 8;
 
 /// The accounts of a soak.
 pub(super) type Payers = Owners<{ OWNERS as usize }>;
@@ -74,54 +70,6 @@ pub(super) struct Page {
     version: Option<u64>,
     /// Whether that has been compared.
     compared: bool,
-}
-
-/// What was found.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Findings {
-    /// Operations.
-    pub(super) ops: u64,
-    /// Of those, refused as they should be.
-    pub(super) refused: u64,
-    /// Quiet points.
-    pub(super) quiet_points: u64,
-    /// Bytes written, and those of them that were compared before they were overwritten, freed or allowed to vanish.
-    #[serde(skip)]
-    pub(super) coverage: Coverage,
-    /// Bytes that were compared with what had been written.
-    pub(super) checked_bytes: u64,
-    /// Words of them that were wrong.
-    pub(super) wrong_words: u64,
-    /// How often the device itself summed what had come into the heap, of how many bytes, and how many of these sums were wrong.
-    pub(super) device_sums: u64,
-    pub(super) summed_bytes: u64,
-    pub(super) wrong_sums: u64,
-    /// Pages that were written and stand nowhere.
-    pub(super) lost_pages: u64,
-    /// Pages of the heap that were retired.
-    pub(super) retired_pages: u64,
-    /// The heap was unplugged at the end: everything pushed out and still whole, its pgmap killed and drained.
-    pub(super) unplugged: bool,
-    /// Pages that are not free at the end.
-    pub(super) leaks: u64,
-    /// Refusals without a reason and books that do not agree, the first few in words.
-    pub(super) problems: Vec<String>,
-    /// All of them.
-    pub(super) problem_count: u64,
-}
-
-impl Findings {
-    /// Whether nothing is wrong.
-    pub(super) fn are_good(&self) -> bool {
-        self.wrong_words == 0 && self.wrong_sums == 0 && self.lost_pages == 0 && self.leaks == 0 && self.problem_count == 0
-    }
-
-    pub(super) fn problem(&mut self, text: String) {
-        self.problem_count += 1;
-        if self.problems.len() < DESCRIBED {
-            self.problems.push(format!("operation {}: {text}", self.ops));
-        }
-    }
 }
 
 impl<'h, 'd> Model<'h, 'd> {
@@ -389,7 +337,7 @@ impl<'h, 'd> Model<'h, 'd> {
         Ok(())
     }
 
-    fn end_sums(&mut self) -> Result<(), Failure> {
+    pub(super) fn end_sums(&mut self) -> Result<(), Failure> {
         let Found { sums, bytes, wrong } = self.manager.mover_mut().end_sums()?;
         (self.findings.device_sums, self.findings.summed_bytes, self.findings.wrong_sums) = (sums, bytes, wrong);
         Ok(())
@@ -406,92 +354,6 @@ impl<'h, 'd> Model<'h, 'd> {
             Err(RetireError::AlreadyRetired) => self.findings.refused += 1,
             Err(why) => self.findings.problem(format!("retire: {why}")),
         }
-    }
-
-    /// Frees everything, and counts what is then not free. A heap that could not be unplugged before can be now, if the device lives.
-    pub(super) fn close(mut self) -> Result<(Findings, Counters), Failure> {
-        for item in std::mem::take(&mut self.items) {
-            for _ in 0..item.pins {
-                // An unpin that fails shows in the free below.
-                let _ = self.manager.unpin(item.bo);
-            }
-            if let Err(why) = self.manager.free(item.bo) {
-                self.findings.problem(format!("free at the end: {why}"));
-            }
-        }
-        if self.manager.mover().trouble().is_ok() && !self.findings.unplugged {
-            match self.manager.unplug(self.vram) {
-                Ok(killed) => self.drain(killed),
-                Err(why) => self.findings.problem(format!("unplug of an empty heap: {why}")),
-            }
-        }
-        for page in std::mem::take(&mut self.carved) {
-            if let Err(why) = self.manager.give_back(self.vram, page) {
-                self.findings.problem(format!("giving back a carve-out at the end: {why}"));
-            }
-        }
-        self.manager.wait_all();
-        match self.manager.audit() {
-            Ok(audit) if audit == Audit::default() => {}
-            other => self.findings.problem(format!("at the end: {other:?}")),
-        }
-        let used = |memory| self.manager.memory_usage(memory).map_or(0, |usage| usage.used + usage.carved);
-        // The heap's own pages are counted by its pgmap.
-        self.findings.retired_pages = self.heap.pgmap().retired().count() as u64;
-        self.findings.leaks = used(self.host) + used(self.swap) + self.heap.pages_in_service()? - self.findings.retired_pages;
-        Ok((self.findings.clone(), self.manager.counters()))
-    }
-
-    /// Unplugs the heap under its objects, if the rest of the memory holds them: a pinned one keeps it plugged, without pins everything
-    /// leaves it, and every byte is there afterwards.
-    pub(super) fn unplug(&mut self) -> Result<(), Failure> {
-        let stands_there =
-            |item: &Item| self.manager.pieces(item.bo).is_ok_and(|mut all| all.any(|(_, piece)| piece.memory == self.vram));
-        if self.items.iter().any(|item| item.pins > 0 && stands_there(item)) {
-            match self.manager.unplug(self.vram) {
-                Err(UnplugError::Pinned(_)) => self.findings.refused += 1,
-                other => self.findings.problem(format!("unplug under a pinned object: {:?}", other.err())),
-            }
-        }
-        for item in &mut self.items {
-            for _ in 0..std::mem::take(&mut item.pins) {
-                if let Err(why) = self.manager.unpin(item.bo) {
-                    self.findings.problem(format!("unpin at the end: {why}"));
-                }
-            }
-        }
-        self.verify_vanishing()?;
-        let unplugged = self.manager.unplug(self.vram);
-        self.manager.mover().trouble()?;
-        match unplugged {
-            Ok(killed) => {
-                self.carved.clear();
-                self.drain(killed);
-            }
-            // The host and the swap may be too full to take everything in.
-            Err(UnplugError::Evict(_, why)) => {
-                let copy = if let EvictError::Copy(copy) = why { Some(copy) } else { None };
-                self.refused("unplug", &why, copy, true);
-            }
-            Err(why) => self.findings.problem(format!("unplug: {why}")),
-        }
-        self.forget_vanished();
-        for item in 0..self.items.len() {
-            self.verify(item)?;
-        }
-        self.end_sums()
-    }
-
-    /// Nothing of the manager is left there: there is nobody to wait for.
-    fn drain(&mut self, killed: Killed<'h, HeapOps>) {
-        match killed.poll_drain() {
-            Drain::Done(drained) => drained.teardown(),
-            Drain::Waiting(_, holdout) => self.findings.problem(format!("an unplugged heap has a folio in service: {holdout:?}")),
-        }
-        if self.heap.pgmap().alloc_folio(Order::ZERO).is_ok() {
-            self.findings.problem("an unplugged heap still gives folios".into());
-        }
-        self.findings.unplugged = true;
     }
 
     fn pieces(&self, item: usize) -> Vec<(u64, Piece)> {

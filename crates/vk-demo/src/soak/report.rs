@@ -5,8 +5,8 @@ use std::time::Duration;
 use pgmap_ttm::{Counters, Step};
 use serde::Serialize;
 
+use super::findings::Findings;
 use super::inject::Injected;
-use super::model::Findings;
 use crate::picture::{self, Picture};
 use crate::report::{self, Coverage, Head, HeatMap, Outcome, Timeline};
 use crate::size::Bytes;

@@ -19,10 +19,8 @@ use ash::vk;
 
 use crate::pretend::{Region, must_compute};
 use crate::scratch::Scratch;
+use crate::spoil::At;
 use crate::{State, state, violation};
-
-/// A page: what `shift` is off by.
-const PAGE: u64 = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -205,58 +203,6 @@ pub(crate) unsafe extern "system" fn submit(
     }
     state.faults.scratch = Some(scratch);
     result
-}
-
-/// A region that has been copied, and is to be spoilt.
-struct At<'a> {
-    device: &'a ash::Device,
-    physical: vk::PhysicalDevice,
-    scratch: &'a mut Scratch,
-    region: Region,
-    /// What its target held before.
-    old: &'a [u8],
-    /// Of the buffer that its target lies in.
-    bytes: u64,
-}
-
-impl At<'_> {
-    /// Gives the target what it held before, from this byte on; false if that makes no difference.
-    fn leave(&mut self, from: u64) -> bool {
-        let Region { to, copy, .. } = self.region;
-        let now = self.scratch.read(self.device, self.physical, to, copy.dst_offset, copy.size);
-        let from = from as usize;
-        if now[from..] == self.old[from..] {
-            return false;
-        }
-        self.scratch.write(self.device, self.physical, to, copy.dst_offset + from as u64, &self.old[from..]);
-        true
-    }
-
-    fn shift(&mut self) -> bool {
-        let Region { to, copy, .. } = self.region;
-        let now = self.scratch.read(self.device, self.physical, to, copy.dst_offset, copy.size);
-        if !self.leave(0) {
-            return false;
-        }
-        let after = copy.dst_offset + PAGE;
-        let target = if after + copy.size <= self.bytes { Some(after) } else { copy.dst_offset.checked_sub(PAGE) };
-        if let Some(target) = target {
-            self.scratch.write(self.device, self.physical, to, target, &now);
-        }
-        true
-    }
-
-    fn exchange(&mut self, next: &Region) -> bool {
-        let Region { to, copy, .. } = self.region;
-        if (to, copy.size) != (next.to, next.copy.size) {
-            return false;
-        }
-        let [one, other] =
-            [copy, next.copy].map(|copy| self.scratch.read(self.device, self.physical, to, copy.dst_offset, copy.size));
-        self.scratch.write(self.device, self.physical, to, copy.dst_offset, &other);
-        self.scratch.write(self.device, self.physical, to, next.copy.dst_offset, &one);
-        one != other
-    }
 }
 
 pub(crate) unsafe extern "system" fn bind(

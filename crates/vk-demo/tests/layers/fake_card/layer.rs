@@ -8,8 +8,9 @@
 //! difference, and says so in a line that begins with `fake card: fault`.
 //!
 //! ```text
-//! card    what there is to pretend     pretend   telling it, and holding the program to it
-//! fault   mistakes                     scratch   reading and writing what is in buffers behind the program's back
+//! card    what there is to pretend     pretend   telling it, and holding the program to it     memory   the same of memory
+//! fault   when to make mistakes        spoil     making them of regions
+//! scratch reading and writing what is in buffers behind the program's back
 //! ```
 
 // To find a function and to call it is one thing here.
@@ -20,8 +21,10 @@ mod chain;
 
 mod card;
 mod fault;
+mod memory;
 mod pretend;
 mod scratch;
+mod spoil;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_void};
@@ -51,7 +54,7 @@ pub(crate) struct State {
     pub(crate) physical: vk::PhysicalDevice,
     /// Bytes taken from each heap.
     pub(crate) used: [u64; 16],
-    pub(crate) memory: HashMap<vk::DeviceMemory, pretend::Memory>,
+    pub(crate) memory: HashMap<vk::DeviceMemory, memory::Memory>,
     pub(crate) buffers: HashMap<vk::Buffer, pretend::Buffer>,
     /// Families.
     pub(crate) pools: HashMap<vk::CommandPool, u32>,
@@ -132,11 +135,11 @@ unsafe extern "system" fn device_function(device: vk::Device, name: *const c_cha
         b"vkCreateBuffer" => pointer!(pretend::create_buffer as vk::PFN_vkCreateBuffer),
         b"vkGetBufferMemoryRequirements" => pointer!(pretend::needs as vk::PFN_vkGetBufferMemoryRequirements),
         b"vkBindBufferMemory" => pointer!(pretend::bind_buffer as vk::PFN_vkBindBufferMemory),
-        b"vkAllocateMemory" => pointer!(pretend::allocate as vk::PFN_vkAllocateMemory),
-        b"vkFreeMemory" => pointer!(pretend::free as vk::PFN_vkFreeMemory),
-        b"vkMapMemory" => pointer!(pretend::map as vk::PFN_vkMapMemory),
-        b"vkFlushMappedMemoryRanges" => pointer!(pretend::flush as vk::PFN_vkFlushMappedMemoryRanges),
-        b"vkInvalidateMappedMemoryRanges" => pointer!(pretend::invalidate as vk::PFN_vkInvalidateMappedMemoryRanges),
+        b"vkAllocateMemory" => pointer!(memory::allocate as vk::PFN_vkAllocateMemory),
+        b"vkFreeMemory" => pointer!(memory::free as vk::PFN_vkFreeMemory),
+        b"vkMapMemory" => pointer!(memory::map as vk::PFN_vkMapMemory),
+        b"vkFlushMappedMemoryRanges" => pointer!(memory::flush as vk::PFN_vkFlushMappedMemoryRanges),
+        b"vkInvalidateMappedMemoryRanges" => pointer!(memory::invalidate as vk::PFN_vkInvalidateMappedMemoryRanges),
         b"vkCmdPipelineBarrier" => pointer!(pretend::barrier as vk::PFN_vkCmdPipelineBarrier),
         b"vkCmdCopyBuffer" => pointer!(fault::copy as vk::PFN_vkCmdCopyBuffer),
         b"vkCmdDispatch" => pointer!(fault::dispatch as vk::PFN_vkCmdDispatch),
