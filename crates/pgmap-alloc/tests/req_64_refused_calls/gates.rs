@@ -63,6 +63,8 @@ fn freezing(list: &mut Vec<Case<Map>>) {
         "Pgmap::until_frozen" "OutOfRange" |w| said(w.pgmap.until_frozen(at(1 << 40), Expect::Refs(1)).map(drop));
         "Pgmap::wait_frozen" "OutOfRange" |w| said(w.pgmap.wait_frozen(at(1 << 40), Expect::Refs(1)));
         "Pgmap::wait_frozen" "NotInService" |w| said(w.pgmap.wait_frozen(at(128), Expect::Refs(1)));
+        "Pgmap::wait_frozen" "StrayReferences" |w| said(w.pgmap.wait_frozen(at(16), Expect::Refs(2)));
+        "Folio::wait_frozen" "StrayReferences" |w| said(w.folios[2].wait_frozen(Expect::Refs(2)));
         "Pgmap::wait_frozen_unless" "OutOfRange" |w| said(w.pgmap.wait_frozen_unless(at(1 << 40), Expect::Refs(1), || true));
         "Pgmap::wait_frozen_unless" "NotInService" |w| said(w.pgmap.wait_frozen_unless(at(128), Expect::Refs(1), || true));
         "Pgmap::wait_frozen_unless" "StrayReferences" |w| said(w.pgmap.wait_frozen_unless(at(16), Expect::Refs(2), || true));

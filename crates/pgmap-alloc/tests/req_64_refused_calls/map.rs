@@ -566,6 +566,7 @@ fn bad_and_special(list: &mut Vec<Case<Map>>) {
         "Pgmap::retire" "OutOfRange" |w| said(w.pgmap.retire(at(1 << 40)));
         "Pgmap::retire" "AlreadyRetired" |w| said(w.pgmap.retire(at(200)));
         "Pgmap::inject_memory_failure" "OutOfRange" |w| said(w.pgmap.inject_memory_failure(at(1 << 40)));
+        "Pgmap::restore_retired" "OutOfRange" |w| { let mut said = String::new(); w.pgmap.restore_retired([at(200), at(1 << 40)], |_, error| said = format!("{error:?}")); said };
         "Pgmap::pardon" "OutOfRange" |w| said(w.pgmap.pardon(at(1 << 40)));
         "Pgmap::pardon" "NotBad" |w| said(w.pgmap.pardon(at(300)));
         "Pgmap::pardon" "NotBad" |w| said(w.pgmap.pardon(at(201)));
@@ -588,6 +589,7 @@ fn bad_and_special(list: &mut Vec<Case<Map>>) {
         "Pgmap::undeclare_special" "SmallerThanPage" |w| said(w.pgmap.undeclare_special(at(0), SpecialSize::Pmd));
     }
     cases! { list, closed;
+        "Pgmap::undeclare_special" "NotSpecial" |w| said(w.pgmap.undeclare_special(at(1024), SpecialSize::Pmd));
         "Pgmap::declare_special" "Leaving" |w| said(w.pgmap.declare_special(at(301), SpecialSize::Page, Reason::Firmware));
     }
     cases! { list, dying;
