@@ -147,3 +147,39 @@ mod tests {
         assert!(leaving.is_any() && leaving.waiting(at(1 << 20)).is_some() && leaving.waiting(at(0)).is_none());
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::models::race;
+
+    /// Two that close ranges at the same time do not take the same place for them.
+    #[test]
+    fn two_ranges_against_each_other() {
+        fn closes<const FIRST: u64>(leaving: &Leaving) {
+            let (first, end) = (Offset::new(FIRST), Offset::new(FIRST + 10));
+            if leaving.set(first, end) == Ok(()) {
+                assert!(leaving.all().any(|bounds| bounds == (first, end)));
+            }
+        }
+        race(Leaving::new, closes::<0>, closes::<100>);
+    }
+
+    /// Nothing is ever leaving but what was said to be.
+    #[test]
+    fn look_against_a_range_that_takes_the_place_of_another() {
+        fn set_up() -> Leaving {
+            let leaving = Leaving::new();
+            assert_eq!(leaving.set(Offset::new(0), Offset::new(200)), Ok(()));
+            leaving.clear(Offset::new(0));
+            leaving
+        }
+        fn closes(leaving: &Leaving) {
+            assert_eq!(leaving.set(Offset::new(10), Offset::new(20)), Ok(()));
+        }
+        fn looks(leaving: &Leaving) {
+            assert!(leaving.all().all(|bounds| bounds == (Offset::new(10), Offset::new(20))));
+        }
+        race(set_up, closes, looks);
+    }
+}

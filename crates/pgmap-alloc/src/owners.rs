@@ -575,13 +575,13 @@ mod models {
     fn wants<const PAGES: u64>(owners: &Owners<1>) {
         let watch = owners.motion.watch();
         let notes = watch.notes();
-        if let Err(ChargeError::OverLimit { .. }) = owners.attempt(Owner(0), PAGES) {
+        if let Err(ChargeError::OverLimit { .. }) = owners.attempt(Owner(0), None, PAGES) {
             assert!(!watch.nothing_since(notes), "there was room at every moment");
         }
     }
 
     fn charge(owners: &Owners<1>, pages: u64) {
-        let _ = owners.attempt(Owner(0), pages);
+        let _ = owners.attempt(Owner(0), None, pages);
     }
 
     fn uncharge(owners: &Owners<1>, pages: u64) {

@@ -251,7 +251,7 @@ mod models {
         fn drop(&mut self) {
             if !std::thread::panicking() {
                 assert_eq!(self.tally.used(), *self.in_use.get_mut());
-                assert!(load_latest(&self.tally.drawn.0) <= self.limit);
+                assert!(load_latest(&self.tally.drawn.now) <= self.limit);
             }
         }
     }
@@ -370,7 +370,7 @@ mod models {
     fn req_68_two_that_want_the_last_page() {
         fn both(shared: &Shared) {
             if shared.take(1) != Took::Nothing {
-                let used = shared.tally.drawn.0.load(Ordering::Relaxed);
+                let used = shared.tally.drawn.now.load(Ordering::Relaxed);
                 assert!(used <= shared.limit, "{used} of {}", shared.limit);
             }
         }

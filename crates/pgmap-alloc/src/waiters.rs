@@ -27,8 +27,8 @@
 //! 3. Waiter and waker use the same key, the page: a last put wakes everyone whose page lies in the folio, whatever its order was
 //!    when the wait began.
 //! 4. Firing is by compare-exchange on the exact value of the slot, and only the waiter frees its slot.
-//! 5. Whom to wake lies behind a lock that is only tried. A waiter sets it and then joins the chain of the key's changes; a caller that
-//!    fires changes the key and then tries the lock. So a caller that fires later finds the waiter, and one that fired earlier is seen.
+//! 5. Whom to wake lies behind a lock that is only tried. A waiter sets it and then looks at the key; a caller that fires changes the
+//!    key and then tries the lock. Between the two steps both have a full fence: a caller that finds the lock taken is seen.
 //!    A waiter that finds the lock taken looks again before long: the holder is waking it. A caller may be so late that it wakes the
 //!    slot's next waiter: that one is polled for nothing, and sets itself anew. The lock is given up before the slot is, so that a
 //!    waiter that leaves never takes its successor's waker along.
@@ -75,8 +75,8 @@ impl WaitSlot {
     }
 
     fn has_fired(&self) -> bool {
-        // AcqRel: pairs with `fire`; Acquire: the waiter sees what the last put has done; Release: rule 5.
-        self.key.fetch_or(0, Ordering::AcqRel) & FIRED != 0
+        // Acquire: pairs with `fire`; the waiter sees what the last put has done. The fence of `set_wakee` comes before (rule 5).
+        self.key.load(Ordering::Acquire) & FIRED != 0
     }
 
     fn free(&self) {
@@ -207,6 +207,7 @@ impl<'s> Waiters<'s> {
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -233,5 +234,28 @@ mod tests {
         assert_ne!(waiters.built_in[0].key.load(Ordering::Relaxed), before & !FIRED);
         waiters.fire(Run::around(512, Order::PMD));
         assert!(!waiters.has_fired(&again), "another folio's last put");
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn a_wait_that_is_over_is_counted_no_more() {
+        use crate::offset::{Phys, PhysRange};
+        use crate::pgmap::Pgmap;
+        use core::pin::pin;
+        use core::task::{Context, Waker};
+
+        let ranges = [PhysRange { start: Phys(0), pages: 512 }];
+        let pgmap: Pgmap<'_, ()> = Pgmap::new(&crate::pool::Params::new(&ranges), ()).unwrap();
+        let page = pgmap.alloc_folio_raw(Order::ZERO, ()).unwrap();
+        for ends in [false, true] {
+            let mut wait = pin!(pgmap.until_idle(page).unwrap());
+            let mut poll = || wait.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(poll().is_pending() && pgmap.lifetime.now().is_awaited());
+            if ends {
+                pgmap.put_raw(page, 1).unwrap();
+                assert!(poll().is_ready() && !pgmap.lifetime.now().is_awaited());
+            }
+        }
+        assert!(pgmap.lifetime.now().is_calm());
     }
 }

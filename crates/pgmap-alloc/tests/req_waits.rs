@@ -282,6 +282,10 @@ fn req_68_a_wait_that_is_over_leaves_no_waker_behind() {
     assert_eq!(Arc::strong_count(&task), 2, "this test's own two");
 
     let mut removal = Box::pin(pgmap.close_range(at(0)).unwrap().removed(|_| ()));
+    assert!(removal.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(removal);
+    assert_eq!(Arc::strong_count(&task), 2, "given up");
+    let mut removal = Box::pin(pgmap.close_range(at(0)).unwrap().removed(|_| ()));
     let mut poll = || removal.as_mut().poll(&mut Context::from_waker(&waker));
     assert!(poll().is_pending());
     (70..80).for_each(|page| assert_eq!(pgmap.put_raw(at(page), 1), Ok(Put::Freed)));

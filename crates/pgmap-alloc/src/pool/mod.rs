@@ -186,7 +186,6 @@ impl<'s, const WORDS: usize> GenPool<'s, WORDS> {
         let (tables, ranges) = (&*tables, &*ranges);
         let pool = Self::unseeded(params, Memory::Lent(tables), Memory::Lent(ranges))?;
         if !pool.edges_are_fresh() {
-            drop(pool);
             ranges.iter().for_each(RangeSlot::forget);
             return Err(BuildError::UsedStorage);
         }

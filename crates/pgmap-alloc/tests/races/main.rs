@@ -83,7 +83,8 @@
 //! `give_back` no stronger than AcqRel (the touch and the chain of the word's changes, which `overwrite` keeps whole in models);
 //! `Word::touch` Release (who finds the page idle has acquired that by a snapshot); `Word::get` Relaxed; `Word::begin` Relaxed
 //! (`Lifetime::now` is a read-modify-write there), `Word::shrink` Release, `Table::claim_words` Relaxed (the look before it
-//! acquires), `Word::declare` and `Word::undeclare` Relaxed, `Motion::note` and `GenPool::ensure_listed` without
+//! acquires), `Word::declare` and `Word::undeclare` Relaxed, each access of `WaitQueue` Relaxed and `WaitSlot::has_fired` a relaxed load (there are
+//! fences around them, and what is waited for has an order of its own), `Motion::note` and `GenPool::ensure_listed` without
 //! their fences (a release that is missed by one look is met by another), `Waiters::tell` that does not call the queue (whoever leaves a
 //! slot calls it too; a test shows it), and a wait to freeze that notes whom to wake after its attempt (the lock is not modelled). A bad page that is not uncounted costs looks and nothing
 //! else. Retirements are ordered three times over: by the words, by the tables, and by the proof of the claim that failed; no single

@@ -367,6 +367,25 @@ fn req_68_join_of_the_queue_against_leave_of_the_slot() {
     });
 }
 
+/// A joiner finds the slot free before those in the queue are called for it, and leaves none of them behind.
+#[test]
+fn req_68_leave_of_the_slot_against_a_joiner_that_takes_it() {
+    fn comes_and_goes(pgmap: &Map) {
+        drop(Waits::new(pgmap, 2));
+    }
+    waits_against(3, 3, comes_and_goes, |pgmap, other| {
+        let slot = Waits::new(pgmap, 0);
+        let mut one = Waits::new(pgmap, 1);
+        other();
+        drop(slot);
+        other();
+        settle(&mut [&mut one]);
+        put::<1>(pgmap);
+        settle(&mut [&mut one]);
+        assert!(one.over);
+    });
+}
+
 /// The slot goes from one to the next while the first is being woken: the next is neither woken in his stead nor forgotten.
 #[test]
 fn req_68_slot_that_changes_hands_against_wake() {
@@ -384,16 +403,22 @@ fn req_68_slot_that_changes_hands_against_wake() {
     });
 }
 
-/// Whom to wake is changed while he is being woken.
+/// The page is idle for a moment, and in service again before the last put has woken anybody, while the waiter says that another task is
+/// to be woken.
 #[test]
-fn req_68_poll_by_another_task_against_wake() {
-    waits_against(3, 2, put::<1>, |pgmap, other| {
-        let mut one = Waits::new(pgmap, 1);
-        other();
+fn req_68_poll_by_another_task_against_wake_and_request() {
+    model(3, || {
+        let pgmap = loom::sync::Arc::new(pages_in_service(2));
+        let mut one = Waits::new(&pgmap, 1);
+        let others: [fn(&Map); 2] = [put::<1>, |pgmap| _ = pgmap.request_folio_raw(at(1), ONE, 7)];
+        let threads = others.map(|other| {
+            let pgmap = pgmap.clone();
+            loom::thread::spawn(move || other(&pgmap))
+        });
         one.poll_elsewhere();
-        other();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         settle(&mut [&mut one]);
-        assert!(one.over);
+        assert!(one.over, "the page was idle");
     });
 }
 

@@ -71,7 +71,7 @@ const NO_CASE: &[(&str, &[&str], &str)] = &[
     ("Pgmap::put_and_wait", &["OutOfRange", "TimedOut", "Interrupted"], "takes no time, and a folio that is there"),
     ("Pgmap::declare_special", &["NotSpecial"], "undeclare's"),
     ("Pgmap::undeclare_special", &["InService", "Busy", "Dying"], "only looks whether it is special"),
-    ("Pgmap::undeclare_special", &["NotYours", "Leaving"], "what a closed range has taken is not special to the caller: NotSpecial"),
+    ("Pgmap::undeclare_special", &["NotYours", "Leaving"], "in a closed range it says NotSpecial"),
     ("Pgmap::inject_memory_failure", &["AlreadyRetired"], "retire's"),
     ("Pgmap::restore_retired", &["AlreadyRetired"], "counts those too"),
     ("Params::with_room_for", &["*"], "a number"),
@@ -109,11 +109,8 @@ const NO_CASE: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Verbs that no scan finds: those of a trait, and one that tells a callback what it refuses.
-const NOT_SCANNED: [(&str, &str); 3] = [
-    ("Owners::try_charge", "ChargeError"),
-    ("Owners::uncharge", "ChargeError"),
-    ("Pgmap::restore_retired", "RetireError"),
-];
+const NOT_SCANNED: [(&str, &str); 3] =
+    [("Owners::try_charge", "ChargeError"), ("Owners::uncharge", "ChargeError"), ("Pgmap::restore_retired", "RetireError")];
 
 /// Names the pairs of verb and variant that have neither a case nor a reason, and cases of what there is not.
 pub fn missing(ran: &[(&str, &str)]) -> Vec<String> {
