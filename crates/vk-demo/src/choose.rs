@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::device::{Device, DeviceError, DeviceInfo, Kind, Layout};
+use crate::device::{Choices, Device, DeviceError, DeviceInfo, Kind, Layout};
 use crate::failure::Failure;
-use crate::gpu::{self, Gpu, Instance, Messages, NoInstance, Physical};
+use crate::gpu::{self, Instance, Messages, NoInstance, Opened, Physical};
 use crate::host::{self, Host};
 
 /// Every device of this machine, best first; the host device is always the last.
@@ -21,7 +21,7 @@ pub(crate) enum Candidate {
     /// Through Vulkan.
     Vulkan(Box<Physical>),
     /// In this process.
-    Host(DeviceInfo),
+    Host(Box<DeviceInfo>),
 }
 
 impl Candidate {
@@ -33,11 +33,49 @@ impl Candidate {
         }
     }
 
-    /// Opens it and takes the memory.
-    pub(crate) fn open(&self, layout: &Layout) -> Result<Box<dyn Device>, DeviceError> {
+    /// Opens it, to be used as the user wants it.
+    pub(crate) fn open(&self, choices: &Choices) -> Result<Open, Failure> {
+        match self {
+            Candidate::Vulkan(physical) => {
+                let physical = physical.with(choices).map_err(Failure::Usage)?;
+                if let Some(why) = &physical.info().unusable {
+                    return Err(Failure::Usage(format!("{} cannot be used like that: {why}", physical.info().name)));
+                }
+                Ok(Open::Vulkan(Box::new(Opened::new(physical)?)))
+            }
+            Candidate::Host(info) => {
+                let asked = [("--memory-heap", choices.memory_heap.is_some()), ("--queue", choices.queue.is_some())];
+                match asked.iter().find(|(_, asked)| *asked) {
+                    Some((option, _)) => Err(Failure::Usage(format!("{option}: the host device has none to choose from"))),
+                    None => Ok(Open::Host(info.clone())),
+                }
+            }
+        }
+    }
+}
+
+/// An open device, of which no memory has been taken.
+pub(crate) enum Open {
+    /// Through Vulkan.
+    Vulkan(Box<Opened>),
+    /// In this process.
+    Host(Box<DeviceInfo>),
+}
+
+impl Open {
+    /// What it is.
+    pub(crate) fn info(&self) -> &DeviceInfo {
+        match self {
+            Open::Vulkan(opened) => opened.info(),
+            Open::Host(info) => info,
+        }
+    }
+
+    /// Takes the memory.
+    pub(crate) fn furnish(self, layout: &Layout) -> Result<Box<dyn Device>, DeviceError> {
         Ok(match self {
-            Candidate::Vulkan(physical) => Box::new(Gpu::open(physical, layout)?),
-            Candidate::Host(_) => Box::new(Host::open(layout)?),
+            Open::Vulkan(opened) => Box::new(opened.furnish(layout)?),
+            Open::Host(_) => Box::new(Host::open(layout)?),
         })
     }
 }
@@ -48,25 +86,33 @@ impl Devices {
         let messages = validate.then(Messages::default);
         let mut devices = Devices { list: Vec::new(), no_vulkan: None, messages };
         match Instance::new(devices.messages.as_ref()) {
-            Ok(instance) => {
-                let found = gpu::enumerate(&Rc::new(instance));
-                if found.is_empty() {
-                    devices.no_vulkan = Some("a Vulkan loader but no device".into());
-                }
-                devices.list.extend(found.into_iter().map(Box::new).map(Candidate::Vulkan));
-            }
+            Ok(instance) => match gpu::enumerate(&Rc::new(instance)) {
+                Ok(found) if found.is_empty() => devices.no_vulkan = Some("a Vulkan loader but no device".into()),
+                Ok(found) => devices.list.extend(found.into_iter().map(Box::new).map(Candidate::Vulkan)),
+                Err(why) => devices.no_vulkan = Some(why),
+            },
             Err(NoInstance::NoVulkan(why)) => devices.no_vulkan = Some(why),
             Err(missing @ NoInstance::NoValidationLayer) => return Err(Failure::Usage(format!("--validate: {missing}"))),
         }
-        devices.list.push(Candidate::Host(host::describe()));
+        devices.list.push(Candidate::Host(Box::new(host::describe())));
         // A device that cannot be used stands behind those that can.
         devices.list.sort_by_key(|candidate| candidate.info().unusable.is_some());
         Ok(devices)
     }
 
     /// All of them; the position is the index that `--device` takes.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &DeviceInfo> {
-        self.list.iter().map(Candidate::info)
+    pub(crate) fn all(&self) -> &[Candidate] {
+        &self.list
+    }
+
+    /// Why the host device is the best there is: what stands in the way of every other.
+    pub(crate) fn why_host(&self) -> String {
+        let unusable = self.list.iter().filter_map(|candidate| {
+            let info = candidate.info();
+            info.unusable.as_ref().map(|why| format!("{} cannot be used: {why}", info.name))
+        });
+        let reasons: Vec<String> = self.no_vulkan.iter().cloned().chain(unusable).collect();
+        reasons.join("; ")
     }
 
     /// The device that `wanted` names by index or by part of its name; without it, the best.
@@ -88,7 +134,8 @@ impl Devices {
 
     fn named(&self, wanted: &str) -> Result<&Candidate, Failure> {
         let known = || {
-            let names: Vec<String> = self.all().enumerate().map(|(index, info)| format!("{index}: {}", info.name)).collect();
+            let names = self.list.iter().enumerate().map(|(index, candidate)| format!("{index}: {}", candidate.info().name));
+            let names: Vec<String> = names.collect();
             names.join(", ")
         };
         if let Ok(index) = wanted.parse::<usize>() {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::device::{Choices, QueueWanted};
 use crate::fault::{Policy, Trace};
 use crate::migrate::Sizes;
 use crate::size;
@@ -78,11 +79,25 @@ pub(crate) struct DeviceOptions {
     /// Device by index or part of its name (see `list`); the best one by default
     #[arg(long, value_name = "INDEX|NAME")]
     pub(crate) device: Option<String>,
+    /// Memory heap that folios come from, by its number in `list`; the largest of the device's own by default
+    #[arg(long, value_name = "N")]
+    pub(crate) memory_heap: Option<u32>,
+    /// Family of queues that copies: copy (one that does nothing else), compute, graphics, or its number in `list`; one that only
+    /// copies by default, where there is one
+    #[arg(long, value_name = "copy|compute|graphics|INDEX")]
+    pub(crate) queue: Option<QueueWanted>,
     /// Run under the Khronos validation layer; any message is a failure
     #[arg(long)]
     pub(crate) validate: bool,
     #[command(flatten)]
     pub(crate) heap: HeapOptions,
+}
+
+impl DeviceOptions {
+    /// How the device is to be used.
+    pub(crate) fn choices(&self) -> Choices {
+        Choices { memory_heap: self.memory_heap, queue: self.queue }
+    }
 }
 
 /// How large the heap is.
@@ -91,7 +106,7 @@ pub(crate) struct HeapOptions {
     /// Size of the heap, such as 256MiB; a share of the device's budget by default
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) heap: Option<u64>,
-    /// Largest memory object; the heap becomes as many ranges as it takes
+    /// Largest memory object, rounded down to a power of two; the heap becomes as many ranges as it takes
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) object: Option<u64>,
 }
@@ -126,8 +141,8 @@ pub(crate) struct RunOptions {
 /// Options of `soak`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SoakOptions {
-    /// Operations; 100000 by default, without end where a time is given
-    #[arg(long, value_name = "N")]
+    /// Operations; 2000 to 100000 by default, the fewer the larger the heap, and without end where a time is given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) ops: Option<u64>,
     /// Seconds after which it ends
     #[arg(long, value_name = "SECONDS")]
@@ -155,7 +170,7 @@ pub(crate) struct FaultOptions {
     #[arg(long, value_name = "N")]
     pub(crate) floor: Option<u32>,
     /// Accesses in the trace; eight times the pages of the space by default
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) accesses: Option<u64>,
 }
 

@@ -2,11 +2,15 @@
 //!
 //! There are two: [`gpu`](crate::gpu) (Vulkan) and [`host`](crate::host) (this process). Nothing outside them knows which.
 
+use std::str::FromStr;
+
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::memory_types::{Chosen, Need, Properties, choose};
 use crate::peers::Peers;
 use crate::pieces::{Memory, Piece};
+use crate::size;
 
 /// A device whose memory objects are the ranges of one pgmap.
 ///
@@ -48,9 +52,18 @@ pub(crate) trait Device: Peers {
         Err(DeviceError::OutOfBounds)
     }
 
-    /// What the device itself makes of these pieces of its memory objects or views, as [`checksum::add`](crate::checksum::add) would sum
-    /// them: everything that was recorded is done first. None where it cannot.
-    fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError>;
+    /// Has the device itself sum these pieces of its memory objects, as [`checksum::add`](crate::checksum::add) would: after
+    /// everything that was recorded before, and before everything that is recorded later. None where it cannot. There are at most
+    /// [`SUMS_AT_ONCE`] that have been begun and not ended.
+    fn begin_sum(&mut self, pieces: &[Piece]) -> Result<Option<Sum>, DeviceError>;
+
+    /// What came of a sum; waits for it.
+    fn end_sum(&mut self, sum: Sum) -> Result<u32, DeviceError>;
+
+    /// Begins a sum and waits for it.
+    fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
+        self.begin_sum(pieces)?.map(|sum| self.end_sum(sum)).transpose()
+    }
 
     /// Whether a ticket has been reached.
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError>;
@@ -72,6 +85,17 @@ pub(crate) trait Device: Peers {
 /// A point in the order of submissions: a value of the device's one timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(crate) u64);
+
+/// A sum that the device was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sum(pub(crate) usize);
+
+/// Copies that are under way at the same time are so many bytes apart in the staging memory: what a host that is not coherent flushes
+/// or reads anew together is no larger on any device.
+pub(crate) const ATOM: u64 = 256;
+
+/// How many sums can be under way.
+pub(crate) const SUMS_AT_ONCE: usize = 64;
 
 /// Contiguous addresses of a device, with scattered pieces of its memory objects behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +188,16 @@ pub(crate) struct DeviceInfo {
     pub(crate) max_object_bytes: u64,
     /// All memory heaps, and the types of memory in each.
     pub(crate) heaps: Vec<HeapDetails>,
+    /// All families of queues.
+    pub(crate) queues: Vec<QueueDetails>,
+    /// Which of them does what; none on the host device.
+    pub(crate) roles: Option<Roles>,
+    /// The types of memory that the driver takes for buffers; all of them as long as the device is not open.
+    #[serde(skip)]
+    pub(crate) buffer_types: u32,
+    /// Those that it takes for views.
+    #[serde(skip)]
+    pub(crate) view_types: u32,
     /// What will be used where it is there.
     pub(crate) features: Features,
     /// Whether a scattered object can have contiguous addresses.
@@ -173,9 +207,35 @@ pub(crate) struct DeviceInfo {
     pub(crate) unusable: Option<String>,
 }
 
+impl DeviceInfo {
+    /// The type of memory for so many bytes of staging, or what stands in the way; none on the host device.
+    pub(crate) fn staging_type(&self, bytes: u64) -> Option<Result<Chosen, String>> {
+        if self.kind == Kind::Host {
+            return None;
+        }
+        let chosen = choose(&self.heaps, self.buffer_types, Need::Staging, bytes);
+        Some(chosen.ok_or_else(|| {
+            let visible =
+                self.heaps.iter().filter(|heap| heap.types.iter().any(|kind| kind.properties.has(Properties::HOST_VISIBLE)));
+            let most = visible.map(HeapDetails::may_take).max().unwrap_or(0);
+            let (wanted, most) = size::apart(bytes, most);
+            format!("{wanted} of memory that host and device both reach are more than any heap of {} may give: {most}", self.name)
+        }))
+    }
+
+    /// The type of memory that folios are of in such a layout; none on the host device, and where there is none.
+    pub(crate) fn folio_type(&self, layout: &Layout) -> Option<Chosen> {
+        let bytes = layout.objects.iter().copied().max().unwrap_or(0);
+        let allowed = if layout.views { self.buffer_types & self.view_types } else { self.buffer_types };
+        choose(&self.heaps, allowed, Need::Folios { heap: self.heap.index }, bytes)
+    }
+}
+
 /// The memory heap that is used.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct HeapInfo {
+    /// As the driver numbers it.
+    pub(crate) index: u32,
     /// Its size.
     pub(crate) bytes: u64,
     /// How much of it this program may take.
@@ -200,13 +260,83 @@ pub(crate) struct HeapDetails {
     pub(crate) types: Vec<TypeDetails>,
 }
 
+impl HeapDetails {
+    /// Where the driver does not tell, this share of a heap is taken to be free; the rest is for everyone else.
+    const SHARE: (u64, u64) = (3, 4);
+
+    /// How much of it this program may take.
+    pub(crate) fn may_take(&self) -> u64 {
+        match (self.budget_bytes, self.usage_bytes) {
+            (Some(budget), usage) => budget.saturating_sub(usage.unwrap_or(0)).min(self.bytes),
+            (None, _) => self.bytes / HeapDetails::SHARE.1 * HeapDetails::SHARE.0,
+        }
+    }
+}
+
 /// One type of memory.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct TypeDetails {
     /// As the driver numbers it.
     pub(crate) index: u32,
-    /// Vulkan's words for what it can do.
-    pub(crate) properties: Vec<&'static str>,
+    /// What it can do.
+    pub(crate) properties: Properties,
+}
+
+/// One family of queues.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct QueueDetails {
+    /// How many queues it has.
+    pub(crate) queues: u32,
+    /// What they do, in Vulkan's words.
+    pub(crate) does: Vec<&'static str>,
+}
+
+/// The family of queues that the user wants to copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueueWanted {
+    /// One that only copies.
+    Copy,
+    /// One that computes, and does not draw if there is a choice.
+    Compute,
+    /// One that draws.
+    Graphics,
+    /// The one of this number.
+    Index(u32),
+}
+
+impl FromStr for QueueWanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<QueueWanted, String> {
+        match text {
+            "copy" => Ok(QueueWanted::Copy),
+            "compute" => Ok(QueueWanted::Compute),
+            "graphics" => Ok(QueueWanted::Graphics),
+            number => {
+                number.parse().map(QueueWanted::Index).map_err(|_| "it is copy, compute, graphics or a family's number".into())
+            }
+        }
+    }
+}
+
+/// What the user wants of a device instead of what it would do by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Choices {
+    /// The heap that folios come from.
+    pub(crate) memory_heap: Option<u32>,
+    /// The family of queues that copies.
+    pub(crate) queue: Option<QueueWanted>,
+}
+
+/// Which families of queues do what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Roles {
+    /// Copies.
+    pub(crate) copying: u32,
+    /// Sums what the device holds; none where no family computes.
+    pub(crate) summing: Option<u32>,
+    /// Binds sparse buffers; none where no family does.
+    pub(crate) binding: Option<u32>,
 }
 
 /// Sparse binding.

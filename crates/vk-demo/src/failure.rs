@@ -18,6 +18,9 @@ pub(crate) enum Failure {
     /// The request makes no sense here; nothing was done.
     #[error("{0}")]
     Usage(String),
+    /// More memory would be needed than there is; nothing was done.
+    #[error("{0}")]
+    TooLarge(String),
     /// No device answers to the name or index; nothing was done.
     #[error("{0}")]
     NoSuchDevice(String),
@@ -39,7 +42,7 @@ impl Failure {
     /// The exit code: 1 not verified, 2 wrong usage, 3 no such device, 130 interrupted.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Failure::Usage(_) => 2,
+            Failure::Usage(_) | Failure::TooLarge(_) => 2,
             Failure::NoSuchDevice(_) => 3,
             Failure::Interrupted => INTERRUPTED,
             Failure::Device(_) | Failure::Heap(_) | Failure::Output(_) => NOT_VERIFIED,
@@ -55,6 +58,7 @@ mod tests {
     fn each_failure_has_its_exit_code() {
         let codes = [
             (Failure::Usage(String::new()), 2),
+            (Failure::TooLarge(String::new()), 2),
             (Failure::NoSuchDevice(String::new()), 3),
             (Failure::Interrupted, 130),
             (Failure::Device(DeviceError::Lost), 1),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, FromArgMatches};
 
 use crate::cli::Asked;
-use crate::device::{Bind, Device, DeviceError, DeviceInfo, Layout, Sparse, Ticket, View, Work};
+use crate::device::{Bind, Device, DeviceError, DeviceInfo, Layout, Sparse, Sum, Ticket, View, Work};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{self, Host};
@@ -115,8 +115,8 @@ impl Faulty {
 }
 
 impl Peers for Faulty {
-    fn begin(&mut self, peer: Peer, bytes: u64) -> Result<Result<(), String>, DeviceError> {
-        self.host.begin(peer, bytes)
+    fn begin(&mut self, peer: Peer, bytes: u64, block: u64) -> Result<Result<(), String>, DeviceError> {
+        self.host.begin(peer, bytes, block)
     }
 
     fn take(&mut self, bytes: u64) -> Result<Option<usize>, DeviceError> {
@@ -201,8 +201,12 @@ impl Device for Faulty {
         Ok(())
     }
 
-    fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
-        self.host.checksum(&self.behind(pieces)?)
+    fn begin_sum(&mut self, pieces: &[Piece]) -> Result<Option<Sum>, DeviceError> {
+        self.host.begin_sum(&self.behind(pieces)?)
+    }
+
+    fn end_sum(&mut self, sum: Sum) -> Result<u32, DeviceError> {
+        self.host.end_sum(sum)
     }
 
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {

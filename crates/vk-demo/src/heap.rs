@@ -7,8 +7,9 @@ use pgmap_alloc::{AfterFree, Folio, Freed, Offset, Order, Params, Pgmap, PgmapOp
 use crate::cli::HeapOptions;
 use crate::device::{Device, DeviceInfo, Kind, Layout};
 use crate::failure::Failure;
+use crate::host;
 use crate::pieces::{Memory, Piece};
-use crate::size::Bytes;
+use crate::size::{self, Bytes};
 
 /// Bytes of a page.
 pub(crate) const PAGE: u64 = 1 << 12;
@@ -21,8 +22,6 @@ const HARDWARE_MOST: u64 = 2 << 30;
 
 /// Each memory object has 2^48 bytes of the pgmap's physical addresses for itself: the high bits say which one it is.
 const OBJECT_SHIFT: u32 = 48;
-/// An object starts where any order is aligned and, unless it is the last, is a whole number of 2 MiB entries long.
-const OBJECT_STEP: u64 = 2 << 20;
 
 /// A folio of the heap.
 pub(crate) type HeapFolio<'h> = Folio<'h, HeapOps>;
@@ -43,20 +42,24 @@ impl PgmapOps for HeapOps {
     }
 }
 
-/// How many bytes each memory object has, or why the heap cannot be as it was asked for; how much staging there is to be is left to the
-/// caller, and `by_default` how large the heap is where nobody says.
-pub(crate) fn plan(options: &HeapOptions, info: &DeviceInfo, by_default: Option<u64>) -> Result<Layout, Failure> {
+/// How large the heap is where nobody says.
+pub(crate) fn by_default(info: &DeviceInfo) -> u64 {
     let budget = info.heap.budget_bytes;
-    let wanted = options.heap.or(by_default).unwrap_or(match info.kind {
+    match info.kind {
         Kind::Hardware => (budget / HARDWARE_SHARE).min(HARDWARE_MOST),
         Kind::Software | Kind::Host => MODERATE.min(budget / 2),
-    });
+    }
+}
+
+/// How many bytes each memory object has in a heap of so many, or why it cannot be; how much staging there is to be is left to the
+/// caller. All objects are of one size, a power of two, but for what is left over in the last.
+pub(crate) fn plan(wanted: u64, options: &HeapOptions, info: &DeviceInfo) -> Result<Layout, Failure> {
+    let budget = info.heap.budget_bytes;
     if wanted > budget {
-        return Err(Failure::Usage(format!(
-            "a heap of {} is more than {} may give: {} of {} ({})",
-            Bytes(wanted),
+        let (wanted, budget) = size::apart(wanted, budget);
+        return Err(Failure::TooLarge(format!(
+            "a heap of {wanted} is more than {} may give: {budget} of {} ({})",
             info.name,
-            Bytes(budget),
             Bytes(info.heap.bytes),
             info.heap.budget_from,
         )));
@@ -66,16 +69,33 @@ pub(crate) fn plan(options: &HeapOptions, info: &DeviceInfo, by_default: Option<
         return Err(Failure::Usage(format!("a heap of {} is less than one page of {}", Bytes(wanted), Bytes(PAGE))));
     }
     let most = options.object.unwrap_or(u64::MAX).min(info.max_object_bytes);
-    let object = if most >= OBJECT_STEP { most / OBJECT_STEP * OBJECT_STEP } else { most / PAGE * PAGE };
-    if object == 0 {
+    if most < PAGE {
         return Err(Failure::Usage(format!("a memory object of {} is less than one page", Bytes(most))));
     }
+    let object = 1 << most.ilog2();
     if heap.div_ceil(object) > MOST_OBJECTS {
         let text = format!("{} in objects of {} is more than {MOST_OBJECTS} objects", Bytes(heap), Bytes(object));
         return Err(Failure::Usage(text));
     }
     let objects = (0..heap).step_by(object as usize).map(|start| object.min(heap - start)).collect();
     Ok(Layout { objects, staging: 0, views: false })
+}
+
+/// Whether there is room for all of it: the heap in its place, and the staging memory in its own or beside the heap.
+pub(crate) fn fits(layout: &Layout, info: &DeviceInfo) -> Result<(), Failure> {
+    host::room_for(layout.staging)?;
+    let Some(staging) = info.staging_type(layout.staging) else { return Ok(()) };
+    let heap: u64 = layout.objects.iter().sum();
+    let (both, budget) = (heap + layout.staging, info.heap.budget_bytes);
+    if staging.map_err(Failure::TooLarge)?.heap == info.heap.index && both > budget {
+        let (both, budget) = size::apart(both, budget);
+        let (heap, staging) = (Bytes(heap), Bytes(layout.staging));
+        return Err(Failure::TooLarge(format!(
+            "a heap of {heap} and {staging} for copies, which {} has in one place, are {both}: more than it may give, {budget}",
+            info.name
+        )));
+    }
+    Ok(())
 }
 
 /// Drivers bound the number of memory objects in the low thousands.
@@ -86,11 +106,11 @@ pub(crate) fn largest_order(layout: &Layout) -> Order {
     layout.objects.iter().filter_map(|bytes| Order::fitting(bytes / PAGE)).max().unwrap_or(Order::ZERO)
 }
 
-/// An order that the user gave, if such a folio is possible at all.
-pub(crate) fn order_within(order: u32, possible: Order) -> Result<Order, Failure> {
+/// An order that the user gave by this option, if such a folio is possible at all.
+pub(crate) fn order_within(option: &str, order: u32, possible: Order) -> Result<Order, Failure> {
     match Order::new(order) {
         Ok(order) if order <= possible => Ok(order),
-        _ => Err(Failure::Usage(format!("order {order} is beyond the largest that is possible here, {possible}"))),
+        _ => Err(Failure::Usage(format!("{option}: order {order} is beyond the largest that is possible here, {possible}"))),
     }
 }
 
@@ -150,28 +170,40 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::host::{self, Host};
+    use crate::device::HeapInfo;
+    use crate::host::Host;
 
-    fn options(heap: u64, object: Option<u64>) -> HeapOptions {
-        HeapOptions { heap: Some(heap), object }
+    fn planned(heap: u64, object: Option<u64>, info: &DeviceInfo) -> Result<Layout, Failure> {
+        plan(heap, &HeapOptions { heap: Some(heap), object }, info)
     }
 
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+
     #[test]
-    fn a_heap_is_cut_into_memory_objects() {
+    fn req_82_a_heap_is_cut_into_memory_objects_of_one_power_of_two() {
         let info = host::describe();
-        let mib = 1 << 20;
-        let layout = plan(&options(10 * mib, Some(4 * mib)), &info, None).unwrap();
-        assert_eq!(layout.objects, [4 * mib, 4 * mib, 2 * mib]);
+        let layout = planned(10 * MIB, Some(5 * MIB), &info).unwrap();
+        assert_eq!(layout.objects, [4 * MIB, 4 * MIB, 2 * MIB]);
         assert_eq!(largest_order(&layout).get(), 10);
-        assert_eq!(plan(&options(PAGE + 1, None), &info, None).unwrap().objects, [PAGE]);
+        assert_eq!(planned(PAGE + 1, None, &info).unwrap().objects, [PAGE]);
+        let mut card = DeviceInfo { max_object_bytes: 4_292_870_144, ..info };
+        card.heap.budget_bytes = 100 * GIB;
+        assert_eq!(planned(8 * GIB, None, &card).unwrap().objects, [2 * GIB; 4]);
     }
 
     #[test]
     fn a_heap_that_cannot_be_is_refused() {
         let info = host::describe();
-        for bad in [options(1, None), options(u64::MAX, None), options(PAGE, Some(1)), options(4 << 30, Some(PAGE))] {
-            assert!(matches!(plan(&bad, &info, None), Err(Failure::Usage(_))), "{bad:?}");
+        for (heap, object) in [(1, None), (PAGE, Some(1)), (4 << 30, Some(PAGE))] {
+            let refused = planned(
+                heap,
+                object,
+                &DeviceInfo { heap: HeapInfo { budget_bytes: 8 << 30, ..info.heap.clone() }, ..info.clone() },
+            );
+            assert!(matches!(refused, Err(Failure::Usage(_))), "{heap} in {object:?}");
         }
+        assert!(matches!(planned(u64::MAX, None, &info), Err(Failure::TooLarge(_))));
     }
 
     #[test]

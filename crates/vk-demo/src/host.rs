@@ -1,16 +1,17 @@
 //! The device where there is no Vulkan: memory objects in this process, and the CPU as its copy engine.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sysinfo::System;
 
 use crate::checksum;
-use crate::device::{Device, DeviceError, DeviceInfo, Features, HeapInfo, Kind, Layout, Sparse, Ticket, Work};
+use crate::device::{Device, DeviceError, DeviceInfo, Features, HeapInfo, Kind, Layout, Sparse, Sum, Ticket, Work};
 use crate::failure::Failure;
 use crate::lent::Lent;
 use crate::peers::{Holding, Peer, Peers};
 use crate::pieces::{self, Memory, Piece, Region};
-use crate::size::Bytes;
+use crate::size;
 
 /// The host device takes at most one part in this many of the memory that is free.
 const SHARE: u64 = 2;
@@ -26,9 +27,13 @@ pub(crate) fn describe() -> DeviceInfo {
         driver: format!("vk-demo {}", env!("CARGO_PKG_VERSION")),
         kind: Kind::Host,
         api: None,
-        heap: HeapInfo { bytes: total, budget_bytes: free / SHARE, budget_from: "half of the host's free memory" },
+        heap: HeapInfo { index: 0, bytes: total, budget_bytes: free / SHARE, budget_from: "half of the host's free memory" },
         max_object_bytes: MAX_OBJECT,
         heaps: Vec::new(),
+        queues: Vec::new(),
+        roles: None,
+        buffer_types: u32::MAX,
+        view_types: u32::MAX,
         features: Features::default(),
         sparse: Sparse::Missing { missing: "the host device has no addresses of its own".into() },
         unusable: None,
@@ -41,8 +46,8 @@ pub(crate) fn room_for(bytes: u64) -> Result<(), Failure> {
     if bytes <= free {
         return Ok(());
     }
-    let (bytes, free) = (Bytes(bytes), Bytes(free));
-    Err(Failure::Usage(format!("{bytes} of host memory are needed for what is not in the heap, {free} are free")))
+    let (bytes, free) = size::apart(bytes, free);
+    Err(Failure::TooLarge(format!("{bytes} of host memory are needed for what is not in the heap, {free} are free")))
 }
 
 /// All of the host's memory and what is free of it, for a process with its limits.
@@ -65,6 +70,8 @@ pub(crate) struct Host {
     recorded: Vec<Region>,
     work: Work,
     lent: Lent,
+    /// Sums that nobody has asked for yet: here they are made at once.
+    sums: BTreeMap<usize, u32>,
 }
 
 impl Host {
@@ -78,6 +85,7 @@ impl Host {
             recorded: Vec::new(),
             work: Work::default(),
             lent: Lent::default(),
+            sums: BTreeMap::new(),
         })
     }
 
@@ -147,7 +155,7 @@ impl Device for Host {
         Ok(Ticket(self.work.submits))
     }
 
-    fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
+    fn begin_sum(&mut self, pieces: &[Piece]) -> Result<Option<Sum>, DeviceError> {
         pieces::inside(pieces, |memory| match memory {
             Memory::Staging | Memory::View(_) => None,
             Memory::Object(index) => self.sizes.get(index).copied(),
@@ -160,7 +168,13 @@ impl Device for Host {
             sum = checksum::add(sum, place, &memory[piece.start as usize..piece.end() as usize]);
             place += piece.bytes / 4;
         }
-        Ok(Some(sum))
+        let number = self.sums.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.sums.insert(number, sum);
+        Ok(Some(Sum(number)))
+    }
+
+    fn end_sum(&mut self, Sum(number): Sum) -> Result<u32, DeviceError> {
+        self.sums.remove(&number).ok_or(DeviceError::OutOfBounds)
     }
 
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {
@@ -192,7 +206,7 @@ impl Host {
 }
 
 impl Peers for Host {
-    fn begin(&mut self, peer: Peer, bytes: u64) -> Result<Result<(), String>, DeviceError> {
+    fn begin(&mut self, peer: Peer, bytes: u64, _: u64) -> Result<Result<(), String>, DeviceError> {
         if peer != Peer::ObjectPerBuffer {
             return Ok(Err("it needs Vulkan, and this is the host device".into()));
         }
@@ -245,6 +259,6 @@ mod tests {
         }
         let lent = Lent::with_limit(u64::MAX).take(1 << 62);
         assert_eq!(lent, Err(DeviceError::OutOfHostMemory));
-        assert!(matches!(room_for(u64::MAX), Err(Failure::Usage(_))));
+        assert!(matches!(room_for(u64::MAX), Err(Failure::TooLarge(_))));
     }
 }

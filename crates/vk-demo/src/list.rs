@@ -4,9 +4,9 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::choose::Devices;
+use crate::choose::{Candidate, Devices};
 use crate::cli::{Format, OutputOptions};
-use crate::device::{DeviceInfo, HeapDetails, Kind, Sparse};
+use crate::device::{Choices, DeviceInfo, HeapDetails, Kind, Sparse};
 use crate::failure::Failure;
 use crate::report::{self, Output};
 use crate::size::Bytes;
@@ -32,7 +32,8 @@ struct Listed<'a> {
 pub(crate) fn command(options: &OutputOptions) -> Result<Verdict, Failure> {
     let found = Devices::find(false)?;
     let mut output = Output::open(options)?;
-    let devices: Vec<Listed<'_>> = found.all().enumerate().map(|(index, info)| Listed { index, info }).collect();
+    let infos: Vec<DeviceInfo> = found.all().iter().map(told).collect();
+    let devices: Vec<Listed<'_>> = infos.iter().enumerate().map(|(index, info)| Listed { index, info }).collect();
     match output.format() {
         Format::Table => output.text(&text(&devices, found.no_vulkan.as_deref()))?,
         Format::Csv => output.csv(&devices.iter().map(Row::from).collect::<Vec<_>>())?,
@@ -44,6 +45,17 @@ pub(crate) fn command(options: &OutputOptions) -> Result<Verdict, Failure> {
         })?,
     }
     Ok(Verdict::Good)
+}
+
+/// What a device tells once it is open; one that does not open says why.
+fn told(candidate: &Candidate) -> DeviceInfo {
+    if candidate.info().unusable.is_some() {
+        return candidate.info().clone();
+    }
+    match candidate.open(&Choices::default()) {
+        Ok(open) => open.info().clone(),
+        Err(why) => DeviceInfo { unusable: Some(why.to_string()), ..candidate.info().clone() },
+    }
 }
 
 fn text(devices: &[Listed<'_>], no_vulkan: Option<&str>) -> String {
@@ -62,7 +74,7 @@ fn text(devices: &[Listed<'_>], no_vulkan: Option<&str>) -> String {
     }
     let mut text = table.to_string();
     if devices.iter().any(|listed| !listed.info.heaps.is_empty()) {
-        text += &format!("\n\n{}", heaps(devices));
+        text += &format!("\n\n{}\n\n{}", heaps(devices), queues(devices));
     }
     if let Some(why) = no_vulkan {
         text += &format!("\nNo Vulkan here: {why}.");
@@ -83,8 +95,32 @@ fn heaps(devices: &[Listed<'_>]) -> Table {
                 size(heap.budget_bytes),
                 size(heap.usage_bytes),
                 place(heap).into(),
-                heap.types.iter().map(|kind| format!("{}: {}", kind.index, words(&kind.properties))).collect::<Vec<_>>().join("\n"),
+                heap.types
+                    .iter()
+                    .map(|kind| format!("{}: {}", kind.index, words(&kind.properties.words())))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
             ]);
+        }
+    }
+    table
+}
+
+/// Every family of queues of every device.
+fn queues(devices: &[Listed<'_>]) -> Table {
+    let mut table = report::table(&["", "queues", "", "what they do", "used for"]);
+    for Listed { index, info } in devices {
+        for (family, details) in (0..).zip(&info.queues) {
+            let roles = info.roles.map(|roles| {
+                [(Some(roles.copying), "copies"), (roles.summing, "sums"), (roles.binding, "binds")]
+                    .into_iter()
+                    .filter(|(who, _)| *who == Some(family))
+                    .map(|(_, what)| what)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            });
+            let row = [index.to_string(), family.to_string(), format!("{}x", details.queues), details.does.join(", ")];
+            table.add_row(row.into_iter().chain([roles.unwrap_or_default()]));
         }
     }
     table

@@ -4,6 +4,7 @@
 //! cli       what was asked for         choose   which device            device   what a device is; gpu and host are the two
 //! heap      a pgmap over the device's memory objects: folio -> piece    pieces   contiguous stretches, regions of a copy
 //! job       what every command on a device has in common, from its options to its exit code
+//! memory_types   which type of memory meets a need                      sums     what the device makes of what it holds
 //! mover     what moves a manager's bytes: from pgmap-ttm to a device    views    contiguous addresses for each object
 //! swap      memory that the device does not reach
 //! fault     access traces over a space larger than the heap
@@ -30,6 +31,7 @@ mod interrupt;
 mod job;
 mod lent;
 mod list;
+mod memory_types;
 mod migrate;
 mod mover;
 mod pattern;
@@ -38,11 +40,13 @@ mod picture;
 mod pieces;
 mod progress;
 mod report;
+mod ring;
 mod run;
 mod size;
 mod soak;
 #[cfg(test)]
 mod story;
+mod sums;
 mod swap;
 mod views;
 

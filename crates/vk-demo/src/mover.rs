@@ -7,6 +7,7 @@
 //! Nothing here waits for the device unless it was asked to: a copy is one submission, and its ticket a value of the timeline.
 //! Only what the processor copies to the swap or from it has to wait for copies that are still at the host's pages.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use pgmap_alloc::Offset;
@@ -15,6 +16,8 @@ use pgmap_ttm::{Bo, CopyError, FenceError, Manager, MemoryType, Mover, Piece as 
 use crate::device::{self, Device, DeviceError};
 use crate::heap::{Heap, HeapOps, PAGE};
 use crate::pieces::{Piece, push_merged};
+use crate::ring::Ring;
+use crate::sums::{Found, Sums};
 use crate::swap::Swap;
 use crate::views::Views;
 
@@ -34,6 +37,12 @@ pub(crate) struct DeviceMover<'h, 'd> {
     swap: Option<Swap>,
     /// Where objects have contiguous addresses.
     pub(crate) views: Option<Views>,
+    /// The last copy that was sent.
+    last: device::Ticket,
+    /// Objects that have moved since they were last asked for.
+    arrivals: BTreeSet<Bo>,
+    /// What the device sums at this moment.
+    sums: Sums,
     /// What the device said first when it went wrong: a manager only learns that it did.
     wrong: Option<DeviceError>,
     pub(crate) moved: Moved,
@@ -52,10 +61,12 @@ pub(crate) struct Moved {
     pub(crate) within_device_bytes: u64,
     /// From one part of the host's memory to another.
     pub(crate) within_host_bytes: u64,
+    /// From device to host, only to be looked at: in no other number.
+    pub(crate) looked_at_bytes: u64,
 }
 
 impl Moved {
-    /// In all directions together.
+    /// In all directions together, but for what was only looked at.
     pub(crate) fn total(self) -> u64 {
         self.to_device_bytes + self.to_host_bytes + self.within_device_bytes + self.within_host_bytes
     }
@@ -78,6 +89,9 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
             scratch,
             swap: None,
             views: None,
+            last: device::Ticket::default(),
+            arrivals: BTreeSet::new(),
+            sums: Sums::default(),
             wrong: None,
             moved: Moved::default(),
             time: Duration::ZERO,
@@ -200,20 +214,39 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
 
     fn download(&mut self, from: &[Piece], bytes: &mut [u8]) -> Result<(), DeviceError> {
         let staged = self.scratch.take(bytes.len() as u64)?;
-        self.moved.to_host_bytes += bytes.len() as u64;
+        self.moved.looked_at_bytes += bytes.len() as u64;
         self.send(from, &[Piece::staging(staged, bytes.len() as u64)])?;
         // Waits for that copy and no other.
         self.timed(|device| device.read_staging(staged, bytes))
     }
 
-    /// What the device makes of an object that stands in the heap as a whole, as [`Device::checksum`] says: through its view
-    /// where it can be seen through it.
-    pub(crate) fn sum_object(&mut self, bo: Bo, pages: &[Pages]) -> Result<Option<u32>, DeviceError> {
-        let pieces = match self.view(bo)? {
-            Some(view) => vec![view],
-            None => self.pieces(pages)?,
-        };
-        self.timed(|device| device.checksum(&pieces))
+    /// Has the device sum pages of the heap, by where they are and not through any view, once everything that was asked before is
+    /// done; nothing waits for it.
+    pub(crate) fn begin_sum(&mut self, pages: &[Pages], expected: u32) -> Result<(), DeviceError> {
+        let pieces = self.pieces(pages)?;
+        self.sums.begin(self.device, &pieces, expected)
+    }
+
+    /// Objects that have moved since this was last asked.
+    pub(crate) fn take_arrivals(&mut self) -> BTreeSet<Bo> {
+        std::mem::take(&mut self.arrivals)
+    }
+
+    /// What came of the sums that have been waited for.
+    pub(crate) fn found(&self) -> Found {
+        self.sums.found
+    }
+
+    /// Waits for every copy that has been sent.
+    pub(crate) fn finish(&mut self) -> Result<(), DeviceError> {
+        let last = self.last;
+        self.timed(|device| device.wait(last))
+    }
+
+    /// Waits for all sums.
+    pub(crate) fn end_sums(&mut self) -> Result<Found, DeviceError> {
+        self.sums.end(self.device)?;
+        Ok(self.sums.found)
     }
 
     /// Where the bytes of a manager's pieces are; neighbours become one.
@@ -264,10 +297,12 @@ impl<'h, 'd> DeviceMover<'h, 'd> {
     }
 
     fn send(&mut self, from: &[Piece], to: &[Piece]) -> Result<device::Ticket, DeviceError> {
-        self.timed(|device| {
+        let sent = self.timed(|device| {
             device.copy(from, to)?;
             device.submit()
-        })
+        });
+        self.last = sent.clone().unwrap_or(self.last);
+        sent
     }
 
     fn timed<T>(&mut self, work: impl FnOnce(&mut dyn Device) -> T) -> T {
@@ -324,6 +359,7 @@ impl Mover for DeviceMover<'_, '_> {
     }
 
     fn move_notify(&mut self, bo: Bo, pieces: &mut dyn Iterator<Item = (u64, Pages)>) {
+        self.arrivals.insert(bo);
         let (Some(views), heap) = (&mut self.views, self.heap) else { return };
         let in_heap = pieces.filter(|(_, piece)| piece.memory.index() == HEAP);
         let parts = in_heap.filter_map(|(page, piece)| Some((page * PAGE, heap.piece_at(Offset::new(piece.first), piece.pages)?)));
@@ -339,46 +375,4 @@ fn split<'a>(left: &mut &'a [u8], bytes: u64) -> Result<&'a [u8], DeviceError> {
 /// Takes the first so many bytes off, to write to.
 fn split_mut<'a>(left: &mut &'a mut [u8], bytes: u64) -> Result<&'a mut [u8], DeviceError> {
     left.split_off_mut(..bytes as usize).ok_or(DeviceError::OutOfBounds)
-}
-
-/// Places in the scratch, one after another and round again. Who still needs an old one is looked after by the device, which
-/// waits before a place is used anew.
-pub(crate) struct Ring {
-    start: u64,
-    end: u64,
-    next: u64,
-}
-
-impl Ring {
-    /// All of this part of the staging memory.
-    pub(crate) fn new(start: u64, end: u64) -> Ring {
-        Ring { start, end, next: start }
-    }
-
-    /// The next place of so many bytes.
-    pub(crate) fn take(&mut self, bytes: u64) -> Result<u64, DeviceError> {
-        if bytes > self.end - self.start {
-            return Err(DeviceError::OutOfBounds);
-        }
-        if self.next + bytes > self.end {
-            self.next = self.start;
-        }
-        let at = self.next;
-        self.next += bytes;
-        Ok(at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn places_follow_each_other_and_never_wrap_inside() {
-        let mut ring = Ring::new(100, 110);
-        assert_eq!([4, 4, 4, 6, 10].map(|bytes| ring.take(bytes).unwrap()), [100, 104, 100, 104, 100]);
-        assert_eq!(ring.take(11), Err(DeviceError::OutOfBounds));
-    }
 }

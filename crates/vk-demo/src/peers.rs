@@ -20,8 +20,9 @@ pub(crate) enum Peer {
 ///
 /// The objects that it has made room for are [`Memory::Lent`](crate::pieces::Memory::Lent). Copies find them like any other memory.
 pub(crate) trait Peers {
-    /// Begins with a peer, which may take so many bytes from the device; says in words why it cannot be had here.
-    fn begin(&mut self, peer: Peer, bytes: u64) -> Result<Result<(), String>, DeviceError>;
+    /// Begins with a peer, which may take so many bytes from the device, in blocks of so many if its objects share any; says in words
+    /// why it cannot be had here.
+    fn begin(&mut self, peer: Peer, bytes: u64, block: u64) -> Result<Result<(), String>, DeviceError>;
 
     /// Room for an object of so many bytes; none where the peer has none, or would need more than it may.
     fn take(&mut self, bytes: u64) -> Result<Option<usize>, DeviceError>;
@@ -46,6 +47,6 @@ pub(crate) struct Holding {
     pub(crate) held_bytes: u64,
     /// Given to objects, with what the allocator rounds up.
     pub(crate) placed_bytes: u64,
-    /// Where the objects lie in the one block that they share; none where each has a block of its own.
+    /// Where the objects lie in the blocks that they share, taken one after another; none where each has a block of its own.
     pub(crate) spans: Option<Vec<Range<u64>>>,
 }

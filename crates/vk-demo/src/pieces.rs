@@ -47,6 +47,19 @@ pub(crate) struct Region {
     pub(crate) to: Piece,
 }
 
+impl Region {
+    /// Keeps the first so many bytes, and returns the rest, if there is any.
+    pub(crate) fn split_off(&mut self, most: u64) -> Option<Region> {
+        if self.to.bytes <= most {
+            return None;
+        }
+        let rest = |piece: Piece| Piece { start: piece.start + most, bytes: piece.bytes - most, ..piece };
+        let after = Region { from: rest(self.from), to: rest(self.to) };
+        (self.from.bytes, self.to.bytes) = (most, most);
+        Some(after)
+    }
+}
+
 /// Total length of a list.
 pub(crate) fn total(pieces: &[Piece]) -> u64 {
     pieces.iter().map(|piece| piece.bytes).sum()
@@ -188,6 +201,15 @@ mod tests {
         let chain = plan(&[object(0, 10), object(10, 10)], &[object(10, 10), object(20, 10)]);
         assert_eq!(chain, Err(DeviceError::Overlap));
         assert!(plan(&[object(0, 10), object(20, 10)], &[object(10, 10), object(30, 10)]).is_ok());
+    }
+
+    #[test]
+    fn req_82_a_region_that_is_too_long_is_cut() {
+        let mut region = Region { from: Piece::staging(5, 25), to: object(100, 25) };
+        let mut rest = region.split_off(10).unwrap();
+        assert_eq!(region, Region { from: Piece::staging(5, 10), to: object(100, 10) });
+        assert_eq!(rest, Region { from: Piece::staging(15, 15), to: object(110, 15) });
+        assert_eq!(rest.split_off(15), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use pgmap_ttm::conformance::{Rig, SWAP, Subject};
 use pgmap_ttm::{MemoryType, Piece as Pages};
 
 use crate::choose::Devices;
-use crate::device::{Device, Layout};
+use crate::device::{Choices, Device, Layout};
 use crate::faulty::{Fault, Faulty};
 use crate::heap::{Heap, HeapOps, PAGE};
 use crate::mover::{DeviceMover, HEAP};
@@ -71,7 +71,7 @@ mod on_vulkan {
             Ok(candidate) => candidate,
             Err(why) => return skip(&why.to_string()),
         };
-        let mut device = candidate.open(&layout(vram, host)).unwrap();
+        let mut device = candidate.open(&Choices::default()).unwrap().furnish(&layout(vram, host)).unwrap();
         on(device.as_mut(), host, case);
         // What is said while it is closed counts too.
         drop(device);

@@ -40,15 +40,25 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ("migrate --heap 1MiB --order 9", "order 9 is beyond"),
         ("fault --policy mru", "lru, fifo, random"),
         ("fault --trace walk", "stream, random, zipf, two-phase"),
-        ("fault --heap 1MiB --order 9", "order 9 is beyond the largest that is possible here, 8"),
-        ("fault --heap 1MiB --order 2 --floor 3", "order 3 is beyond the largest that is possible here, 2"),
+        ("fault --heap 1MiB --order 9", "--order: order 9 is beyond the largest that is possible here, 8"),
+        ("fault --heap 1MiB --order 2 --floor 3", "--floor: order 3 is above the largest order of a fault, 2 (--order)"),
         ("fault --heap 0", "zero"),
         ("soak --heap 0", "zero"),
         ("soak --heap 8EiB", "more than host device may give"),
         ("soak --ops many", "invalid digit"),
         ("compare --heap 0", "zero"),
         ("compare --heap 5MiB", "no multiple of 4 MiB up to 256 MiB"),
-        ("compare --heap 512MiB", "no multiple of 4 MiB up to 256 MiB"),
+        (
+            "compare --heap 300MiB",
+            "no multiple of 4 MiB up to 256 MiB, as one block of every allocator here must be, nor of 256 MiB",
+        ),
+        ("soak --ops 0", "0 is not in 1.."),
+        ("fault --accesses 0", "0 is not in 1.."),
+        ("--heap 4095", "a heap of 3.99 KiB is less than one page of 4 KiB"),
+        ("--memory-heap 0", "--memory-heap: the host device has none to choose from"),
+        ("--queue copy", "--queue: the host device has none to choose from"),
+        ("fault --heap 1MiB --order 4 --floor 9", "--floor: order 9 is above the largest order of a fault, 4 (--order)"),
+        ("fault --heap 1MiB --floor 9", "--floor: order 9 is above the largest order of a fault, 4 (--order)"),
         ("compare --full 0", "not in 1..=100"),
         ("compare --full 101", "not in 1..=100"),
         ("compare --ops 0", "not in 1..=10000000"),
@@ -111,7 +121,7 @@ fn a_file_is_left_alone_until_there_is_a_result() {
 const SMALL: [&str; 5] = [
     "run --heap 1MiB --ops 9",
     "migrate --heap 16KiB",
-    "soak --ops 99",
+    "soak --heap 1MiB --ops 99",
     "fault --heap 64KiB --order 1 --accesses 99",
     "compare --heap 4MiB --ops 99",
 ];
@@ -125,6 +135,40 @@ fn a_reader_that_goes_away_is_no_error() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(!stderr.contains("panicked"), "{of}: {stderr}");
         assert_eq!(output.status.code(), Some(0), "{of}: {stderr}");
+    }
+}
+
+#[test]
+fn req_82_two_options_for_one_file_are_refused_before_the_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file").display().to_string();
+    for (options, named) in [
+        (format!("-o {file} --svg {file}"), "-o and --svg name one file"),
+        (format!("--svg {file} --png {file}"), "--svg and --png name one file"),
+    ] {
+        let ran = on_host(&format!("run --ops 1000000000 {options}"));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{options}");
+        assert!(ran.stderr.contains(named), "{options}: {}", ran.stderr);
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is there");
+}
+
+/// No file may be larger than 512 bytes here: that is a disk that fills up in the middle of the result.
+#[cfg(target_os = "linux")]
+#[test]
+fn req_82_a_full_disk_keeps_the_old_result_and_leaves_nothing_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("result.json");
+    std::fs::write(&file, "the old one").unwrap();
+    let program = env!("CARGO_BIN_EXE_vk-demo");
+    for option in ["--format json -o", "--svg", "--png"] {
+        let limited =
+            format!("trap '' XFSZ; ulimit -f 1; exec {program} run --heap 1MiB --ops 9 --device host {option} {}", file.display());
+        let ran: common::Ran = std::process::Command::new("sh").args(["-c", &limited]).output().unwrap().into();
+        assert_eq!(ran.code, Some(1), "{option}: {}", ran.stderr);
+        assert!(ran.stderr.contains("could not be written"), "{option}: {}", ran.stderr);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "the old one", "{option}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "{option}: nothing is left beside it");
     }
 }
 

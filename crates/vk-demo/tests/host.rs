@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 #[test]
 fn run_is_verified_and_says_on_what() {
     let report = on_host("run --heap 8MiB --ops 300 --format json").json();
-    assert_eq!(report["schema"], "vk-demo/run/2");
+    assert_eq!(report["schema"], "vk-demo/run/3");
     assert_eq!(report["device"]["kind"], "host");
     assert_eq!(report["device"]["name"], "host device");
     assert_eq!(report["verified"], true);
@@ -153,8 +153,15 @@ fn without_a_driver_the_host_device_takes_over_and_says_why() {
         list["no_vulkan"].as_str().is_some_and(|why| why.starts_with("a Vulkan loader but no") || why.starts_with("no Vulkan"))
     );
     assert_eq!(list["devices"].as_array().unwrap().len(), 1);
-    let report = without("--heap 1MiB --ops 9 --format json").json();
+    let ran = without("--heap 1MiB --ops 9 --format json");
+    assert!(ran.stderr.contains("the host device is used instead"), "{}", ran.stderr);
+    let report = ran.json();
     assert_eq!(report["device"]["kind"], "host");
+    let why = report["no_vulkan"].as_str().unwrap();
+    assert!(why.starts_with("no Vulkan") || why.contains("no driver (VK_DRIVER_FILES is \"/nonexistent\")"), "{why}");
+    assert!(without("--heap 1MiB --ops 9").stdout.contains(&format!("No Vulkan: {why}.")));
+    let asked_for = without("--heap 1MiB --ops 9 --device host --format json");
+    assert!(asked_for.stderr.is_empty() && asked_for.json()["no_vulkan"].is_null(), "who asks for it needs no reason");
     assert_eq!(without("--heap 1MiB --ops 9 --validate").code, Some(2), "there is nothing to validate");
 }
 
@@ -163,7 +170,7 @@ fn every_command_writes_every_form() {
     let commands = [
         ("run --heap 1MiB --ops 9", 2),
         ("migrate --heap 16KiB", 21),
-        ("soak --ops 99", 2),
+        ("soak --heap 1MiB --ops 99", 2),
         ("fault --heap 64KiB --order 1 --accesses 99", 7),
         ("compare --heap 4MiB --ops 99", 4),
         ("list", 2),
@@ -184,9 +191,9 @@ fn every_command_writes_every_form() {
 
 #[test]
 fn req_57_a_soak_with_injected_failures_is_verified_and_leaks_nothing() {
-    let soak = |arguments: &str| on_host(&format!("soak --inject --format json {arguments}")).json();
+    let soak = |arguments: &str| on_host(&format!("soak --heap 1MiB --inject --format json {arguments}")).json();
     let report = soak("--ops 20000 --seed 1");
-    assert_eq!(report["schema"], "vk-demo/soak/1");
+    assert_eq!(report["schema"], "vk-demo/soak/2");
     assert_eq!(report["verified"], true);
     assert_eq!((&report["leaks"], &report["ops"], &report["seed"]), (&0.into(), &20000.into(), &1.into()));
     for step in ["charge", "allocate", "copy", "fence"] {
@@ -229,6 +236,40 @@ fn fault_has_a_row_for_every_order_and_policy_beside_order_0() {
         .collect();
     assert_eq!(rows, ["lru 0", "lru 3", "fifo 0", "fifo 3", "random 0", "random 3"]);
     assert!(report["rows"][0]["faults"].as_u64() > report["rows"][1]["faults"].as_u64());
+}
+
+#[test]
+fn req_80_what_was_compared_is_said_and_nothing_is_not_verified() {
+    for of in [
+        "run --heap 1MiB --ops 50",
+        "soak --heap 1MiB --ops 500",
+        "fault --heap 64KiB --order 1 --accesses 99",
+        "compare --heap 4MiB --ops 99",
+    ] {
+        let coverage = on_host(&format!("{of} --format json")).json()["coverage"].clone();
+        assert!(coverage["written_bytes"].as_u64() > Some(0), "{of}");
+        assert_eq!(coverage["written_bytes"], coverage["compared_bytes"], "{of}");
+    }
+    // What warms a folio up is thrown away.
+    let migrate = on_host("migrate --heap 64KiB");
+    assert!(migrate.stdout.contains("\nverified: ") && migrate.stdout.contains("\nnot checked: "), "{}", migrate.stdout);
+    // One operation makes an object that stands nowhere.
+    let nothing = on_host("soak --heap 1MiB --ops 1");
+    assert_eq!(nothing.code, Some(1));
+    assert!(nothing.stdout.contains("\nNOTHING CHECKED: "), "{}", nothing.stdout);
+}
+
+#[test]
+fn req_80_a_soak_takes_a_share_of_the_heap_by_default() {
+    // However little the host has free, it is more than a corner.
+    let report = on_host("soak --ops 20 --format json").json();
+    assert!(report["heap_bytes"].as_u64() >= Some(16 << 20), "{}", report["heap_bytes"]);
+}
+
+#[test]
+fn req_82_compare_goes_beyond_one_block() {
+    let report = on_host("compare --heap 512MiB --ops 12 --format json").json();
+    assert_eq!((&report["verified"], &report["heap_bytes"]), (&true.into(), &(512u64 << 20).into()));
 }
 
 #[cfg(unix)]

@@ -1,54 +1,28 @@
 //! A Vulkan device that is lost in the middle, memory that is refused, and a message from the validation layer: a report, an exit
-//! code, no hang and no crash. A layer of our own (`lose_device/layer.rs`) stands in front of the driver; skipped where there is no Vulkan, or where the layer was not
-//! built (`cargo test` builds it, `cargo test --test lost` alone does not), unless `PGMAP_REQUIRE_VULKAN=1`.
+//! code, no hang and no crash. A layer of our own (`layers/lose_device.rs`) stands in front of the driver; skipped where there is no
+//! Vulkan, or where the layer was not built, unless `PGMAP_REQUIRE_VULKAN=1`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 
-use std::path::Path;
+use common::{Layer, Ran, validation_layer};
+use serde_json::Value;
 
-use common::{Ran, command, here, validation_layer, vulkan};
-use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// A folder with what the loader wants to know of the layer.
-fn layer() -> Option<TempDir> {
-    if !vulkan() {
-        return None;
-    }
-    let built = Path::new(env!("CARGO_BIN_EXE_vk-demo")).parent().unwrap().join("examples/liblose_device.so");
-    if !here("layer", built.exists(), "cargo build --examples makes it") {
-        return None;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let manifest = json!({
-        "file_format_version": "1.2.0",
-        "layer": {
-            "name": "VK_LAYER_PGMAP_lose_device",
-            "type": "GLOBAL",
-            "library_path": built,
-            "api_version": "1.3.0",
-            "implementation_version": "1",
-            "description": "makes a device fail at a given moment",
-        },
-    });
-    std::fs::write(folder.path().join("lose_device.json"), manifest.to_string()).unwrap();
-    Some(folder)
+fn layer() -> Option<Layer> {
+    Layer::built("lose_device")
 }
 
 /// Runs the program on Vulkan behind the layer.
-fn behind(layer: &TempDir, arguments: &str, variable: &str, at: u64) -> Ran {
-    let mut command = command(&format!("{arguments} --device 0 --format json"));
-    // Beside those that are installed: the validation layer is one of them.
-    command.env("VK_ADD_LAYER_PATH", layer.path()).env("VK_INSTANCE_LAYERS", "VK_LAYER_PGMAP_lose_device");
+fn behind(layer: &Layer, arguments: &str, variable: &str, at: u64) -> Ran {
+    let mut command = layer.under(&format!("{arguments} --device 0 --format json"), false);
     command.env(variable, at.to_string()).output().unwrap().into()
 }
 
 const COMMANDS: [&str; 5] = [
     "run --heap 2MiB --ops 100",
     "migrate --heap 64KiB",
-    "soak --ops 2000 --inject",
+    "soak --heap 1MiB --ops 2000 --inject",
     "fault --heap 64KiB --order 1 --accesses 200",
     "compare --heap 4MiB --ops 200",
 ];

@@ -22,7 +22,7 @@ use crate::heap::Heap;
 use crate::job::Job;
 use crate::peers::Peer;
 use crate::progress;
-use crate::size::Bytes;
+use crate::size::{self, Bytes};
 
 use report::Compared;
 use round::{Round, Work};
@@ -31,7 +31,8 @@ use trace::Trace;
 
 /// Bytes of the heap by default.
 const HEAP: u64 = 64 << 20;
-/// gpu-allocator takes memory in blocks of a multiple of this many bytes, and no larger ones than that.
+/// gpu-allocator takes memory in blocks of a multiple of this many bytes, and no larger ones than that. A heap is one block of
+/// every allocator here, or several of the largest.
 const BLOCK_STEP: u64 = 4 << 20;
 const LARGEST_BLOCK: u64 = 256 << 20;
 /// Contents on their way take at most this many of the largest objects.
@@ -73,6 +74,8 @@ impl Allocator {
 /// The comparison.
 pub(crate) struct Compare {
     heap_bytes: u64,
+    /// Bytes that lie next to each other, whoever manages them.
+    block_bytes: u64,
     full_percent: u64,
     ops: u64,
     seed: u64,
@@ -85,21 +88,35 @@ impl Job for Compare {
     const HEAP: Option<u64> = Some(HEAP);
 
     fn plan(job: &JobOptions, options: &CompareOptions, info: &DeviceInfo, layout: &mut Layout) -> Result<Compare, Failure> {
-        let heap_bytes = job.device.heap.heap.unwrap_or(HEAP);
-        if !heap_bytes.is_multiple_of(BLOCK_STEP) || heap_bytes > LARGEST_BLOCK {
-            let (heap, step, most) = (Bytes(heap_bytes), Bytes(BLOCK_STEP), Bytes(LARGEST_BLOCK));
+        let heap_bytes = job.device.heap.heap.unwrap_or(layout.objects.iter().sum());
+        let most = LARGEST_BLOCK.min(info.max_object_bytes / BLOCK_STEP * BLOCK_STEP);
+        if info.max_object_bytes < BLOCK_STEP {
+            let (step, most) = (Bytes(BLOCK_STEP), Bytes(info.max_object_bytes));
+            return Err(Failure::Usage(format!("a block of {step} is more than {} gives at a time: {most}", info.name)));
+        }
+        let block_bytes = heap_bytes.min(most);
+        if !heap_bytes.is_multiple_of(BLOCK_STEP) || !heap_bytes.is_multiple_of(block_bytes) {
+            let (heap, step, most) = (Bytes(heap_bytes), Bytes(BLOCK_STEP), Bytes(most));
             return Err(Failure::Usage(format!(
-                "--heap: {heap} is no multiple of {step} up to {most}, as one block of every allocator here must be"
+                "--heap: {heap} is no multiple of {step} up to {most}, as one block of every allocator here must be, nor of {most}"
             )));
         }
-        // The pgmap's memory stays while another allocator takes as much.
-        let budget = info.heap.budget_bytes;
-        if heap_bytes > budget / 2 {
-            let (twice, budget) = (Bytes(heap_bytes.saturating_mul(2)), Bytes(budget));
-            return Err(Failure::Usage(format!("two heaps of that size, {twice}, are more than {} may give: {budget}", info.name)));
+        if layout.objects.first().is_some_and(|object| *object > block_bytes) {
+            layout.objects = vec![block_bytes; (heap_bytes / block_bytes) as usize];
         }
-        layout.staging = STAGED * (heap_bytes / trace::SHARE);
-        Ok(Compare { heap_bytes, full_percent: options.full, ops: options.ops, seed: job.seed })
+        layout.staging = STAGED * trace::largest(heap_bytes);
+        // The pgmap's memory stays while another allocator takes as much, perhaps beside the staging memory.
+        let staging = info.staging_type(layout.staging).and_then(Result::ok).filter(|staging| staging.heap == info.heap.index);
+        let all = heap_bytes.saturating_mul(2).saturating_add(staging.map_or(0, |_| layout.staging));
+        let budget = info.heap.budget_bytes;
+        if all > budget {
+            let (twice, budget) = size::apart(all, budget);
+            return Err(Failure::TooLarge(format!(
+                "two heaps of that size, and what goes with them, are {twice}: more than {} may give, {budget}",
+                info.name
+            )));
+        }
+        Ok(Compare { heap_bytes, block_bytes, full_percent: options.full, ops: options.ops, seed: job.seed })
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Compared), Failure> {
@@ -166,8 +183,8 @@ impl Compare {
                 let runs = Runs::new(heap, device)?;
                 work.with(device, runs)
             }
-            Allocator::Peer(peer) => match device.begin(peer, self.heap_bytes)? {
-                Ok(()) => work.with(device, Lent { block: self.heap_bytes }),
+            Allocator::Peer(peer) => match device.begin(peer, self.heap_bytes, self.block_bytes)? {
+                Ok(()) => work.with(device, Lent { heap: self.heap_bytes, block: self.block_bytes }),
                 Err(why) => {
                     *left_out = Some(why);
                     return Ok(None);

@@ -8,7 +8,7 @@ use super::round::{Moment, Round};
 use super::trace::Trace;
 use super::{Allocator, Compare, Measured, Peer, ROUNDS};
 use crate::picture::{Axis, Chart, Line, Picture, Stroke};
-use crate::report::{self, Gaps, Head, Outcome};
+use crate::report::{self, Coverage, Gaps, Head, Outcome};
 use crate::size::Bytes;
 
 /// What the columns do not say by themselves.
@@ -17,7 +17,7 @@ const NOT_COMPARABLE: [&str; 5] = [
      Everyone else must find contiguous room.",
     "pgmap-alloc counts in pages of 4 KiB, the others in bytes at the driver's alignment: that is the difference between asked and placed.",
     "pgmap-alloc takes its whole heap when it begins and never asks the driver again. Others hold what they have asked the driver for: \
-     here one block as large as the heap, or a memory object per buffer.",
+     here blocks as large as those of the heap, or a memory object per buffer.",
     "take and put are the time inside the allocator; for a memory object per buffer that is the driver's, or the C library's on the host \
      device. Making and binding a VkBuffer for each object, which pgmap-alloc does not need here, is in the total only.",
     "pgmap-alloc is lock-free and shared between threads as it stands, and its folios are counted by reference; gpu-allocator, and VMA as \
@@ -64,6 +64,10 @@ pub(crate) struct Row {
     /// In all rounds.
     checked_bytes: u64,
     pub(super) wrong_words: u64,
+    #[serde(skip)]
+    coverage: Coverage,
+    device_sums: u64,
+    wrong_sums: u64,
     leaked_bytes: u64,
 }
 
@@ -97,6 +101,12 @@ impl Row {
             total_ms: median(&|round| round.time.as_secs_f64() * 1e3),
             checked_bytes: sum(|round| round.checked_bytes),
             wrong_words: sum(|round| round.wrong_words),
+            coverage: Coverage {
+                written_bytes: sum(|round| round.coverage.written_bytes),
+                compared_bytes: sum(|round| round.coverage.compared_bytes),
+            },
+            device_sums: sum(|round| round.device_sums),
+            wrong_sums: sum(|round| round.wrong_sums),
             leaked_bytes: sum(|round| round.leaked_bytes),
         })
     }
@@ -151,19 +161,30 @@ impl Outcome for Compared {
         "device_ms",
         "total_ms",
         "wrong_words",
+        "wrong_sums",
         "leaked_bytes",
     ];
     const SETTINGS: &'static [&'static str] = &["ops", "full_percent", "rounds"];
     type Line = Row;
 
     fn is_good(&self) -> bool {
-        self.rows.iter().all(|row| row.wrong_words == 0 && row.leaked_bytes == 0)
+        self.rows.iter().all(|row| row.wrong_words == 0 && row.wrong_sums == 0 && row.leaked_bytes == 0)
+    }
+
+    fn coverage(&self) -> Coverage {
+        let sum = |value: fn(&Row) -> u64| self.rows.iter().map(value).sum();
+        Coverage { written_bytes: sum(|row| row.coverage.written_bytes), compared_bytes: sum(|row| row.coverage.compared_bytes) }
     }
 
     fn verdict(&self) -> String {
         let sum = |value: fn(&Row) -> u64| -> u64 { self.rows.iter().map(value).sum() };
         let (bytes, wrong) = (Bytes(sum(|row| row.checked_bytes)), sum(|row| row.wrong_words));
-        format!("{bytes} compared, {wrong} wrong words, {} leaked", Bytes(sum(|row| row.leaked_bytes)))
+        let mut text = format!("{bytes} compared, {wrong} wrong words, ");
+        let (sums, wrong) = (sum(|row| row.device_sums), sum(|row| row.wrong_sums));
+        if sums > 0 {
+            text += &format!("{sums} sums by the device, {wrong} wrong, ");
+        }
+        text + &format!("{} leaked", Bytes(sum(|row| row.leaked_bytes)))
     }
 
     fn text(&self, head: &Head) -> String {

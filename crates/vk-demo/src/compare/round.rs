@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::store::Store;
 use super::trace::{Op, Trace};
+use crate::checksum;
 use crate::device::{Device, Ticket};
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::mover::Ring;
 use crate::pattern::Pattern;
-use crate::pieces::Piece;
-use crate::report::Gaps;
+use crate::pieces::{Memory, Piece};
+use crate::report::{Coverage, Gaps};
+use crate::ring::Ring;
 
 /// Steps between two looks at what the store has.
 const LOOK: usize = 64;
@@ -54,6 +55,11 @@ pub(super) struct Round {
     pub(super) time: Duration,
     pub(super) checked_bytes: u64,
     pub(super) wrong_words: u64,
+    /// Bytes written, and those of them that were compared before they were overwritten or given back.
+    pub(super) coverage: Coverage,
+    /// How often the device itself summed what it held, and how many of these sums were wrong.
+    pub(super) device_sums: u64,
+    pub(super) wrong_sums: u64,
     /// Bytes that the store still has for objects when all have been given back.
     pub(super) leaked_bytes: u64,
     /// Now and then while the trace ran.
@@ -104,6 +110,8 @@ struct Alive<O> {
     pieces: Vec<Piece>,
     bytes: u64,
     version: u64,
+    /// Whether this version has been compared.
+    compared: bool,
     /// Its last copy.
     until: Ticket,
 }
@@ -117,7 +125,10 @@ impl<S: Store> AtWork<'_, '_, S> {
                 }
                 Ok(())
             }
-            Op::Write { object } => self.write(object),
+            Op::Write { object } => {
+                self.check(object)?;
+                self.write(object)
+            }
             Op::Check { object } => self.check(object),
             Op::Put { object } => {
                 self.check(object)?;
@@ -141,13 +152,15 @@ impl<S: Store> AtWork<'_, '_, S> {
         self.round.pieces += pieces.len() as u64;
         self.alive_bytes += bytes;
         self.round.peak_asked_bytes = self.round.peak_asked_bytes.max(self.alive_bytes);
-        self.objects[number] = Some(Alive { object, pieces, bytes, version: 0, until: Ticket::default() });
+        self.objects[number] = Some(Alive { object, pieces, bytes, version: 0, compared: true, until: Ticket::default() });
         Ok(true)
     }
 
     fn write(&mut self, number: usize) -> Result<(), Failure> {
         let Some(alive) = &mut self.objects[number] else { return Ok(()) };
         alive.version += 1;
+        alive.compared = false;
+        self.round.coverage.written_bytes += alive.bytes;
         self.bytes.resize(alive.bytes as usize, 0);
         Pattern::new(self.work.seed, number as u64, alive.version).fill(0, &mut self.bytes);
         let start = Instant::now();
@@ -169,9 +182,28 @@ impl<S: Store> AtWork<'_, '_, S> {
         alive.until = self.device.submit()?;
         self.device.read_staging(staged, &mut self.bytes)?;
         let pattern = Pattern::new(self.work.seed, number as u64, alive.version);
+        let is_first = !std::mem::replace(&mut alive.compared, true);
         self.spent(start);
-        self.round.checked_bytes += self.bytes.len() as u64;
-        self.round.wrong_words += pattern.check(0, &self.bytes).map_or(0, |mismatch| mismatch.words);
+        let bytes = self.bytes.len() as u64;
+        self.round.checked_bytes += bytes;
+        self.round.coverage.compared_bytes += if is_first { bytes } else { 0 };
+        match pattern.check(0, &self.bytes) {
+            Some(mismatch) => self.round.wrong_words += mismatch.words,
+            None => self.sum(number)?,
+        }
+        Ok(())
+    }
+
+    /// Has the device sum an object whose bytes have just come back right, by where it is: pieces that are exchanged in the same way there
+    /// and back are seen. Not what a peer has: that is one piece.
+    fn sum(&mut self, number: usize) -> Result<(), Failure> {
+        let Some(alive) = &self.objects[number] else { return Ok(()) };
+        if alive.pieces.iter().all(|piece| matches!(piece.memory, Memory::Object(_)))
+            && let Some(sum) = self.device.checksum(&alive.pieces)?
+        {
+            self.round.device_sums += 1;
+            self.round.wrong_sums += u64::from(sum != checksum::add(0, 0, &self.bytes));
+        }
         Ok(())
     }
 
@@ -213,7 +245,6 @@ mod tests {
     use super::*;
     use crate::device::Layout;
     use crate::host::Host;
-    use crate::pieces::Memory;
 
     /// Gives everyone the same place.
     struct Careless;

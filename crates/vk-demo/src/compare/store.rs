@@ -166,7 +166,8 @@ fn kept(pages: u64, gaps: impl Iterator<Item = (u64, u64)>) -> Kept {
 
 /// Buffers that a peer has made room for: the device knows them.
 pub(super) struct Lent {
-    /// Bytes of the block that they share, where they do.
+    /// Bytes of the blocks that they share, where they do: all of them together, and each.
+    pub(super) heap: u64,
     pub(super) block: u64,
 }
 
@@ -187,7 +188,7 @@ impl Store for Lent {
 
     fn holding(&self, device: &dyn Device) -> Result<Kept, Failure> {
         let Holding { held_bytes, placed_bytes, spans } = device.holding();
-        let gaps = spans.map(|spans| Gaps::between(spans, self.block, LARGE));
+        let gaps = spans.map(|spans| Gaps::between(spans, self.heap, self.block, LARGE));
         Ok(Kept { held_bytes, placed_bytes, gaps })
     }
 

@@ -5,8 +5,14 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// The smallest object; all are whole words of this program's patterns.
 const SMALLEST: u64 = 256;
-/// The largest object has this part of the heap.
-pub(super) const SHARE: u64 = 32;
+/// The largest object has this part of the heap, and no more than so many bytes: a quarter of the largest block of any allocator.
+const SHARE: u64 = 32;
+const LARGEST: u64 = 64 << 20;
+
+/// Bytes of the largest object in a heap of so many.
+pub(super) fn largest(heap: u64) -> u64 {
+    (heap / SHARE).clamp(SMALLEST, LARGEST)
+}
 
 /// One step; objects are numbered in the order in which they are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +41,7 @@ impl Trace {
     /// So many steps, which keep objects alive that add up to nearly `full` bytes of a heap.
     pub(super) fn new(heap: u64, full: u64, steps: u64, seed: u64) -> Trace {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let largest = (heap / SHARE).max(SMALLEST);
+        let largest = largest(heap);
         let (mut ops, mut alive, mut asked, mut objects) = (Vec::new(), Vec::new(), 0, 0);
         while (ops.len() as u64) < steps {
             let bytes = object_bytes(random.random(), largest);

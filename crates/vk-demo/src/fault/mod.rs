@@ -65,7 +65,7 @@ impl Job for Fault {
         let orders = match options.order {
             // Order 0 is there to compare with.
             Some(order) => {
-                let mut orders = vec![Order::ZERO, heap::order_within(order, possible)?];
+                let mut orders = vec![Order::ZERO, heap::order_within("--order", order, possible)?];
                 orders.dedup();
                 orders
             }
@@ -75,7 +75,7 @@ impl Job for Fault {
             }
         };
         let largest = orders.iter().max().copied().unwrap_or(Order::ZERO);
-        let floor = options.floor.map(|floor| heap::order_within(floor, largest)).transpose()?;
+        let floor = options.floor.map(|floor| floor_within(floor, largest)).transpose()?;
         // Whole folios, and at least one more than the heap holds.
         let pages = ((heap_pages as f64 * options.load.oversub) as u64).max(heap_pages + 1).next_multiple_of(largest.pages());
         // Beside the space itself, room for copies that are still under way.
@@ -91,6 +91,14 @@ impl Job for Fault {
         let mut rows = Vec::new();
         let ended = Ending::of(every_case(device, self, quiet, &mut rows))?;
         Ok((ended, Faulted::new(self, rows)))
+    }
+}
+
+/// A fault falls back from its own order, never to a larger one.
+fn floor_within(floor: u32, largest: Order) -> Result<Order, Failure> {
+    match Order::new(floor) {
+        Ok(floor) if floor <= largest => Ok(floor),
+        _ => Err(Failure::Usage(format!("--floor: order {floor} is above the largest order of a fault, {largest} (--order)"))),
     }
 }
 
@@ -124,6 +132,7 @@ fn case(device: &mut dyn Device, fault: &Fault, policy: Policy, order: Order) ->
     let (counters, moved) = pager.done();
     let moment = Moment::of(0, heap.pgmap());
     let wrong_words = pager.wrong_words()?;
+    let sums = pager.sums()?;
     let (faults, hits) = (pager.faults, pager.hits);
     drop(pager);
     let leaked_pages = heap.pages_in_service()?;
@@ -141,6 +150,8 @@ fn case(device: &mut dyn Device, fault: &Fault, policy: Policy, order: Order) ->
         us_per_fault: elapsed.as_secs_f64() * 1e6 / (faults as f64).max(1.0),
         times_order_0: 0.0,
         wrong_words,
+        device_sums: sums.sums,
+        wrong_sums: sums.wrong,
         leaked_pages,
     })
 }

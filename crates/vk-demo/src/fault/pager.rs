@@ -9,11 +9,13 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::Serialize;
 
+use crate::checksum;
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::heap::{Heap, PAGE};
 use crate::mover::{DeviceManager, DeviceMover, Moved};
 use crate::pattern::Pattern;
+use crate::sums::Found;
 
 /// Who leaves the heap when there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -100,7 +102,7 @@ impl<'h, 'd> Pager<'h, 'd> {
         Ok(self.manager.mover().trouble()?)
     }
 
-    /// Compares the whole space with what was written; how many words are wrong.
+    /// Compares the whole space with what was written, and has the device sum what is in the heap; how many words are wrong.
     pub(super) fn wrong_words(&mut self) -> Result<u64, Failure> {
         let mut bytes = vec![0; (self.order.pages() * PAGE) as usize];
         let mut wrong = 0;
@@ -115,8 +117,17 @@ impl<'h, 'd> Pager<'h, 'd> {
                 self.manager.mover_mut().read(&pieces, &mut bytes)?;
             }
             wrong += self.pattern(object).check(0, &bytes).map_or(0, |mismatch| mismatch.words);
+            if pieces.iter().all(|piece| piece.memory == self.vram) {
+                self.pattern(object).fill(0, &mut bytes);
+                self.manager.mover_mut().begin_sum(&pieces, checksum::add(0, 0, &bytes))?;
+            }
         }
         Ok(wrong)
+    }
+
+    /// What the device made of what is in the heap.
+    pub(super) fn sums(&mut self) -> Result<Found, Failure> {
+        Ok(self.manager.mover_mut().end_sums()?)
     }
 
     /// What the manager did, and what moved.

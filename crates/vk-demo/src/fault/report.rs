@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Fault, Policy, Trace};
 use crate::heap::PAGE;
 use crate::picture::{Axis, Chart, Line, Picture, Stroke};
-use crate::report::{self, Head, Outcome};
+use crate::report::{self, Coverage, Head, Outcome};
 use crate::size::Bytes;
 
 /// What came of the scenario.
@@ -34,6 +34,9 @@ pub(crate) struct Row {
     /// Time of the same trace and policy at order 0, over this time.
     pub(super) times_order_0: f64,
     pub(super) wrong_words: u64,
+    /// Folios in the heap at the end that the device itself summed, and how many of these sums were wrong.
+    pub(super) device_sums: u64,
+    pub(super) wrong_sums: u64,
     pub(super) leaked_pages: u64,
 }
 
@@ -69,19 +72,30 @@ fn policy_name(policy: Policy) -> String {
 impl Outcome for Faulted {
     const SCHEMA: &'static str = "vk-demo/fault/1";
     const RESULTS: &'static [&'static str] =
-        &["faults", "hit_percent", "evictions", "moved_bytes", "ms", "wrong_words", "leaked_pages"];
+        &["faults", "hit_percent", "evictions", "moved_bytes", "ms", "wrong_words", "wrong_sums", "leaked_pages"];
     const SETTINGS: &'static [&'static str] = &["trace", "space_bytes"];
     type Line = Row;
 
     fn is_good(&self) -> bool {
-        self.rows.iter().all(|row| row.wrong_words == 0 && row.leaked_pages == 0)
+        self.rows.iter().all(|row| row.wrong_words == 0 && row.wrong_sums == 0 && row.leaked_pages == 0)
+    }
+
+    /// Nothing is written but at the beginning; what moves carries its mistakes to the end, where all of it is compared.
+    fn coverage(&self) -> Coverage {
+        let bytes = self.space_bytes * self.rows.len() as u64;
+        Coverage { written_bytes: bytes, compared_bytes: bytes }
     }
 
     fn verdict(&self) -> String {
         let wrong: u64 = self.rows.iter().map(|row| row.wrong_words).sum();
         let leaked: u64 = self.rows.iter().map(|row| row.leaked_pages).sum();
         let space = Bytes(self.space_bytes);
-        format!("after each of {} rows all {space} compared, {wrong} wrong words, {leaked} leaked pages", self.rows.len())
+        let mut text = format!("after each of {} rows all {space} compared, {wrong} wrong words, ", self.rows.len());
+        let (sums, wrong): (Vec<_>, Vec<_>) = self.rows.iter().map(|row| (row.device_sums, row.wrong_sums)).unzip();
+        if sums.iter().sum::<u64>() > 0 {
+            text += &format!("{} sums by the device, {} wrong, ", sums.iter().sum::<u64>(), wrong.iter().sum::<u64>());
+        }
+        text + &format!("{leaked} leaked pages")
     }
 
     fn text(&self, head: &Head) -> String {

@@ -1,16 +1,21 @@
 //! The device sums its own memory: a compute shader over the pages of a copy, so that what the device holds is checked where it
 //! is, and not only after it has travelled back.
+//!
+//! What is summed is named by memory object and byte, not by any view: a copy that put pages where others belong is seen even if
+//! every other copy makes the same mistake. The queue is the one that copies, if it computes, or another beside it. Nothing waits for
+//! a sum that is under way: each has a slot of its own for what comes of it.
 
 use std::rc::Rc;
 
 use ash::vk;
 
 use super::call;
+use super::commands::Commands;
 use super::logical::{Logical, Owned};
-use super::memory::{Memories, Object, Staging};
+use super::memory::Memories;
 use super::physical::Physical;
-use super::views::Shown;
-use crate::device::DeviceError;
+use super::staging::Staging;
+use crate::device::{DeviceError, SUMS_AT_ONCE, Sum, Ticket};
 use crate::pieces::{Memory, Piece};
 
 /// Invocations of one workgroup; the shader says so too.
@@ -24,33 +29,43 @@ const WORD: u64 = 4;
 
 /// The shader, ready to be run over any part of the memory objects.
 pub(super) struct Summer {
-    pub(super) pipeline: vk::Pipeline,
-    pub(super) layout: vk::PipelineLayout,
+    device: Rc<Logical>,
+    queue: vk::Queue,
+    pipeline: vk::Pipeline,
+    layout: vk::PipelineLayout,
     /// Of each memory object, window by window.
     sets: Vec<Vec<vk::DescriptorSet>>,
-    /// Of views: they come and go, so these are written anew for each sum.
-    spare: Vec<vk::DescriptorSet>,
-    set_layout: vk::DescriptorSetLayout,
     window: u64,
-    sum: Staging,
+    /// A word for each slot.
+    sums: Staging,
+    slots: Vec<Slot>,
+}
+
+struct Slot {
+    commands: vk::CommandBuffer,
+    /// The submission whose sum nobody has read yet.
+    under_way: Option<Ticket>,
 }
 
 /// One dispatch.
-pub(super) struct Span {
-    pub(super) set: vk::DescriptorSet,
+struct Span {
+    set: vk::DescriptorSet,
     /// As the shader reads it: first word in the window, words, place of the first in the whole.
-    pub(super) constants: [u32; 3],
-    pub(super) groups: u32,
+    constants: [u32; 3],
+    groups: u32,
 }
 
 impl Summer {
-    /// Builds the pipeline and a view of every window.
-    pub(super) fn new(device: &Rc<Logical>, physical: &Physical, memories: &Memories) -> Result<Summer, DeviceError> {
+    /// Builds the pipeline and a view of every window; none where no queue computes.
+    pub(super) fn new(device: &Rc<Logical>, physical: &Physical, memories: &Memories) -> Result<Option<Summer>, DeviceError> {
+        let Some((queue, family)) = device.summing else { return Ok(None) };
         let set_layout = set_layout(device)?;
         let layout = pipeline_layout(device, set_layout)?;
         let pipeline = pipeline(device, layout)?;
-        let sum = Staging::new(device, physical, WORD)?;
-        let most = u64::from(physical.limits().max_storage_buffer_range);
+        let bytes = SUMS_AT_ONCE as u64 * WORD;
+        let sums = Staging::new(device, physical, bytes)?;
+        let all = sums.buffer(Piece::staging(0, bytes)).ok_or(DeviceError::OutOfBounds)?;
+        let most = u64::from(physical.limits.max_storage_buffer_range);
         let window = WINDOW.min(most / WINDOW_STEP * WINDOW_STEP);
         if window == 0 {
             return Err(DeviceError::Vulkan { call: "making windows", result: "storage buffers are too small".into() });
@@ -58,47 +73,56 @@ impl Summer {
         let count: u64 = memories.sizes.iter().map(|bytes| bytes.div_ceil(window)).sum();
         let pool = pool(device, count as u32)?;
         let mut sets = Vec::new();
-        for &Object { buffer, bytes, .. } in &memories.objects {
+        for object in &memories.objects {
             let mut windows = Vec::new();
-            for at in (0..bytes).step_by(window as usize) {
+            for at in (0..object.bytes).step_by(window as usize) {
                 let set = descriptor_set(device, pool, set_layout)?;
-                fill(device, set, 0, (buffer, at, window.min(bytes - at)));
-                fill(device, set, 1, (sum.buffer, 0, WORD));
+                fill(device, set, 0, (object.buffer, at, window.min(object.bytes - at)));
+                fill(device, set, 1, (all.0, all.1, bytes));
                 windows.push(set);
             }
             sets.push(windows);
         }
-        Ok(Summer { pipeline, layout, sets, spare: Vec::new(), set_layout, window, sum })
+        let commands = device.command_buffers(family, SUMS_AT_ONCE as u32)?;
+        let slots = commands.into_iter().map(|commands| Slot { commands, under_way: None }).collect();
+        Ok(Some(Summer { device: Rc::clone(device), queue, pipeline, layout, sets, window, sums, slots }))
     }
 
-    /// The dispatches that sum these pieces, of memory objects and views, as one row of words.
+    /// Sends the dispatches that sum these pieces, of memory objects, as one row of words: after everything that was submitted before.
+    pub(super) fn begin(&mut self, commands: &mut Commands, pieces: &[Piece]) -> Result<Sum, DeviceError> {
+        let spans = self.spans(pieces)?;
+        let free = self.slots.iter().position(|slot| slot.under_way.is_none());
+        let slot = free.ok_or(DeviceError::Vulkan { call: "summing", result: "too many sums at a time".into() })?;
+        self.record(slot, &spans)?;
+        // SAFETY: the command buffer was just recorded, from a pool of this queue's family, and its last submission has been waited for.
+        let ticket = unsafe { commands.beside(self.queue, self.slots[slot].commands) }?;
+        self.slots[slot].under_way = Some(ticket);
+        Ok(Sum(slot))
+    }
+
+    /// The ticket to wait for before this sum is read.
+    pub(super) fn ticket(&self, sum: &Sum) -> Option<Ticket> {
+        self.slots.get(sum.0)?.under_way
+    }
+
+    /// What has been summed.
     ///
     /// # Safety
-    /// No dispatch is under way; the device is the one that this was made from, and so are the buffers of the views.
-    pub(super) unsafe fn spans(
-        &mut self,
-        device: &Logical,
-        pieces: &[Piece],
-        view: impl Fn(usize) -> Option<Shown>,
-    ) -> Result<Vec<Span>, DeviceError> {
+    /// Its ticket has been reached.
+    pub(super) unsafe fn end(&mut self, sum: Sum) -> Result<u32, DeviceError> {
+        let mut bytes = [0; WORD as usize];
+        // SAFETY: by this function's contract; other sums have other words.
+        unsafe { self.sums.read(&self.device, sum.0 as u64 * WORD, &mut bytes) }?;
+        self.slots[sum.0].under_way = None;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn spans(&self, pieces: &[Piece]) -> Result<Vec<Span>, DeviceError> {
         let mut spans = Vec::new();
         let mut place = 0;
-        let mut spares = 0;
         for piece in pieces {
-            let windows = match piece.memory {
-                Memory::Staging | Memory::Lent(_) => return Err(DeviceError::OutOfBounds),
-                Memory::Object(index) => self.sets.get(index).ok_or(DeviceError::OutOfBounds)?.as_slice(),
-                Memory::View(index) => {
-                    let shown = view(index).ok_or(DeviceError::OutOfBounds)?;
-                    let first = spares;
-                    for at in (0..shown.bytes).step_by(self.window as usize) {
-                        let set = self.spare_set(device, spares)?;
-                        fill(device, set, 0, (shown.buffer, at, self.window.min(shown.bytes - at)));
-                        spares += 1;
-                    }
-                    self.spare.get(first..spares).ok_or(DeviceError::OutOfBounds)?
-                }
-            };
+            let Memory::Object(index) = piece.memory else { return Err(DeviceError::OutOfBounds) };
+            let windows = self.sets.get(index).ok_or(DeviceError::OutOfBounds)?;
             let mut at = piece.start;
             while at < piece.end() {
                 let set = *windows.get((at / self.window) as usize).ok_or(DeviceError::OutOfBounds)?;
@@ -113,35 +137,42 @@ impl Summer {
         Ok(spans)
     }
 
-    /// A set whose window can be written anew.
-    fn spare_set(&mut self, device: &Logical, index: usize) -> Result<vk::DescriptorSet, DeviceError> {
-        if let Some(set) = self.spare.get(index) {
-            return Ok(*set);
+    /// Clears the slot's word, adds to it, and lets the host read it.
+    fn record(&self, slot: usize, spans: &[Span]) -> Result<(), DeviceError> {
+        use vk::AccessFlags as Access;
+        use vk::PipelineStageFlags as Stage;
+        let (device, commands) = (&self.device.raw, self.slots[slot].commands);
+        let word = slot as u64 * WORD;
+        let (sums, at) = self.sums.buffer(Piece::staging(word, WORD)).ok_or(DeviceError::OutOfBounds)?;
+        let info = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
+        // SAFETY: its last submission has been waited for, as the slot was free; its pool allows it to be begun anew.
+        unsafe { device.begin_command_buffer(commands, &info) }.map_err(call("beginning a sum"))?;
+        // SAFETY: the word lies inside the buffer, and queues that compute can fill.
+        unsafe { device.cmd_fill_buffer(commands, sums, at, WORD, 0) };
+        let barrier = |before: (Stage, Access), after: (Stage, Access)| {
+            let memory = [vk::MemoryBarrier::default().src_access_mask(before.1).dst_access_mask(after.1)];
+            let none = vk::DependencyFlags::empty();
+            // SAFETY: the command buffer is being recorded, and queues that compute have these stages.
+            unsafe { device.cmd_pipeline_barrier(commands, before.0, after.0, none, &memory, &[], &[]) };
+        };
+        let shader = (Stage::COMPUTE_SHADER, Access::SHADER_READ | Access::SHADER_WRITE);
+        barrier((Stage::TRANSFER, Access::TRANSFER_WRITE), shader);
+        // SAFETY: the pipeline is this device's.
+        unsafe { device.cmd_bind_pipeline(commands, vk::PipelineBindPoint::COMPUTE, self.pipeline) };
+        for span in spans {
+            let (stage, sets) = (vk::ShaderStageFlags::COMPUTE, [span.set]);
+            let [first, words, place] = span.constants;
+            let bytes = [first, words, place, slot as u32].map(u32::to_ne_bytes);
+            // SAFETY: set and layout are of this device, and of each other's form.
+            unsafe { device.cmd_bind_descriptor_sets(commands, vk::PipelineBindPoint::COMPUTE, self.layout, 0, &sets, &[]) };
+            // SAFETY: as many bytes as the layout has.
+            unsafe { device.cmd_push_constants(commands, self.layout, stage, 0, bytes.as_flattened()) };
+            // SAFETY: pipeline, set and constants are bound; the span lies inside its window.
+            unsafe { device.cmd_dispatch(commands, span.groups, 1, 1) };
         }
-        let set = descriptor_set(device, pool(device, 1)?, self.set_layout)?;
-        fill(device, set, 1, (self.sum.buffer, 0, WORD));
-        self.spare.push(set);
-        Ok(set)
-    }
-
-    /// Starts at zero.
-    ///
-    /// # Safety
-    /// No dispatch is under way.
-    pub(super) unsafe fn clear(&mut self) -> Result<(), DeviceError> {
-        // SAFETY: by this function's contract.
-        unsafe { self.sum.write(0, &[0; 4]) }
-    }
-
-    /// What has been summed.
-    ///
-    /// # Safety
-    /// No dispatch is under way.
-    pub(super) unsafe fn read(&self) -> Result<u32, DeviceError> {
-        let mut bytes = [0; 4];
-        // SAFETY: by this function's contract.
-        unsafe { self.sum.read(0, &mut bytes) }?;
-        Ok(u32::from_le_bytes(bytes))
+        barrier((Stage::COMPUTE_SHADER, Access::SHADER_WRITE), (Stage::HOST, Access::HOST_READ));
+        // SAFETY: it is being recorded.
+        unsafe { device.end_command_buffer(commands) }.map_err(call("ending a sum"))
     }
 }
 
@@ -166,9 +197,9 @@ fn set_layout(device: &Logical) -> Result<vk::DescriptorSetLayout, DeviceError> 
 
 fn pipeline_layout(device: &Logical, set: vk::DescriptorSetLayout) -> Result<vk::PipelineLayout, DeviceError> {
     let sets = [set];
-    let constants = [vk::PushConstantRange::default().stage_flags(vk::ShaderStageFlags::COMPUTE).size(12)];
+    let constants = [vk::PushConstantRange::default().stage_flags(vk::ShaderStageFlags::COMPUTE).size(16)];
     let info = vk::PipelineLayoutCreateInfo::default().set_layouts(&sets).push_constant_ranges(&constants);
-    // SAFETY: the set layout belongs to this device; 12 bytes are fewer than every device has.
+    // SAFETY: the set layout belongs to this device; 16 bytes are fewer than every device has.
     let made = unsafe { device.raw.create_pipeline_layout(&info, None) }.map_err(call("making a pipeline layout"))?;
     device.own(Owned::PipelineLayout(made));
     Ok(made)

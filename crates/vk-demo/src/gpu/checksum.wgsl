@@ -6,6 +6,7 @@ struct Span {
     first: u32, // word
     words: u32,
     place: u32, // of the first word in the whole that is summed
+    slot: u32,  // where the sum goes
 }
 
 @group(0) @binding(0) var<storage, read> memory: array<u32>;
@@ -25,5 +26,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     for (var at = id.x; at < span.words; at += groups.x * 64u) {
         sum += mix(memory[span.first + at], span.place + at);
     }
-    atomicAdd(&sums[0], sum);
+    atomicAdd(&sums[span.slot], sum);
 }

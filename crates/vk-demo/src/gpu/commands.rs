@@ -6,7 +6,6 @@ use std::time::Duration;
 use ash::vk;
 
 use super::call;
-use super::checksum::{Span, Summer};
 use super::logical::Logical;
 use super::views::BufferBinds;
 use crate::device::{DeviceError, Ticket};
@@ -27,7 +26,7 @@ pub(super) struct Commands {
     recording: bool,
     /// The last value submitted.
     submitted: Ticket,
-    /// The last value that a bind signals, if nothing has been submitted since: the next submission waits for it.
+    /// The last value that a bind or another queue signals, if no copy has been submitted since: the next one waits for it.
     bound: Option<Ticket>,
     /// What submissions wait for, so that a test can hold them back.
     gate: Option<Gate>,
@@ -53,8 +52,8 @@ struct Slot {
 }
 
 impl Commands {
-    pub(super) fn new(device: &Rc<Logical>, queue_family: u32) -> Result<Commands, DeviceError> {
-        let buffers = device.command_buffers(queue_family, SLOTS)?;
+    pub(super) fn new(device: &Rc<Logical>) -> Result<Commands, DeviceError> {
+        let buffers = device.command_buffers(device.copying, SLOTS)?;
         Ok(Commands {
             device: Rc::clone(device),
             timeline: device.timeline()?,
@@ -92,33 +91,6 @@ impl Commands {
         // SAFETY: the command buffer is being recorded; buffers and regions are good by this function's contract.
         unsafe { self.device.raw.cmd_copy_buffer(buffer, from, to, regions) };
         Ok(())
-    }
-
-    /// Records the dispatches of a checksum, after all copies before it; the host may read the sum once the submission is reached.
-    ///
-    /// # Safety
-    /// The summer belongs to this device, and its spans to it.
-    pub(super) unsafe fn sum(&mut self, summer: &Summer, spans: &[Span]) -> Result<(), DeviceError> {
-        use vk::AccessFlags as Access;
-        use vk::PipelineStageFlags as Stage;
-        self.barrier((Stage::TRANSFER, Access::TRANSFER_WRITE), (Stage::COMPUTE_SHADER, Access::SHADER_READ))?;
-        let buffer = self.recorder()?;
-        let device = &self.device.raw;
-        // SAFETY: the command buffer is being recorded, and the queue computes: otherwise there would be no summer.
-        unsafe { device.cmd_bind_pipeline(buffer, vk::PipelineBindPoint::COMPUTE, summer.pipeline) };
-        for span in spans {
-            let (stage, sets) = (vk::ShaderStageFlags::COMPUTE, [span.set]);
-            let bytes = span.constants.map(u32::to_ne_bytes);
-            // SAFETY: set and layout are the summer's.
-            unsafe {
-                device.cmd_bind_descriptor_sets(buffer, vk::PipelineBindPoint::COMPUTE, summer.layout, 0, &sets, &[]);
-            }
-            // SAFETY: as many bytes as the layout has.
-            unsafe { device.cmd_push_constants(buffer, summer.layout, stage, 0, bytes.as_flattened()) };
-            // SAFETY: pipeline, set and constants are bound; the span lies inside its window.
-            unsafe { device.cmd_dispatch(buffer, span.groups, 1, 1) };
-        }
-        self.barrier((Stage::COMPUTE_SHADER, Access::SHADER_WRITE), (Stage::HOST, Access::HOST_READ))
     }
 
     /// Makes later copies see earlier ones, in this submission and in all before it.
@@ -160,6 +132,29 @@ impl Commands {
         self.submitted = ticket;
         self.bound = None;
         self.current = (self.current + 1) % self.slots.len();
+        Ok(ticket)
+    }
+
+    /// Submits other commands than copies, perhaps to another queue: after everything submitted before, and before everything
+    /// submitted later. What has been recorded must have been submitted.
+    ///
+    /// # Safety
+    /// The command buffer has been recorded, of a pool of this queue's family, and is not in use.
+    pub(super) unsafe fn beside(&mut self, queue: vk::Queue, commands: vk::CommandBuffer) -> Result<Ticket, DeviceError> {
+        let ticket = Ticket(self.submitted.0 + 1);
+        let (buffers, semaphores, stages) = ([commands], [self.timeline], [vk::PipelineStageFlags::ALL_COMMANDS]);
+        let (before, after) = ([self.submitted.0], [ticket.0]);
+        let mut timeline =
+            vk::TimelineSemaphoreSubmitInfo::default().wait_semaphore_values(&before).signal_semaphore_values(&after);
+        let info = vk::SubmitInfo::default()
+            .command_buffers(&buffers)
+            .wait_semaphores(&semaphores)
+            .wait_dst_stage_mask(&stages)
+            .signal_semaphores(&semaphores)
+            .push_next(&mut timeline);
+        // SAFETY: by this function's contract; the value is higher than any before it, and only this thread uses the queue.
+        unsafe { self.device.raw.queue_submit(queue, &[info], vk::Fence::null()) }.map_err(call("submitting a sum"))?;
+        (self.submitted, self.bound) = (ticket, Some(ticket));
         Ok(ticket)
     }
 

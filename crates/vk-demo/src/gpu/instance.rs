@@ -73,7 +73,7 @@ impl Instance {
         // SAFETY: every pointer in `info` is to a local that outlives the call; the layer and its extensions were found.
         let raw = unsafe { entry.create_instance(&info, None) }.map_err(|error| match error {
             vk::Result::ERROR_LAYER_NOT_PRESENT => NoInstance::NoValidationLayer,
-            vk::Result::ERROR_INCOMPATIBLE_DRIVER => NoInstance::NoVulkan("a Vulkan loader but no driver".into()),
+            vk::Result::ERROR_INCOMPATIBLE_DRIVER => NoInstance::NoVulkan(no_driver()),
             error => NoInstance::NoVulkan(format!("no Vulkan instance ({error})")),
         })?;
         let mut instance = Instance {
@@ -109,6 +109,15 @@ impl Drop for Instance {
         }
         // SAFETY: every device made from it holds an Rc of it, so none is left.
         unsafe { self.raw.destroy_instance(None) };
+    }
+}
+
+/// A loader that finds no driver was perhaps told where to look.
+fn no_driver() -> String {
+    let told = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
+    match told {
+        Some((name, value)) => format!("a Vulkan loader but no driver ({name} is {value:?})"),
+        None => "a Vulkan loader but no driver".into(),
     }
 }
 

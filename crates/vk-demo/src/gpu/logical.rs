@@ -8,7 +8,7 @@ use ash::{ext, vk};
 use super::instance::Instance;
 use super::physical::Physical;
 use super::{call, error};
-use crate::device::DeviceError;
+use crate::device::{DeviceError, Roles};
 
 /// Priority of the heap's memory: the last to be moved out. All other memory has the driver's default, which is lower.
 const HIGHEST: f32 = 1.0;
@@ -17,8 +17,14 @@ const HIGHEST: f32 = 1.0;
 pub(super) struct Logical {
     pub(super) raw: ash::Device,
     pub(super) queue: vk::Queue,
-    /// Binds sparse buffers; the same one where it can.
+    /// Its family.
+    pub(super) copying: u32,
+    /// Sums what the device holds, and its family; the one that copies where it can.
+    pub(super) summing: Option<(vk::Queue, u32)>,
+    /// Binds sparse buffers; the one that copies where it can. None where the device has no sparse binding.
     pub(super) binding: Option<vk::Queue>,
+    /// The families of the queues that touch what is in buffers.
+    sharing: Vec<u32>,
     /// Whether memory has priorities.
     prioritised: bool,
     owned: RefCell<Vec<Owned>>,
@@ -42,10 +48,14 @@ pub(super) enum Owned {
 }
 
 impl Logical {
-    /// Opens the device with one queue and timeline semaphores; with `binding`, a queue of that family binds sparse buffers.
-    pub(super) fn open(physical: &Physical, binding: Option<u32>) -> Result<Logical, DeviceError> {
-        let mut families = vec![physical.queue_family];
-        families.extend(binding.filter(|family| *family != physical.queue_family));
+    /// Opens the device with a queue of each family that has a part, timeline semaphores, and sparse binding where a family binds.
+    pub(super) fn open(physical: &Physical) -> Result<Logical, DeviceError> {
+        let Roles { copying, summing, binding } = physical.roles;
+        let mut families = vec![copying];
+        families.extend(summing);
+        families.extend(binding);
+        families.sort_unstable();
+        families.dedup();
         let priorities = [1.0];
         let queue = |family: &u32| vk::DeviceQueueCreateInfo::default().queue_family_index(*family).queue_priorities(&priorities);
         let queues: Vec<_> = families.iter().map(queue).collect();
@@ -70,9 +80,14 @@ impl Logical {
         let raw = unsafe { physical.instance.raw.create_device(physical.raw, &info, None) }.map_err(call("opening the device"))?;
         // SAFETY: the device was made with one queue of each of these families.
         let queue = |family| unsafe { raw.get_device_queue(family, 0) };
+        let mut sharing = vec![copying];
+        sharing.extend(summing.filter(|family| *family != copying));
         Ok(Logical {
-            queue: queue(physical.queue_family),
+            queue: queue(copying),
+            copying,
+            summing: summing.map(|family| (queue(family), family)),
             binding: binding.map(queue),
+            sharing,
             raw,
             prioritised,
             owned: RefCell::default(),
@@ -102,10 +117,21 @@ impl Logical {
     fn new_buffer(&self, bytes: u64, flags: vk::BufferCreateFlags) -> Result<vk::Buffer, DeviceError> {
         use vk::BufferUsageFlags as Usage;
         let usage = Usage::TRANSFER_SRC | Usage::TRANSFER_DST | Usage::STORAGE_BUFFER;
-        let info = vk::BufferCreateInfo::default().flags(flags).size(bytes).usage(usage).sharing_mode(vk::SharingMode::EXCLUSIVE);
+        let info = vk::BufferCreateInfo::default().flags(flags).size(bytes).usage(usage);
+        // Several families would otherwise have to hand each buffer over, with a barrier on either side.
+        let info = match self.sharing[..] {
+            [_] => info.sharing_mode(vk::SharingMode::EXCLUSIVE),
+            _ => info.sharing_mode(vk::SharingMode::CONCURRENT).queue_family_indices(&self.sharing),
+        };
         // SAFETY: the size is not zero and within the device's largest buffer, which the layout was cut to; sparse buffers are
         // made only where their features are enabled, and within the addresses there are.
         unsafe { self.raw.create_buffer(&info, None) }.map_err(call("making a buffer"))
+    }
+
+    /// What a buffer of this device needs.
+    pub(super) fn needs_of(&self, buffer: vk::Buffer) -> vk::MemoryRequirements {
+        // SAFETY: every buffer that is handed here was made from this device.
+        unsafe { self.raw.get_buffer_memory_requirements(buffer) }
     }
 
     /// Memory of one type, bound to all of `buffer`; that of the heap goes before all other where memory has priorities.

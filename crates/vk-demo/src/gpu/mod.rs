@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! instance   the loader, found at run time, and the validation layer     messages   what the layer says, counted
-//! physical   which devices there are                                     heaps, queues, sparse   and what each of them has
-//! logical    the opened device and what is made from it                  memory     one memory object per range, and staging
+//! physical   which devices there are                                     heaps, queues   and what each of them has
+//! logical    the opened device and what is made from it                  opened     what only an open device tells; sparse
+//! memory     one memory object per range                                 staging    the memory that both sides reach
 //! views      contiguous addresses over scattered folios                  checksum   the device sums its own memory
 //! peers      other allocators on the same device, for `compare`
 //! commands   a ring of command buffers and the one timeline              in_flight  what of the staging memory is in use
@@ -18,10 +19,12 @@ mod instance;
 mod logical;
 mod memory;
 mod messages;
+mod opened;
 mod peers;
 mod physical;
 mod queues;
 mod sparse;
+mod staging;
 mod views;
 
 use std::rc::Rc;
@@ -30,6 +33,7 @@ use ash::vk;
 
 pub(crate) use instance::{Instance, NoInstance};
 pub(crate) use messages::Messages;
+pub(crate) use opened::Opened;
 pub(crate) use physical::{Physical, enumerate};
 
 use checksum::Summer;
@@ -40,7 +44,7 @@ use memory::Memories;
 use peers::Lending;
 use views::{Shown, Views};
 
-use crate::device::{Bind, Device, DeviceError, Layout, Ticket, View, Work};
+use crate::device::{Bind, Device, DeviceError, Layout, Sum, Ticket, View, Work};
 use crate::pieces::{self, Memory, Piece, Region};
 
 /// The validation layer's time grows with the square of the regions in one command.
@@ -51,7 +55,7 @@ const REGIONS: usize = 16_384;
 /// An open Vulkan device.
 pub(crate) struct Gpu {
     memories: Memories,
-    /// Where the queue computes.
+    /// Where a queue computes.
     summer: Option<Summer>,
     /// Where they were asked for.
     views: Option<Views>,
@@ -66,23 +70,23 @@ pub(crate) struct Gpu {
     device: Rc<Logical>,
 }
 
+/// Some drivers count the bytes of a region in 32 bits, with a sign.
+const LARGEST_REGION: u64 = 1 << 30;
+
 impl Gpu {
-    /// Opens the device and takes the memory.
-    pub(crate) fn open(physical: &Physical, layout: &Layout) -> Result<Gpu, DeviceError> {
-        let sparse = physical.sparse.filter(|_| layout.views);
-        let device = Rc::new(Logical::open(physical, sparse.map(|ability| ability.queue_family))?);
-        let memories = Memories::new(&device, physical, layout)?;
-        let summer = physical.computes().then(|| Summer::new(&device, physical, &memories)).transpose()?;
+    /// Takes the memory of a device that has just been opened.
+    fn new(device: Rc<Logical>, physical: Physical, layout: &Layout) -> Result<Gpu, DeviceError> {
+        let memories = Memories::new(&device, &physical, layout)?;
         Ok(Gpu {
+            summer: Summer::new(&device, &physical, &memories)?,
             memories,
-            summer,
-            views: sparse.map(|ability| Views::new(&device, ability)),
-            commands: Commands::new(&device, physical.queue_family)?,
+            views: physical.sparse.filter(|_| layout.views).map(|ability| Views::new(&device, ability)),
+            commands: Commands::new(&device)?,
             in_flight: InFlight::default(),
             regions_per_command: if physical.instance.validated { REGIONS_UNDER_VALIDATION } else { REGIONS },
             work: Work::default(),
             lending: None,
-            physical: physical.clone(),
+            physical,
             device,
         })
     }
@@ -109,13 +113,36 @@ impl Gpu {
         }
     }
 
-    /// None for an object that is not lent and a view that is not there at this moment.
-    fn buffer(&self, memory: Memory) -> Option<vk::Buffer> {
-        match memory {
-            Memory::Staging => Some(self.memories.staging.buffer),
+    /// The buffer that one side of a region lies in, and where in it. None for an object that is not lent and a view that is not
+    /// there at this moment.
+    fn place(&self, side: Piece) -> Option<(vk::Buffer, u64)> {
+        let buffer = match side.memory {
+            Memory::Staging => return self.memories.staging.buffer(side),
             Memory::Object(index) => self.memories.objects.get(index).map(|object| object.buffer),
             Memory::Lent(object) => self.lending.as_ref()?.buffer(object),
             Memory::View(index) => self.view(index).map(|view| view.buffer),
+        };
+        Some((buffer?, side.start))
+    }
+
+    /// How many bytes from here on one command can name as one region.
+    fn reach(&self, side: Piece) -> u64 {
+        if side.memory == Memory::Staging { self.memories.staging.in_one_part(side.start) } else { LARGEST_REGION }
+    }
+
+    /// What a region is to the driver: one copy, or several where it would be too large or leave a part of the staging memory.
+    fn copies(&self, mut region: Region) -> Result<Vec<Copy>, DeviceError> {
+        let mut copies = Vec::new();
+        loop {
+            let most = self.reach(region.from).min(self.reach(region.to));
+            let rest = region.split_off(most);
+            let ((from, src_offset), (to, dst_offset)) =
+                self.place(region.from).zip(self.place(region.to)).ok_or(DeviceError::OutOfBounds)?;
+            copies.push(Copy { from, to, region: vk::BufferCopy { src_offset, dst_offset, size: region.to.bytes } });
+            match rest {
+                Some(rest) => region = rest,
+                None => return Ok(copies),
+            }
         }
     }
 
@@ -152,26 +179,27 @@ impl Device for Gpu {
     fn write_staging(&mut self, at: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         self.settle(at, bytes.len())?;
         // SAFETY: `settle` has just waited for every copy that touches the span; the device is held by `self`.
-        unsafe { self.memories.staging.write(at, bytes) }
+        unsafe { self.memories.staging.write(&self.device, at, bytes) }
     }
 
     fn read_staging(&mut self, at: u64, into: &mut [u8]) -> Result<(), DeviceError> {
         self.settle(at, into.len())?;
         // SAFETY: `settle` has just waited for every copy that touches the span; the device is held by `self`.
-        unsafe { self.memories.staging.read(at, into) }
+        unsafe { self.memories.staging.read(&self.device, at, into) }
     }
 
     fn copy(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), DeviceError> {
         let regions = pieces::regions(from, to, |memory| self.size_of(memory))?;
+        let mut copies = Vec::with_capacity(regions.len());
+        for region in &regions {
+            copies.extend(self.copies(*region)?);
+        }
         self.commands.order()?;
-        let same = |a: &Region, b: &Region| (a.from.memory, a.to.memory) == (b.from.memory, b.to.memory);
-        for run in regions.chunk_by(same) {
-            let buffers = self.buffer(run[0].from.memory).zip(self.buffer(run[0].to.memory));
-            let (source, target) = buffers.ok_or(DeviceError::OutOfBounds)?;
+        for run in copies.chunk_by(|a, b| (a.from, a.to) == (b.from, b.to)) {
             for part in run.chunks(self.regions_per_command) {
-                let copies: Vec<vk::BufferCopy> = part.iter().map(buffer_copy).collect();
+                let copies: Vec<vk::BufferCopy> = part.iter().map(|copy| copy.region).collect();
                 // SAFETY: `pieces::regions` has checked that each region lies inside both memories and does not overlap itself.
-                unsafe { self.commands.copy(source, target, &copies) }?;
+                unsafe { self.commands.copy(run[0].from, run[0].to, &copies) }?;
             }
         }
         for side in regions.iter().flat_map(|region| [region.from, region.to]) {
@@ -179,7 +207,7 @@ impl Device for Gpu {
                 self.in_flight.record(side.start..side.end());
             }
         }
-        self.work.regions += regions.len() as u64;
+        self.work.regions += copies.len() as u64;
         Ok(())
     }
 
@@ -213,25 +241,21 @@ impl Device for Gpu {
         unsafe { self.commands.bind(&plan) }
     }
 
-    fn checksum(&mut self, pieces: &[Piece]) -> Result<Option<u32>, DeviceError> {
+    fn begin_sum(&mut self, pieces: &[Piece]) -> Result<Option<Sum>, DeviceError> {
         pieces::inside(pieces, |memory| self.size_of(memory))?;
         if self.summer.is_none() {
             return Ok(None);
         }
-        // Everything before it first, so that the sum is not under way when it is cleared.
-        let before = self.submit()?;
-        self.wait(before)?;
-        let (Some(summer), views) = (&mut self.summer, &self.views) else { return Ok(None) };
-        // SAFETY: nothing is under way.
-        unsafe { summer.clear() }?;
-        // SAFETY: nothing is under way, and all of them were made from this device.
-        let spans = unsafe { summer.spans(&self.device, pieces, |index| views.as_ref()?.get(index)) }?;
-        // SAFETY: the summer was made from the same device, and the spans by it.
-        unsafe { self.commands.sum(summer, &spans) }?;
-        let ticket = self.submit()?;
+        self.submit_recorded()?;
+        self.summer.as_mut().map(|summer| summer.begin(&mut self.commands, pieces)).transpose()
+    }
+
+    fn end_sum(&mut self, sum: Sum) -> Result<u32, DeviceError> {
+        let ticket = self.summer.as_ref().and_then(|summer| summer.ticket(&sum)).ok_or(DeviceError::OutOfBounds)?;
         self.wait(ticket)?;
+        let summer = self.summer.as_mut().ok_or(DeviceError::OutOfBounds)?;
         // SAFETY: the dispatches were just waited for.
-        self.summer.as_ref().map(|summer| unsafe { summer.read() }).transpose()
+        unsafe { summer.end(sum) }
     }
 
     fn is_reached(&mut self, ticket: Ticket) -> Result<bool, DeviceError> {
@@ -256,8 +280,11 @@ impl Device for Gpu {
     }
 }
 
-fn buffer_copy(region: &Region) -> vk::BufferCopy {
-    vk::BufferCopy { src_offset: region.from.start, dst_offset: region.to.start, size: region.to.bytes }
+/// One region of one command.
+struct Copy {
+    from: vk::Buffer,
+    to: vk::Buffer,
+    region: vk::BufferCopy,
 }
 
 /// For `map_err`: the error of one kind of call.

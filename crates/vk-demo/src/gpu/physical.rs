@@ -9,7 +9,7 @@ use super::heaps::Heaps;
 use super::instance::Instance;
 use super::queues::Queues;
 use super::sparse::{self, Ability};
-use crate::device::{DeviceInfo, Features, Kind, Sparse};
+use crate::device::{Choices, DeviceInfo, Features, Kind, Roles, Sparse};
 
 /// A Vulkan device that has not been opened.
 #[derive(Clone)]
@@ -17,23 +17,25 @@ pub(crate) struct Physical {
     pub(super) instance: Rc<Instance>,
     pub(super) raw: vk::PhysicalDevice,
     pub(super) info: DeviceInfo,
-    pub(super) memory: vk::PhysicalDeviceMemoryProperties,
-    pub(super) queue_family: u32,
-    /// The memory heap that `info.heap` describes.
-    pub(super) heap: u32,
-    /// What views need to know, where `info.sparse` says that there can be some.
+    pub(super) limits: vk::PhysicalDeviceLimits,
+    /// Who does what; a device without roles is unusable.
+    pub(super) roles: Roles,
+    /// What views need to know, once the device is open and has told.
     pub(super) sparse: Option<Ability>,
     /// Best first within its kind.
     rank: u32,
 }
 
 /// Every Vulkan device, best first.
-pub(crate) fn enumerate(instance: &Rc<Instance>) -> Vec<Physical> {
+pub(crate) fn enumerate(instance: &Rc<Instance>) -> Result<Vec<Physical>, String> {
     // SAFETY: the instance lives.
-    let found = unsafe { instance.raw.enumerate_physical_devices() }.unwrap_or_default();
-    let mut devices: Vec<Physical> = found.into_iter().map(|raw| Physical::look_at(instance, raw)).collect();
+    let found = unsafe { instance.raw.enumerate_physical_devices() };
+    let found = found.map_err(|error| format!("a Vulkan loader, but its devices cannot be listed ({error})"))?;
+    let by_default = Choices::default();
+    let mut devices: Vec<Physical> =
+        found.into_iter().map(|raw| Physical::look_at(instance, raw, &by_default)).collect::<Result<_, _>>()?;
     devices.sort_by_key(|device| (device.info.unusable.is_some(), device.info.kind, device.rank));
-    devices
+    Ok(devices)
 }
 
 impl Physical {
@@ -42,40 +44,31 @@ impl Physical {
         &self.info
     }
 
-    /// Whether the queue that copies also computes.
-    pub(super) fn computes(&self) -> bool {
-        Queues::of(&self.instance, self.raw).computes(self.queue_family)
+    /// The same device, used as the user wants it; says what there is where that cannot be.
+    pub(crate) fn with(&self, choices: &Choices) -> Result<Physical, String> {
+        Physical::look_at(&self.instance, self.raw, choices)
     }
 
-    /// Its limits: what a shader sees of a buffer, the addresses of sparse buffers.
-    pub(super) fn limits(&self) -> vk::PhysicalDeviceLimits {
-        // SAFETY: `raw` came from this instance, which lives.
-        unsafe { self.instance.raw.get_physical_device_properties(self.raw) }.limits
-    }
-
-    fn look_at(instance: &Rc<Instance>, raw: vk::PhysicalDevice) -> Physical {
-        let mut physical = Physical::without_sparse(instance, raw);
-        if physical.info.unusable.is_none() {
-            match sparse::ability(&physical) {
-                Ok(ability) => (physical.info.sparse, physical.sparse) = (ability.info(), Some(ability)),
-                Err(missing) => physical.info.sparse = Sparse::Missing { missing },
-            }
-            physical.info.features.sparse_binding = physical.sparse.is_some();
-        }
-        physical
-    }
-
-    fn without_sparse(instance: &Rc<Instance>, raw: vk::PhysicalDevice) -> Physical {
+    fn look_at(instance: &Rc<Instance>, raw: vk::PhysicalDevice, choices: &Choices) -> Result<Physical, String> {
         let properties = Properties::of(instance, raw);
         let has_budget = has_extension(instance, raw, ext::memory_budget::NAME);
-        let heaps = Heaps::of(instance, raw, has_budget);
+        let mut heaps = Heaps::of(instance, raw, has_budget);
+        if let Some(heap) = choices.memory_heap {
+            heaps.take_from(heap).map_err(|why| format!("--memory-heap: {why}"))?;
+        }
         let heap = heaps.info();
-        let queue = Queues::of(instance, raw).copying();
+        let queues = Queues::of(instance, raw);
+        let roles = queues.roles(choices.queue).map_err(|why| format!("--queue: {why}"))?;
         let has_priority = has_extension(instance, raw, ext::memory_priority::NAME);
-        let (timeline_semaphore, memory_priority) = features(instance, raw, properties.api, has_priority);
-        let unusable = unusable(properties.api, timeline_semaphore, queue, heap.bytes);
+        let (timeline_semaphore, memory_priority) = features(instance, raw, properties.used, has_priority);
+        let unusable = unusable(properties.used, timeline_semaphore, roles, heap.bytes);
         let (kind, rank) = kind(properties.device_type);
-        Physical {
+        let missing = match (&unusable, roles) {
+            (None, Some(roles)) => sparse::missing(instance, raw, roles.binding),
+            _ => Some("the device cannot be used"),
+        };
+        let roles = roles.map(|roles| Roles { binding: roles.binding.filter(|_| missing.is_none()), ..roles });
+        Ok(Physical {
             instance: Rc::clone(instance),
             raw,
             info: DeviceInfo {
@@ -86,22 +79,25 @@ impl Physical {
                 heap,
                 max_object_bytes: properties.max_object_bytes,
                 heaps: heaps.details(),
+                queues: queues.details(),
+                roles,
+                buffer_types: u32::MAX,
+                view_types: u32::MAX,
                 features: Features {
                     timeline_semaphore,
-                    memory_budget: has_budget,
+                    memory_budget: heaps.is_told(),
                     memory_priority,
-                    transfer_queue: queue.is_some_and(|(_, dedicated)| dedicated),
+                    transfer_queue: roles.is_some_and(|roles| queues.is_copy_engine(roles.copying)),
                     sparse_binding: false,
                 },
-                sparse: Sparse::Missing { missing: "the device cannot be used".into() },
+                sparse: Sparse::Missing { missing: missing.unwrap_or("the device has not been opened").into() },
                 unusable,
             },
-            memory: heaps.memory,
-            queue_family: queue.map_or(0, |(family, _)| family),
-            heap: heaps.used,
+            limits: properties.limits,
+            roles: roles.unwrap_or(Roles { copying: 0, summing: None, binding: None }),
             sparse: None,
             rank,
-        }
+        })
     }
 }
 
@@ -109,7 +105,10 @@ impl Physical {
 struct Properties {
     name: String,
     driver: String,
+    /// The version that the device has, and the one that it is used by.
     api: u32,
+    used: u32,
+    limits: vk::PhysicalDeviceLimits,
     device_type: vk::PhysicalDeviceType,
     max_object_bytes: u64,
 }
@@ -118,15 +117,15 @@ impl Properties {
     fn of(instance: &Instance, raw: vk::PhysicalDevice) -> Properties {
         // SAFETY: `raw` came from this instance, which lives.
         let basic = unsafe { instance.raw.get_physical_device_properties(raw) };
-        let api = basic.api_version.min(instance.version);
+        let used = basic.api_version.min(instance.version);
         let mut driver = vk::PhysicalDeviceDriverProperties::default();
         let mut maintenance3 = vk::PhysicalDeviceMaintenance3Properties::default();
         let mut maintenance4 = vk::PhysicalDeviceMaintenance4Properties::default().max_buffer_size(u64::MAX);
         let mut all = vk::PhysicalDeviceProperties2::default();
-        if api >= vk::API_VERSION_1_2 {
+        if used >= vk::API_VERSION_1_2 {
             all = all.push_next(&mut driver).push_next(&mut maintenance3);
         }
-        if api >= vk::API_VERSION_1_3 {
+        if used >= vk::API_VERSION_1_3 {
             all = all.push_next(&mut maintenance4);
         }
         // SAFETY: `raw` came from this instance; each struct in the chain is core in the version that was checked.
@@ -135,7 +134,9 @@ impl Properties {
         Properties {
             name: text(basic.device_name_as_c_str()),
             driver: format!("{} {}", text(driver.driver_name_as_c_str()), text(driver.driver_info_as_c_str())).trim().to_owned(),
-            api,
+            api: basic.api_version,
+            used,
+            limits: basic.limits,
             device_type,
             max_object_bytes: maintenance3.max_memory_allocation_size.min(maintenance4.max_buffer_size),
         }
@@ -179,14 +180,14 @@ fn features(instance: &Instance, raw: vk::PhysicalDevice, api: u32, has_priority
     (core12.timeline_semaphore == vk::TRUE, priority.memory_priority == vk::TRUE)
 }
 
-fn unusable(api: u32, timeline_semaphore: bool, queue: Option<(u32, bool)>, heap_bytes: u64) -> Option<String> {
+fn unusable(api: u32, timeline_semaphore: bool, roles: Option<Roles>, heap_bytes: u64) -> Option<String> {
     if api < vk::API_VERSION_1_2 {
         return Some(format!("Vulkan {} is older than 1.2", version_text(api)));
     }
     if !timeline_semaphore {
         return Some("it has no timeline semaphores".into());
     }
-    if queue.is_none() {
+    if roles.is_none() {
         return Some("it has no queue that copies".into());
     }
     (heap_bytes == 0).then(|| "it has no device-local memory".into())

@@ -26,6 +26,7 @@ use crate::failure::Failure;
 use crate::heap::{self, Heap, PAGE};
 use crate::job::Job;
 use crate::pattern::Pattern;
+use crate::report::Coverage;
 use crate::size::Bytes;
 use crate::{host, interrupt, progress};
 
@@ -61,12 +62,14 @@ struct Series {
     order: Order,
     /// Whether its folios are sent one by one, too.
     one_by_one: bool,
+    /// The largest folio that there can be.
+    largest: Order,
 }
 
 impl Series {
-    /// The order of the folio that holds all of the bytes.
+    /// The order of the folio that holds all of the bytes, or of the few that do where no memory object holds them all.
     fn bulk(self) -> Order {
-        Order::fitting(self.bytes / PAGE).unwrap_or(Order::ZERO)
+        Order::fitting(self.bytes / PAGE).unwrap_or(Order::ZERO).min(self.largest)
     }
 
     fn folios(self) -> u64 {
@@ -79,8 +82,11 @@ impl Series {
 }
 
 /// What is migrated on such a heap.
-fn series(job: &JobOptions, options: &MigrateOptions, possible: Order) -> Result<Vec<Series>, Failure> {
+fn series(job: &JobOptions, options: &MigrateOptions, layout: &Layout) -> Result<Vec<Series>, Failure> {
+    let possible = heap::largest_order(layout);
     let most = possible.pages() * PAGE;
+    // Who asks for more than one memory object holds has it in several folios.
+    let whole_objects = layout.objects.iter().filter(|bytes| **bytes >= most).sum::<u64>();
     let has_order = |bytes| options.order.is_none_or(|order| Order::fitting(bytes / PAGE).is_some_and(|bulk| order <= bulk.get()));
     let by_default = if job.device.validate { &SIZES[..SIZES_UNDER_VALIDATION] } else { &SIZES };
     let sizes: Vec<u64> = match &options.sizes {
@@ -95,13 +101,13 @@ fn series(job: &JobOptions, options: &MigrateOptions, possible: Order) -> Result
     let sizes = if sizes.is_empty() { vec![most] } else { sizes };
     let mut series = Vec::new();
     for bytes in sizes {
-        if !bytes.is_power_of_two() || !(PAGE..=most).contains(&bytes) {
-            let (bytes, most) = (Bytes(bytes), Bytes(most));
+        if !bytes.is_power_of_two() || !(PAGE..=whole_objects).contains(&bytes) {
+            let (bytes, most) = (Bytes(bytes), Bytes(1 << whole_objects.max(1).ilog2()));
             return Err(Failure::Usage(format!("--sizes: {bytes} is no power of two between {} and {most}", Bytes(PAGE))));
         }
-        let whole = Series { bytes, order: Order::ZERO, one_by_one: true };
+        let whole = Series { bytes, order: Order::ZERO, one_by_one: true, largest: possible };
         let orders: Vec<Order> = match options.order {
-            Some(order) => vec![heap::order_within(order, whole.bulk())?],
+            Some(order) => vec![heap::order_within("--order", order, whole.bulk())?],
             None => whole.bulk().up_to().filter(|order| order.get() <= LAST_ORDER).collect(),
         };
         series.extend(orders.into_iter().map(|order| {
@@ -118,7 +124,7 @@ impl Job for Migrate {
     type Outcome = Migrated;
 
     fn plan(job: &JobOptions, options: &MigrateOptions, _: &DeviceInfo, layout: &mut Layout) -> Result<Migrate, Failure> {
-        let series = series(job, options, heap::largest_order(layout))?;
+        let series = series(job, options, layout)?;
         layout.staging = 2 * series.iter().map(|one| one.bytes).max().unwrap_or(PAGE);
         Ok(Migrate { series, iterations: usize::from(options.iterations), seed: job.seed })
     }
@@ -136,6 +142,7 @@ impl Job for Migrate {
 struct Measured {
     series: Vec<Samples>,
     wrong_words: u64,
+    coverage: Coverage,
     /// How often the device summed what it held, and how often that was not the sum of what had been sent.
     sums: u64,
     wrong_sums: u64,
@@ -154,7 +161,13 @@ impl Measured {
     fn new(migrate: &Migrate) -> Measured {
         let samples =
             |&series| Samples { series, bulk: Vec::new(), per_folio: Vec::new(), batched: Vec::new(), merged: Vec::new() };
-        Measured { series: migrate.series.iter().map(samples).collect(), wrong_words: 0, sums: 0, wrong_sums: 0 }
+        Measured {
+            series: migrate.series.iter().map(samples).collect(),
+            wrong_words: 0,
+            coverage: Coverage::default(),
+            sums: 0,
+            wrong_sums: 0,
+        }
     }
 }
 
@@ -191,6 +204,7 @@ fn measure(
     let rounds = migrate.iterations + 1;
     let bar = progress::bar("migrate", (rounds * cases(0).count()) as u64, quiet);
     bench::touch(device)?;
+    measured.coverage.written_bytes = device.objects().iter().sum();
     for round in 0..rounds {
         for (case, (index, mode)) in cases(round).enumerate() {
             if interrupt::wanted() {
@@ -210,6 +224,9 @@ fn measure(
             measured.sums += u64::from(sum_is_right.is_some());
             measured.wrong_sums += u64::from(sum_is_right == Some(false));
             measured.wrong_words += bench.wrong_words(pattern)?;
+            // Beside what is timed, as much has been written to warm up, and thrown away.
+            measured.coverage.written_bytes += 2 * bytes;
+            measured.coverage.compared_bytes += bytes;
             bar.inc(1);
         }
     }

@@ -9,7 +9,7 @@ use super::bench::{Direction, Mode, Sample};
 use super::{Measured, Migrate, Samples, Series, curve};
 use crate::heap::PAGE;
 use crate::picture::Picture;
-use crate::report::{self, Head, Outcome, median};
+use crate::report::{self, Coverage, Head, Outcome, median};
 use crate::size::Bytes;
 
 /// Characters of the longest bar in the table.
@@ -30,6 +30,9 @@ pub(crate) struct Migrated {
     warm_ups: usize,
     iterations: usize,
     wrong_words: u64,
+    /// Said in the head.
+    #[serde(skip)]
+    coverage: Coverage,
     /// Times that the device itself summed what it held, and how many of these sums were wrong.
     pub(super) device_sums: u64,
     pub(super) wrong_sums: u64,
@@ -164,6 +167,7 @@ impl Migrated {
             warm_ups: 1,
             iterations: migrate.iterations,
             wrong_words: measured.wrong_words,
+            coverage: measured.coverage,
             device_sums: measured.sums,
             wrong_sums: measured.wrong_sums,
             leaked_pages,
@@ -288,8 +292,12 @@ impl Outcome for Migrated {
         self.wrong_words == 0 && self.wrong_sums == 0 && self.leaked_pages == 0
     }
 
+    fn coverage(&self) -> Coverage {
+        self.coverage
+    }
+
     fn verdict(&self) -> String {
-        let mut text = format!("every byte compared, {} wrong words, ", self.wrong_words);
+        let mut text = format!("every byte that was timed was compared, {} wrong words, ", self.wrong_words);
         if self.device_sums > 0 {
             text += &format!("{} sums by the device, {} wrong, ", self.device_sums, self.wrong_sums);
         }
@@ -336,7 +344,7 @@ mod tests {
     }
 
     fn series(order: Order, pages: u64, one_by_one: bool) -> Series {
-        Series { bytes: pages * PAGE, order, one_by_one }
+        Series { bytes: pages * PAGE, order, one_by_one, largest: Order::MAX }
     }
 
     #[test]

@@ -23,10 +23,11 @@ impl Gaps {
         })
     }
 
-    /// Those between these spans of a memory of this length.
-    pub(crate) fn between(mut spans: Vec<Range<u64>>, length: u64, unit: u64) -> Gaps {
-        spans.sort_unstable_by_key(|span| span.start);
+    /// Those between these spans of a memory of this length, which is made of blocks: no gap reaches from one into the next.
+    pub(crate) fn between(mut spans: Vec<Range<u64>>, length: u64, block: u64, unit: u64) -> Gaps {
+        spans.extend((1..=length / block.max(1)).map(|border| border * block..border * block));
         spans.push(length..length);
+        spans.sort_unstable_by_key(|span| span.start);
         let mut end = 0;
         let gaps = spans.into_iter().map(|span| {
             let gap = end..span.start.max(end);
@@ -53,11 +54,13 @@ mod tests {
 
     #[test]
     fn gaps_are_what_lies_between() {
-        let gaps = Gaps::between(vec![30..40, 5..10], 100, 10);
+        let gaps = Gaps::between(vec![30..40, 5..10], 100, 100, 10);
         assert_eq!(gaps, Gaps { idle: 85, usable: 20 + 60, largest: 60 });
         assert_eq!(gaps.fragmentation_percent(), 500.0 / 85.0);
         assert_eq!(gaps.scattered_percent(), 2500.0 / 85.0);
-        assert_eq!(Gaps::between(vec![], 100, 10), Gaps { idle: 100, usable: 100, largest: 100 });
-        assert_eq!(Gaps::between(vec![0..100, 20..30], 100, 10).fragmentation_percent(), 0.0);
+        assert_eq!(Gaps::between(vec![], 100, 100, 10), Gaps { idle: 100, usable: 100, largest: 100 });
+        assert_eq!(Gaps::between(vec![0..100, 20..30], 100, 100, 10).fragmentation_percent(), 0.0);
+        let blocks = Gaps::between(vec![10..20, 20..20], 100, 50, 10);
+        assert_eq!(blocks, Gaps { idle: 90, usable: 90, largest: 50 }, "no gap reaches into the next block");
     }
 }

@@ -1,22 +1,27 @@
 //! Results: where they go, and what their forms have in common.
 
 mod baseline;
+mod coverage;
+mod file;
 mod gaps;
 mod heat_map;
 mod output;
 mod saved;
 mod timeline;
+mod used;
 mod whole;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 pub(crate) use baseline::Baseline;
+pub(crate) use coverage::Coverage;
+pub(crate) use file::{OpenFile, distinct};
 pub(crate) use gaps::Gaps;
 pub(crate) use heat_map::{Cell, Cells, HeatMap, State, UNITS};
-pub(crate) use output::{OpenFile, Output};
+pub(crate) use output::Output;
 pub(crate) use saved::Saved;
 pub(crate) use timeline::{Moment, Timeline};
-pub(crate) use whole::{Head, Outcome, Report};
+pub(crate) use whole::{Circumstances, Head, Outcome, Report};
 
 use crate::device::DeviceInfo;
 

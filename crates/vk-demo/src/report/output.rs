@@ -1,10 +1,10 @@
 //! Where a result goes: the standard output or a file that is known to be writable before any work is done.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 use serde::Serialize;
+
+use super::OpenFile;
 
 use crate::cli::{Format, OutputOptions};
 use crate::failure::Failure;
@@ -13,14 +13,6 @@ use crate::failure::Failure;
 pub(crate) struct Output {
     format: Format,
     file: Option<OpenFile>,
-}
-
-/// A file that can be written and has not been yet.
-pub(crate) struct OpenFile {
-    file: File,
-    path: PathBuf,
-    /// It did not exist before and nothing has been written yet: a run that fails takes it away again.
-    unwritten: bool,
 }
 
 impl Output {
@@ -81,39 +73,6 @@ impl Output {
         match &mut self.file {
             Some(open) => open.replace(bytes),
             None => to_stdout(bytes).map_err(|error| Failure::Output(error.to_string())),
-        }
-    }
-}
-
-impl OpenFile {
-    /// Checks that it can be written; a file that is there keeps what it holds for now.
-    pub(crate) fn open(path: PathBuf) -> Result<OpenFile, Failure> {
-        let existed = path.exists();
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(|error| Failure::Usage(format!("{} cannot be written: {error}", path.display())))?;
-        Ok(OpenFile { file, path, unwritten: !existed })
-    }
-
-    /// Puts these bytes in place of what it holds.
-    pub(crate) fn replace(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.write(bytes).map_err(|error| Failure::Output(format!("{}: {error}", self.path.display())))
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.unwritten = false;
-        if self.file.metadata()?.is_file() {
-            self.file.set_len(0)?;
-        }
-        self.file.write_all(bytes)?;
-        self.file.flush()
-    }
-}
-
-impl Drop for OpenFile {
-    fn drop(&mut self) {
-        if self.unwritten {
-            // It was made by this run and is empty; if it cannot be removed there is nobody to tell.
-            let _ = std::fs::remove_file(&self.path);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Baseline, Output, headline};
+use super::used::Used;
+use super::{Baseline, Coverage, Output, headline};
 use crate::device::{DeviceInfo, Kind, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
@@ -26,6 +27,9 @@ pub(crate) trait Outcome: Serialize {
     /// No byte was wrong and no page was lost.
     fn is_good(&self) -> bool;
 
+    /// How much of what was written was compared.
+    fn coverage(&self) -> Coverage;
+
     /// What was compared, and how much of it was wrong, in a few words.
     fn verdict(&self) -> String;
 
@@ -45,15 +49,35 @@ pub(crate) struct Head {
     schema: &'static str,
     version: &'static str,
     pub(crate) device: DeviceInfo,
+    /// What of it was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<Used>,
+    /// Why the host device was used although nobody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_vulkan: Option<String>,
     /// "complete", "interrupted", or what the device said when it gave up.
     pub(crate) ended: Ending,
-    /// All was done, every byte was what had been written, and no page was lost.
+    /// All was done, something was compared, every byte of it was what had been written, and no page was lost.
     pub(crate) verified: bool,
+    pub(crate) coverage: Coverage,
+    /// What was not checked, in words.
+    not_checked: Vec<String>,
     /// Whether the validation layer listened.
     validated: bool,
     pub(crate) validation_messages: u64,
     seed: u64,
     pub(crate) heap_bytes: u64,
+}
+
+/// What a command ran on, and how.
+pub(crate) struct Circumstances<'a> {
+    pub(crate) device: &'a DeviceInfo,
+    pub(crate) layout: &'a Layout,
+    pub(crate) seed: u64,
+    /// What the validation layer said, where it was asked to.
+    pub(crate) messages: Option<&'a Messages>,
+    /// Why the host device was used although nobody asked for it.
+    pub(crate) no_vulkan: Option<String>,
 }
 
 /// A result as it is written.
@@ -66,20 +90,21 @@ pub(crate) struct Report<T> {
 }
 
 impl<T: Outcome> Report<T> {
-    /// Puts both together; `messages` is what the validation layer said, where it was asked to.
-    pub(crate) fn new(
-        device: &DeviceInfo,
-        layout: &Layout,
-        seed: u64,
-        messages: Option<&Messages>,
-        ended: Ending,
-        outcome: T,
-    ) -> Report<T> {
+    /// Puts both together.
+    pub(crate) fn new(circumstances: Circumstances<'_>, ended: Ending, outcome: T) -> Report<T> {
+        let Circumstances { device, layout, seed, messages, no_vulkan } = circumstances;
+        let coverage = outcome.coverage();
+        let no_sums = device.roles.is_some_and(|roles| roles.summing.is_none());
+        let no_sums = no_sums.then(|| "no queue of this device computes, so it did not sum what it holds".to_owned());
         let head = Head {
             schema: T::SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             device: device.clone(),
-            verified: ended.is_complete() && outcome.is_good(),
+            used: Used::of(device, layout),
+            no_vulkan,
+            verified: ended.is_complete() && outcome.is_good() && coverage.is_something(),
+            coverage,
+            not_checked: coverage.gap().into_iter().chain(no_sums).collect(),
             ended,
             validated: messages.is_some(),
             validation_messages: messages.map_or(0, Messages::count),
@@ -101,20 +126,26 @@ impl<T: Outcome> Report<T> {
     pub(crate) fn picture(&self) -> String {
         let mut picture = self.outcome.picture(&self.head);
         let (device, subtitle) = (&self.head.device, picture.subtitle);
-        let verified = if self.head.verified { "every byte verified" } else { "NOT VERIFIED" };
+        let verified = match self.head.verified {
+            true if self.head.coverage.is_everything() => "every byte verified",
+            _ => self.head.word(),
+        };
         picture.subtitle = format!("{subtitle}; {} ({}), {verified}, seed {}", device.name, device.kind.words(), self.head.seed);
         picture.svg()
     }
 
     fn text(&self) -> String {
-        let Head { device, ended, verified, .. } = &self.head;
-        let mut text = format!("{}\n{} ({})\n\n", headline(device), device.name, device.driver);
+        let Head { device, ended, used, no_vulkan, not_checked, .. } = &self.head;
+        let mut text = format!("{}\n{} ({})\n", headline(device), device.name, device.driver);
+        let more = [used.as_ref().map(Used::text), no_vulkan.as_ref().map(|why| format!("No Vulkan: {why}."))];
+        more.into_iter().flatten().for_each(|line| text += &format!("{line}\n"));
+        text.push('\n');
         text += &format!("{}\n\n", self.outcome.text(&self.head).trim_end());
         if let Some(note) = ended.note() {
             text += &format!("{note}\n");
         }
-        let word = if *verified { "verified" } else { "NOT VERIFIED" };
-        text += &format!("{word}: {} (seed {})", self.outcome.verdict(), self.head.seed);
+        text += &format!("{}: {} (seed {})", self.head.word(), self.outcome.verdict(), self.head.seed);
+        not_checked.iter().for_each(|what| text += &format!("\nnot checked: {what}"));
         if self.head.validated {
             text += &format!("\nvalidation layer: {} messages", self.head.validation_messages);
         }
@@ -123,6 +154,15 @@ impl<T: Outcome> Report<T> {
 }
 
 impl Head {
+    /// What may be said of it in a word.
+    fn word(&self) -> &'static str {
+        match (self.verified, self.ended.is_complete() && !self.coverage.is_something()) {
+            (true, _) => "verified",
+            (false, true) => "NOTHING CHECKED",
+            (false, false) => "NOT VERIFIED",
+        }
+    }
+
     fn line(&self) -> HeadLine<'_> {
         HeadLine {
             device: &self.device.name,

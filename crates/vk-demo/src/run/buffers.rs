@@ -1,7 +1,12 @@
 //! Buffers that a manager keeps in the heap or, when there is no room, in host memory.
 //!
 //! What a buffer holds is written through the mover's timeline, on which all copies take effect in order, so nothing here waits
-//! for a move. What came back from the heap is compared with what was written before it is moved again or thrown away.
+//! for a move. No byte that was written goes out of sight unseen:
+//!
+//! 1. What a buffer holds is read back and compared before it is written anew, before the buffer is given up, before it comes back
+//!    into the heap, and at the end.
+//! 2. Whenever something has come into the heap, written or moved, the device sums it where it is, before anything can move it on.
+//!    That sees what reading back alone does not: a mistake that is made in the same way there and back.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +22,7 @@ use crate::failure::Failure;
 use crate::heap::{Heap, PAGE};
 use crate::mover::{DeviceManager, DeviceMover, Moved};
 use crate::pattern::Pattern;
+use crate::sums::Found;
 use crate::views::{Counts, Views};
 
 /// How many mismatches are described; the rest are only counted.
@@ -40,6 +46,7 @@ pub(super) struct Buffers<'h, 'd> {
 /// What is known when all buffers have been given up.
 pub(super) struct Closed {
     pub(super) stats: Stats,
+    pub(super) sums: Found,
     pub(super) counters: Counters,
     pub(super) moved: Moved,
     /// Where there were views.
@@ -51,6 +58,10 @@ struct Buffer {
     pages: u64,
     /// How often its contents have been written.
     version: u64,
+    /// What the device's sum of them must be.
+    sum: u32,
+    /// Whether these contents have been compared since they were written.
+    compared: bool,
 }
 
 impl<'h, 'd> Buffers<'h, 'd> {
@@ -85,7 +96,7 @@ impl<'h, 'd> Buffers<'h, 'd> {
     /// Makes a buffer and writes it.
     pub(super) fn create(&mut self, pages: u64) -> Result<(), Failure> {
         let bo = self.object(pages)?;
-        self.list.push(Buffer { bo, pages, version: 0 });
+        self.list.push(Buffer { bo, pages, version: 0, sum: 0, compared: true });
         self.write(self.list.len() - 1)
     }
 
@@ -96,7 +107,7 @@ impl<'h, 'd> Buffers<'h, 'd> {
         self.manager.free(old).map_err(refused)?;
         self.manager.mover_mut().hide(old)?;
         let bo = self.object(pages)?;
-        self.list[buffer] = Buffer { bo, pages, version: self.list[buffer].version };
+        self.list[buffer] = Buffer { bo, pages, version: self.list[buffer].version, sum: 0, compared: true };
         self.stats.did.replacements += 1;
         self.write(buffer)
     }
@@ -104,24 +115,28 @@ impl<'h, 'd> Buffers<'h, 'd> {
     /// Writes new contents into a buffer, in the heap.
     pub(super) fn write(&mut self, buffer: usize) -> Result<(), Failure> {
         let bo = self.list[buffer].bo;
-        if !self.is_in_heap(buffer)? && !self.pieces(buffer)?.is_empty() {
-            // What is in host memory is overwritten as a whole, so it need not be brought in.
+        if !self.pieces(buffer)?.is_empty() {
             self.check(buffer)?;
-            self.place(buffer, &Placement::nowhere())?;
+            if !self.is_in_heap(buffer)? {
+                // What is in host memory is overwritten as a whole, so it need not be brought in.
+                self.place(buffer, &Placement::nowhere())?;
+            }
         }
         self.place(buffer, &Place::new(self.vram).into())?;
         self.list[buffer].version += 1;
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.resize((self.list[buffer].pages * PAGE) as usize, 0);
         self.pattern(buffer).fill(0, &mut bytes);
+        (self.list[buffer].sum, self.list[buffer].compared) = (checksum::add(0, 0, &bytes), false);
         let pieces = self.pieces(buffer)?;
         let written = self.manager.mover_mut().write_object(bo, &pieces, &bytes);
+        self.stats.written_bytes += bytes.len() as u64;
         self.bytes = bytes;
         if let Some(ticket) = written? {
             self.manager.used_until(bo, ticket).map_err(refused)?;
         }
         self.stats.did.writes += 1;
-        Ok(())
+        self.sum(buffer)
     }
 
     /// Uses a buffer: it is in the heap afterwards, and the most recently used.
@@ -132,12 +147,21 @@ impl<'h, 'd> Buffers<'h, 'd> {
             self.check(buffer)?;
             self.stats.did.faults += 1;
         }
-        self.place(buffer, &Place::new(self.vram).into())?;
-        Ok(())
+        if self.place(buffer, &Place::new(self.vram).into())? { self.sum(buffer) } else { Ok(()) }
     }
 
-    /// Compares a buffer with what was last written into it, wherever it is.
+    /// Compares a buffer with what was last written into it, wherever it is. The time that this takes is counted by itself, without what
+    /// copies take that were sent before.
     pub(super) fn check(&mut self, buffer: usize) -> Result<(), Failure> {
+        self.manager.mover_mut().finish()?;
+        let (start, device) = (Instant::now(), self.manager.mover().time);
+        let checked = self.read_back(buffer);
+        self.stats.checking += start.elapsed();
+        self.stats.device_checking += self.manager.mover().time.saturating_sub(device);
+        checked
+    }
+
+    fn read_back(&mut self, buffer: usize) -> Result<(), Failure> {
         let bo = self.list[buffer].bo;
         match self.manager.wait(bo) {
             Ok(()) => {}
@@ -163,19 +187,21 @@ impl<'h, 'd> Buffers<'h, 'd> {
         Ok(read?)
     }
 
-    /// Has the device sum a buffer where it stands, if that is in the heap and the device can.
+    /// Has the device sum a buffer where it stands, if that is in the heap and the device can; does not wait for it.
     pub(super) fn sum(&mut self, buffer: usize) -> Result<(), Failure> {
         if !self.is_in_heap(buffer)? {
             return Ok(());
         }
+        let start = Instant::now();
         let pieces = self.pieces(buffer)?;
-        let Some(sum) = self.manager.mover_mut().sum_object(self.list[buffer].bo, &pieces)? else { return Ok(()) };
-        self.bytes.resize((self.list[buffer].pages * PAGE) as usize, 0);
-        let pattern = self.pattern(buffer);
-        pattern.fill(0, &mut self.bytes);
-        self.stats.device_sums += 1;
-        self.stats.wrong_sums += u64::from(sum != checksum::add(0, 0, &self.bytes));
+        self.manager.mover_mut().begin_sum(&pieces, self.list[buffer].sum)?;
+        self.stats.checking += start.elapsed();
         Ok(())
+    }
+
+    /// Waits for every sum.
+    pub(super) fn end_sums(&mut self) -> Result<(), Failure> {
+        Ok(self.manager.mover_mut().end_sums().map(drop)?)
     }
 
     /// Moves a buffer to other folios: into the next of as many parts of the heap.
@@ -189,7 +215,11 @@ impl<'h, 'd> Buffers<'h, 'd> {
         let next = first.checked_div(part).map_or(0, |at| (at + 1) % PARTS);
         let other = Place::new(self.vram).within(next * part, (next + 1) * part);
         match self.verb(|manager, bo| manager.validate(bo, &other.into()), buffer) {
-            Ok(moved) => self.stats.did.moves += u64::from(moved),
+            Ok(false) => {}
+            Ok(true) => {
+                self.stats.did.moves += 1;
+                self.sum(buffer)?;
+            }
             // A heap that is too small to have parts that hold it.
             Err(ValidateError::TooLarge | ValidateError::EmptyWindow { .. }) => {}
             Err(why) => return Err(self.trouble_or(why)),
@@ -204,10 +234,11 @@ impl<'h, 'd> Buffers<'h, 'd> {
             self.manager.free(buffer.bo).map_err(refused)?;
         }
         self.manager.wait_all();
-        self.stats.device = self.manager.mover().time;
         let mover = self.manager.mover();
+        self.stats.device = mover.time.saturating_sub(self.stats.device_checking);
         Ok(Closed {
             stats: self.stats.clone(),
+            sums: mover.found(),
             counters: self.manager.counters(),
             moved: mover.moved,
             views: mover.views.as_ref().map(|views| views.counts),
@@ -251,6 +282,9 @@ impl<'h, 'd> Buffers<'h, 'd> {
 
     fn compare(&mut self, buffer: usize, bytes: &[u8]) {
         self.stats.checked_bytes += bytes.len() as u64;
+        if !std::mem::replace(&mut self.list[buffer].compared, true) {
+            self.stats.proven_bytes += bytes.len() as u64;
+        }
         let Some(mismatch) = self.pattern(buffer).check(0, bytes) else { return };
         if self.stats.wrong_words < DESCRIBED {
             let (version, words) = (self.list[buffer].version, mismatch.words);

@@ -61,7 +61,7 @@ impl Job for Run {
         let possible = heap::largest_order(layout);
         let largest_order = match options.order {
             None => possible,
-            Some(order) => heap::order_within(order, possible)?,
+            Some(order) => heap::order_within("--order", order, possible)?,
         };
         let oversub = options.load.oversub;
         let pages = ((heap_pages as f64 * oversub) as u64).max(1);
@@ -94,9 +94,11 @@ impl Run {
     /// Log-uniform, as buffers of real programs are: many small ones, most bytes in large ones.
     fn buffer_pages(&self, random: &mut impl Rng, most: u64) -> u64 {
         let scale = (self.largest_buffer as f64).ln() * random.random::<f64>();
-        // In whole granules, so that folios are no smaller than one because of the buffer's size.
-        let granule = self.sparse.as_ref().map_or(1, |bytes| bytes.div_ceil(PAGE));
-        (scale.exp() as u64).next_multiple_of(granule).clamp(1, most)
+        let (pages, granule) = (scale.exp() as u64, self.sparse.as_ref().map_or(1, |bytes| bytes.div_ceil(PAGE)));
+        // In whole granules, so that folios are no smaller than one because of the buffer's size; but small buffers stay small, and are met
+        // piece by piece, so that there are folios of every order.
+        let pages = if pages < granule { pages } else { pages.next_multiple_of(granule) };
+        pages.clamp(1, most)
     }
 }
 
@@ -183,7 +185,7 @@ fn check(buffers: &mut Buffers<'_, '_>, quiet: bool) -> Result<(), Failure> {
         bar.inc(1);
     }
     bar.finish();
-    Ok(())
+    buffers.end_sums()
 }
 
 #[cfg(test)]
@@ -239,13 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn req_82_under_a_granule_of_64_kib_there_are_folios_of_every_order() {
+        let arguments = "--heap 16MiB --ops 300";
+        let (_, ran) = faulty::run_on::<Run>(&Faulty::describe(64 << 10, u64::MAX), arguments, Fault::None).unwrap();
+        let counts = ran.sparse.counts;
+        assert!(ran.is_good() && ran.folios_by_order.iter().take(8).all(|count| *count > 0), "{:?}", ran.folios_by_order);
+        assert!(counts.through_views > 0 && counts.in_pieces > 0, "large buffers have views, small ones have none: {counts:?}");
+    }
+
+    #[test]
     fn folios_smaller_than_a_granule_are_met_piece_by_piece() {
-        let large = with_views(64 << 10, u64::MAX, Fault::None, "");
-        assert!(large.is_good() && large.sparse.counts.through_views > 0, "{:?}", large.sparse);
-        assert_eq!(large.sparse.counts.in_pieces, 0, "buffers are whole granules, and so are their folios");
         let small = with_views(64 << 10, u64::MAX, Fault::None, "--order 2 --object 100KiB");
         assert!(small.is_good() && small.sparse.counts.in_pieces > 0, "{:?}", small.sparse);
-        assert!(small.sparse.note.unwrap().contains("smaller than the granule of 64 KiB"));
+        assert!(small.sparse.note.unwrap().contains("folios smaller than the granule of 64 KiB"));
     }
 
     #[test]

@@ -8,18 +8,20 @@ use serde::Serialize;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stats {
     pub(super) did: Did,
-    /// Bytes that were compared with what had been written.
+    /// Bytes that were written, and those of them that were compared at least once before they were overwritten or given up.
+    pub(super) written_bytes: u64,
+    pub(super) proven_bytes: u64,
+    /// Bytes that were compared with what had been written, again and again.
     pub(super) checked_bytes: u64,
     /// Words of them that were wrong.
     pub(super) wrong_words: u64,
-    /// Buffers that the device itself summed.
-    pub(super) device_sums: u64,
-    /// Sums of the device that were not those of what had been written.
-    pub(super) wrong_sums: u64,
     /// Time in the manager and the allocator under it.
     pub(super) manager: Duration,
     /// Time spent submitting copies and waiting for them.
     pub(super) device: Duration,
+    /// Time spent reading back, comparing and asking for sums, and the part of it with the device.
+    pub(super) checking: Duration,
+    pub(super) device_checking: Duration,
 }
 
 /// How often what was done.

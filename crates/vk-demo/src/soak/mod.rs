@@ -3,10 +3,13 @@
 //! ```text
 //! story   which operations, how often     model   the objects, and what each page of them holds
 //! inject  steps that fail on purpose      report  what came of it
+//! closing the end of it                   findings  what was found
 //! ```
 //! Every so many operations there is a quiet point: all copies are waited for, every byte is compared, the manager audits its
 //! books and the pgmap its own, and the two must agree. At the end the heap is unplugged under its objects.
 
+mod closing;
+mod findings;
 mod inject;
 mod model;
 mod report;
@@ -28,10 +31,9 @@ use model::Model;
 use report::Soaked;
 use story::Story;
 
-/// Bytes of the heap by default: small enough that everything is always in everything else's way.
-const HEAP: u64 = 1 << 20;
-/// Operations by default.
-const OPS: u64 = 100_000;
+/// Operations by default: this many pages of the heap for each, within these bounds. On a larger heap each moves more.
+const OPS_PAGES: u64 = 1 << 25;
+const OPS: std::ops::RangeInclusive<u64> = 2_000..=100_000;
 /// Operations between two quiet points.
 const QUIET: u64 = 1024;
 
@@ -51,8 +53,6 @@ impl Job for Soak {
     type Options = SoakOptions;
     type Outcome = Soaked;
 
-    const HEAP: Option<u64> = Some(HEAP);
-
     fn plan(job: &JobOptions, options: &SoakOptions, _: &DeviceInfo, layout: &mut Layout) -> Result<Soak, Failure> {
         let pages = layout.objects.iter().sum::<u64>() / PAGE;
         let hosts = [pages, 2 * pages];
@@ -60,7 +60,8 @@ impl Job for Soak {
         layout.staging = (host + story::scratch_pages(pages)) * PAGE;
         host::room_for(layout.staging + swap * PAGE)?;
         let time = options.time.map(Duration::from_secs);
-        let ops = options.ops.unwrap_or(if time.is_some() { u64::MAX } else { OPS });
+        let by_default = (OPS_PAGES / pages).clamp(*OPS.start(), *OPS.end());
+        let ops = options.ops.unwrap_or(if time.is_some() { u64::MAX } else { by_default });
         Ok(Soak { hosts, ops, time, inject: options.inject, seed: job.seed })
     }
 
@@ -94,6 +95,7 @@ fn drive(model: &mut Model<'_, '_>, soak: &Soak, start: Instant, quiet: bool, ti
     let mut ended = Ending::Complete;
     while model.findings.ops < soak.ops {
         story.step(model)?;
+        model.sum_arrivals()?;
         timeline.step(model.findings.ops, model.heap.pgmap());
         model.findings.ops += 1;
         if model.findings.ops.is_multiple_of(QUIET) {

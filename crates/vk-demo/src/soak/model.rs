@@ -1,25 +1,24 @@
 //! The objects of a soak, and what each page of them must hold.
 
-use pgmap_alloc::{Drain, Killed, Offset, Order, Owners, RetireError};
+use pgmap_alloc::{Offset, Owners, RetireError};
 use pgmap_ttm::{
-    Audit, Bo, Bulk, CopyError, Counters, EvictError, Manager, MemoryType, ObjectParams, Owner, Piece, Place, Placement,
-    ResourceManager, UnplugError, WaitError,
+    Bo, Bulk, CopyError, Manager, MemoryType, ObjectParams, Owner, Piece, Place, Placement, ResourceManager, WaitError,
 };
-use serde::Serialize;
 
+use super::findings::Findings;
 use super::story::{OWNERS, PARENT};
+use crate::checksum;
 use crate::device::Device;
 use crate::failure::Failure;
-use crate::heap::{Heap, HeapOps, PAGE};
+use crate::heap::{Heap, PAGE};
 use crate::mover::{DeviceManager, DeviceMover};
 use crate::pattern::Pattern;
+use crate::sums::Found;
 
 /// Words of a page.
 const WORDS: u64 = PAGE / 8;
 /// At the most one page of the heap in this many is retired.
 const RETIRED_SHARE: u64 = 16;
-/// How many problems are described; the rest are only counted.
-const DESCRIBED: usize = 8;
 
 /// The accounts of a soak.
 pub(super) type Payers = Owners<{ OWNERS as usize }>;
@@ -56,54 +55,21 @@ pub(super) struct Model<'h, 'd> {
 pub(super) struct Item {
     pub(super) bo: Bo,
     id: u64,
-    /// For each page, the version that was last written into it.
-    pub(super) versions: Vec<Option<u64>>,
+    pub(super) pages: Vec<Page>,
     /// Pushed out, it loses its pages.
     may_vanish: bool,
+    /// It was written or moved after it was last compared.
+    is_fresh: bool,
     pub(super) pins: u32,
 }
 
-/// What was found.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Findings {
-    /// Operations.
-    pub(super) ops: u64,
-    /// Of those, refused as they should be.
-    pub(super) refused: u64,
-    /// Quiet points.
-    pub(super) quiet_points: u64,
-    /// Bytes written.
-    pub(super) written_bytes: u64,
-    /// Bytes that were compared with what had been written.
-    pub(super) checked_bytes: u64,
-    /// Words of them that were wrong.
-    pub(super) wrong_words: u64,
-    /// Pages that were written and stand nowhere.
-    pub(super) lost_pages: u64,
-    /// Pages of the heap that were retired.
-    pub(super) retired_pages: u64,
-    /// The heap was unplugged at the end: everything pushed out and still whole, its pgmap killed and drained.
-    pub(super) unplugged: bool,
-    /// Pages that are not free at the end.
-    pub(super) leaks: u64,
-    /// Refusals without a reason and books that do not agree, the first few in words.
-    pub(super) problems: Vec<String>,
-    /// All of them.
-    pub(super) problem_count: u64,
-}
-
-impl Findings {
-    /// Whether nothing is wrong.
-    pub(super) fn are_good(&self) -> bool {
-        self.wrong_words == 0 && self.lost_pages == 0 && self.leaks == 0 && self.problem_count == 0
-    }
-
-    pub(super) fn problem(&mut self, text: String) {
-        self.problem_count += 1;
-        if self.problems.len() < DESCRIBED {
-            self.problems.push(format!("operation {}: {text}", self.ops));
-        }
-    }
+/// What is known of a page of an object.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Page {
+    /// What was last written into it.
+    version: Option<u64>,
+    /// Whether that has been compared.
+    compared: bool,
 }
 
 impl<'h, 'd> Model<'h, 'd> {
@@ -147,15 +113,16 @@ impl<'h, 'd> Model<'h, 'd> {
         match self.manager.create(ObjectParams::new(pages).owner(owner).evict_to(evict_to)) {
             Ok(bo) => {
                 self.last_id += 1;
-                let versions = vec![None; pages as usize];
-                self.items.push(Item { bo, id: self.last_id, versions, may_vanish, pins: 0 });
+                let pages = vec![Page::default(); pages as usize];
+                self.items.push(Item { bo, id: self.last_id, pages, may_vanish, is_fresh: false, pins: 0 });
             }
             Err(why) => self.findings.problem(format!("an object of {pages} pages was not made: {why}")),
         }
     }
 
-    /// Frees an object; refused only while it is pinned.
-    pub(super) fn free(&mut self, item: usize) {
+    /// Frees an object, after a last look; refused only while it is pinned.
+    pub(super) fn free(&mut self, item: usize) -> Result<(), Failure> {
+        self.verify(item)?;
         let freed = self.manager.free(self.items[item].bo);
         if freed.is_ok() != (self.items[item].pins == 0) {
             self.findings.problem(format!("free of an object with {} pins: {freed:?}", self.items[item].pins));
@@ -164,43 +131,114 @@ impl<'h, 'd> Model<'h, 'd> {
             Ok(()) => self.stale = Some(self.items.swap_remove(item).bo),
             Err(_) => self.findings.refused += 1,
         }
+        Ok(())
     }
 
-    /// Writes the `which`-th piece of an object, if it stands anywhere.
+    /// Writes the `which`-th piece of an object, if it stands anywhere, after a last look at what it holds.
     pub(super) fn write(&mut self, item: usize, which: usize) -> Result<(), Failure> {
-        self.settle(item);
+        self.verify(item)?;
         let pieces = self.pieces(item);
         if pieces.is_empty() {
             return Ok(());
         }
         let (first, piece) = pieces[which % pieces.len()];
-        self.findings.written_bytes += piece.pages * PAGE;
-        let Item { bo, id, .. } = self.items[item];
         // A folio can be larger than the object that stands in it.
-        let pages = piece.pages.min(self.items[item].versions.len() as u64 - first);
+        let pages = piece.pages.min(self.items[item].pages.len() as u64 - first);
+        self.write_pages(item, first, Piece { pages, ..piece })?;
+        self.arrived(item)
+    }
+
+    /// Writes pages that an object has come to have, as drivers clear them: nothing that moves is without contents.
+    fn write_new(&mut self, item: usize) -> Result<(), Failure> {
+        if self.items[item].pages.iter().all(|page| page.version.is_some()) {
+            return Ok(());
+        }
+        // A copy that failed takes the object back to where it was.
+        self.settle(item);
+        for (first, piece) in self.pieces(item) {
+            let end = (first + piece.pages).min(self.items[item].pages.len() as u64);
+            let mut page = first;
+            while page < end {
+                let new = self.items[item].pages[page as usize..end as usize].iter().take_while(|page| page.version.is_none());
+                let pages = new.count() as u64;
+                if pages > 0 {
+                    self.write_pages(item, page, Piece { first: piece.first + (page - first), pages, ..piece })?;
+                }
+                page += pages.max(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_pages(&mut self, item: usize, first: u64, piece: Piece) -> Result<(), Failure> {
+        let (Item { bo, id, .. }, pages) = (&self.items[item], piece.pages);
+        let (bo, id) = (*bo, *id);
+        self.findings.coverage.written_bytes += pages * PAGE;
         let version = self.findings.ops;
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.resize((pages * PAGE) as usize, 0);
         Pattern::new(self.seed, id, version).fill(first * WORDS, &mut bytes);
-        let written = self.manager.mover_mut().write(&[Piece { pages, ..piece }], &bytes);
+        let written = self.manager.mover_mut().write(&[piece], &bytes);
         self.bytes = bytes;
         if let Some(ticket) = written? {
             let _ = self.manager.used_until(bo, ticket);
         }
-        self.items[item].versions[first as usize..(first + pages) as usize].fill(Some(version));
+        let written = Page { version: Some(version), compared: false };
+        self.items[item].pages[first as usize..(first + pages) as usize].fill(written);
         Ok(())
     }
 
     /// What an object held is gone, by its owner's own wish.
     pub(super) fn forget(&mut self, item: usize) {
-        self.items[item].versions.fill(None);
+        self.items[item].pages.fill(Page::default());
+    }
+
+    /// Looks at objects that may vanish in whatever is done next, and have been written or moved after the last look.
+    pub(super) fn verify_vanishing(&mut self) -> Result<(), Failure> {
+        for item in 0..self.items.len() {
+            if self.items[item].may_vanish && self.items[item].is_fresh {
+                self.verify(item)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the device sum what has moved, where that is in the heap: before anything can move it on. Nothing waits for it.
+    pub(super) fn sum_arrivals(&mut self) -> Result<(), Failure> {
+        for bo in self.manager.mover_mut().take_arrivals() {
+            if let Some(item) = self.items.iter().position(|item| item.bo == bo) {
+                self.write_new(item)?;
+                self.arrived(item)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The pages of an object that are known and in the heap are summed.
+    fn arrived(&mut self, item: usize) -> Result<(), Failure> {
+        self.items[item].is_fresh = true;
+        let (mut known, mut sum) = (Vec::new(), 0);
+        let mut bytes = vec![0; PAGE as usize];
+        for (first, piece) in self.pieces(item).into_iter().filter(|(_, piece)| piece.memory == self.vram) {
+            let pages = piece.pages.min(self.items[item].pages.len() as u64 - first);
+            for at in 0..pages {
+                let Some(version) = self.items[item].pages[(first + at) as usize].version else { continue };
+                Pattern::new(self.seed, self.items[item].id, version).fill((first + at) * WORDS, &mut bytes);
+                sum = checksum::add(sum, known.len() as u64 * PAGE / 4, &bytes);
+                known.push(Piece { first: piece.first + at, pages: 1, ..piece });
+            }
+        }
+        if !known.is_empty() {
+            self.manager.mover_mut().begin_sum(&known, sum)?;
+        }
+        Ok(())
     }
 
     /// Forgets what was in objects that have lost their pages, where they may.
     pub(super) fn forget_vanished(&mut self) {
         for item in self.items.iter_mut().filter(|item| item.may_vanish) {
             if self.manager.info(item.bo).is_ok_and(|info| info.resident == 0) {
-                item.versions.fill(None);
+                item.pages.fill(Page::default());
             }
         }
     }
@@ -208,12 +246,13 @@ impl<'h, 'd> Model<'h, 'd> {
     /// Compares every byte that is known of an object.
     pub(super) fn verify(&mut self, item: usize) -> Result<(), Failure> {
         self.settle(item);
+        self.items[item].is_fresh = false;
         let pieces = self.pieces(item);
         let mut found = 0;
         for (first, piece) in pieces {
-            let pages = piece.pages.min(self.items[item].versions.len() as u64 - first);
-            let known = self.items[item].versions[first as usize..(first + pages) as usize].to_vec();
-            let count = known.iter().flatten().count();
+            let pages = piece.pages.min(self.items[item].pages.len() as u64 - first);
+            let known = self.items[item].pages[first as usize..(first + pages) as usize].to_vec();
+            let count = known.iter().filter(|page| page.version.is_some()).count();
             if count == 0 {
                 continue;
             }
@@ -223,15 +262,15 @@ impl<'h, 'd> Model<'h, 'd> {
             let read = self.manager.mover_mut().read(&[Piece { pages, ..piece }], &mut bytes);
             // What could not be read is nothing to compare.
             let pages = if read.is_ok() { &bytes[..] } else { &[] };
-            for ((version, page), at) in known.iter().zip(pages.chunks_exact(PAGE as usize)).zip(first..) {
-                if let Some(version) = version {
-                    self.compare(item, at, *version, page);
+            for ((known, page), at) in known.iter().zip(pages.chunks_exact(PAGE as usize)).zip(first..) {
+                if let Some(version) = known.version {
+                    self.compare(item, at, version, page);
                 }
             }
             self.bytes = bytes;
             read?;
         }
-        let written = self.items[item].versions.iter().flatten().count();
+        let written = self.items[item].pages.iter().filter(|page| page.version.is_some()).count();
         if found < written {
             self.findings.lost_pages += (written - found) as u64;
             self.findings.problem(format!("{} pages that were written stand nowhere", written - found));
@@ -243,6 +282,9 @@ impl<'h, 'd> Model<'h, 'd> {
 
     fn compare(&mut self, item: usize, page: u64, version: u64, bytes: &[u8]) {
         self.findings.checked_bytes += bytes.len() as u64;
+        if !std::mem::replace(&mut self.items[item].pages[page as usize].compared, true) {
+            self.findings.coverage.compared_bytes += bytes.len() as u64;
+        }
         if let Some(mismatch) = Pattern::new(self.seed, self.items[item].id, version).check(page * WORDS, bytes) {
             self.findings.wrong_words += mismatch.words;
             self.findings.problem(format!("page {page} of an object holds {} wrong words", mismatch.words));
@@ -275,6 +317,7 @@ impl<'h, 'd> Model<'h, 'd> {
         }
         self.manager.wait_all();
         self.manager.mover().trouble()?;
+        self.end_sums()?;
         self.findings.quiet_points += 1;
         let usage = self.manager.memory_usage(self.vram).unwrap_or_default();
         self.findings.retired_pages = self.heap.pgmap().retired().count() as u64;
@@ -294,6 +337,12 @@ impl<'h, 'd> Model<'h, 'd> {
         Ok(())
     }
 
+    pub(super) fn end_sums(&mut self) -> Result<(), Failure> {
+        let Found { sums, bytes, wrong } = self.manager.mover_mut().end_sums()?;
+        (self.findings.device_sums, self.findings.summed_bytes, self.findings.wrong_sums) = (sums, bytes, wrong);
+        Ok(())
+    }
+
     /// Takes a page of the heap out of use for good, at once or when whoever has it gives it back.
     pub(super) fn retire(&mut self, page: u64) {
         let pgmap = self.heap.pgmap();
@@ -305,91 +354,6 @@ impl<'h, 'd> Model<'h, 'd> {
             Err(RetireError::AlreadyRetired) => self.findings.refused += 1,
             Err(why) => self.findings.problem(format!("retire: {why}")),
         }
-    }
-
-    /// Frees everything, and counts what is then not free. A heap that could not be unplugged before can be now, if the device lives.
-    pub(super) fn close(mut self) -> Result<(Findings, Counters), Failure> {
-        for item in std::mem::take(&mut self.items) {
-            for _ in 0..item.pins {
-                // An unpin that fails shows in the free below.
-                let _ = self.manager.unpin(item.bo);
-            }
-            if let Err(why) = self.manager.free(item.bo) {
-                self.findings.problem(format!("free at the end: {why}"));
-            }
-        }
-        if self.manager.mover().trouble().is_ok() && !self.findings.unplugged {
-            match self.manager.unplug(self.vram) {
-                Ok(killed) => self.drain(killed),
-                Err(why) => self.findings.problem(format!("unplug of an empty heap: {why}")),
-            }
-        }
-        for page in std::mem::take(&mut self.carved) {
-            if let Err(why) = self.manager.give_back(self.vram, page) {
-                self.findings.problem(format!("giving back a carve-out at the end: {why}"));
-            }
-        }
-        self.manager.wait_all();
-        match self.manager.audit() {
-            Ok(audit) if audit == Audit::default() => {}
-            other => self.findings.problem(format!("at the end: {other:?}")),
-        }
-        let used = |memory| self.manager.memory_usage(memory).map_or(0, |usage| usage.used + usage.carved);
-        // The heap's own pages are counted by its pgmap.
-        self.findings.retired_pages = self.heap.pgmap().retired().count() as u64;
-        self.findings.leaks = used(self.host) + used(self.swap) + self.heap.pages_in_service()? - self.findings.retired_pages;
-        Ok((self.findings.clone(), self.manager.counters()))
-    }
-
-    /// Unplugs the heap under its objects, if the rest of the memory holds them: a pinned one keeps it plugged, without pins everything
-    /// leaves it, and every byte is there afterwards.
-    pub(super) fn unplug(&mut self) -> Result<(), Failure> {
-        let stands_there =
-            |item: &Item| self.manager.pieces(item.bo).is_ok_and(|mut all| all.any(|(_, piece)| piece.memory == self.vram));
-        if self.items.iter().any(|item| item.pins > 0 && stands_there(item)) {
-            match self.manager.unplug(self.vram) {
-                Err(UnplugError::Pinned(_)) => self.findings.refused += 1,
-                other => self.findings.problem(format!("unplug under a pinned object: {:?}", other.err())),
-            }
-        }
-        for item in &mut self.items {
-            for _ in 0..std::mem::take(&mut item.pins) {
-                if let Err(why) = self.manager.unpin(item.bo) {
-                    self.findings.problem(format!("unpin at the end: {why}"));
-                }
-            }
-        }
-        let unplugged = self.manager.unplug(self.vram);
-        self.manager.mover().trouble()?;
-        match unplugged {
-            Ok(killed) => {
-                self.carved.clear();
-                self.drain(killed);
-            }
-            // The host and the swap may be too full to take everything in.
-            Err(UnplugError::Evict(_, why)) => {
-                let copy = if let EvictError::Copy(copy) = why { Some(copy) } else { None };
-                self.refused("unplug", &why, copy, true);
-            }
-            Err(why) => self.findings.problem(format!("unplug: {why}")),
-        }
-        self.forget_vanished();
-        for item in 0..self.items.len() {
-            self.verify(item)?;
-        }
-        Ok(())
-    }
-
-    /// Nothing of the manager is left there: there is nobody to wait for.
-    fn drain(&mut self, killed: Killed<'h, HeapOps>) {
-        match killed.poll_drain() {
-            Drain::Done(drained) => drained.teardown(),
-            Drain::Waiting(_, holdout) => self.findings.problem(format!("an unplugged heap has a folio in service: {holdout:?}")),
-        }
-        if self.heap.pgmap().alloc_folio(Order::ZERO).is_ok() {
-            self.findings.problem("an unplugged heap still gives folios".into());
-        }
-        self.findings.unplugged = true;
     }
 
     fn pieces(&self, item: usize) -> Vec<(u64, Piece)> {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use pgmap_ttm::{Counters, Step};
 use serde::Serialize;
 
+use super::findings::Findings;
 use super::inject::Injected;
-use super::model::Findings;
 use crate::picture::{self, Picture};
-use crate::report::{self, Head, HeatMap, Outcome, Timeline};
+use crate::report::{self, Coverage, Head, HeatMap, Outcome, Timeline};
 use crate::size::Bytes;
 
 /// What came of a soak.
@@ -88,9 +88,20 @@ impl Soaked {
 }
 
 impl Outcome for Soaked {
-    const SCHEMA: &'static str = "vk-demo/soak/1";
-    const RESULTS: &'static [&'static str] =
-        &["seconds", "refused", "copies", "evicted", "faults", "waits", "wrong_words", "lost_pages", "leaks", "problem_count"];
+    const SCHEMA: &'static str = "vk-demo/soak/2";
+    const RESULTS: &'static [&'static str] = &[
+        "seconds",
+        "refused",
+        "copies",
+        "evicted",
+        "faults",
+        "waits",
+        "wrong_words",
+        "wrong_sums",
+        "lost_pages",
+        "leaks",
+        "problem_count",
+    ];
     const SETTINGS: &'static [&'static str] = &["ops", "inject"];
     type Line = Row;
 
@@ -98,9 +109,18 @@ impl Outcome for Soaked {
         self.findings.are_good()
     }
 
+    fn coverage(&self) -> Coverage {
+        self.findings.coverage
+    }
+
     fn verdict(&self) -> String {
         let Findings { wrong_words, lost_pages, leaks, problem_count, .. } = self.findings;
-        format!("{wrong_words} wrong words, {lost_pages} lost pages, {leaks} leaks, {problem_count} problems")
+        let Findings { device_sums, wrong_sums, summed_bytes, checked_bytes, .. } = self.findings;
+        let mut text = format!("{} compared, {wrong_words} wrong words, ", Bytes(checked_bytes));
+        if device_sums > 0 {
+            text += &format!("{device_sums} sums of {} by the device, {wrong_sums} wrong, ", Bytes(summed_bytes));
+        }
+        text + &format!("{lost_pages} lost pages, {leaks} leaks, {problem_count} problems")
     }
 
     fn text(&self, head: &Head) -> String {
@@ -119,7 +139,7 @@ impl Outcome for Soaked {
             ("quiet points", found.quiet_points.to_string(), "every byte, every book".into()),
             ("retired", format!("{} pages", found.retired_pages), String::new()),
             ("unplugged", if found.unplugged { "yes" } else { "no" }.into(), "everything out, killed, drained".into()),
-            ("compared", Bytes(found.checked_bytes).to_string(), format!("{} written", Bytes(found.written_bytes))),
+            ("compared", Bytes(found.checked_bytes).to_string(), format!("{} written", Bytes(found.coverage.written_bytes))),
             ("time", format!("{:.2} s", self.seconds), String::new()),
         ]);
         format!("{table}\n\n{}", found.problems.join("\n"))

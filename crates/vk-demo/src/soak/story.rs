@@ -13,7 +13,8 @@ use crate::failure::Failure;
 
 /// Objects at a time, at most.
 const OBJECTS: usize = 64;
-/// Pages of the largest object, unless the heap is too small for it.
+/// Pages of the largest object: this part of the heap, and no fewer than so many, unless the heap has fewer itself.
+const SHARE: u64 = 16;
 const LARGEST: u64 = 16;
 pub(super) const OWNERS: u32 = 3;
 /// The owner that all others stand under, and that has objects of its own, too.
@@ -23,9 +24,13 @@ const RETIRE_ONE_IN: u32 = 8;
 /// Carve-outs at a time, at most.
 const CARVE_OUTS: usize = 3;
 
+fn largest(heap: u64) -> u64 {
+    (heap / SHARE).max(LARGEST).min(heap)
+}
+
 /// Scratch for the contents of two of the largest pieces.
 pub(super) fn scratch_pages(heap: u64) -> u64 {
-    2 * LARGEST.min(heap).next_power_of_two()
+    2 * largest(heap).next_power_of_two()
 }
 
 /// The random course of things.
@@ -41,18 +46,19 @@ impl Story {
     /// One operation.
     pub(super) fn step(&mut self, model: &mut Model<'_, '_>) -> Result<(), Failure> {
         let heap = model.heap.pgmap().pages();
+        model.verify_vanishing()?;
         let dice = self.random.random_range(0..100);
         if model.items.is_empty() || dice < 8 && model.items.len() < OBJECTS {
-            let pages = self.random.random_range(1..=LARGEST.min(heap));
+            let pages = self.object_pages(heap);
             model.create(pages, Owner(self.below(OWNERS)), self.below(10) == 0);
             return Ok(());
         }
         let item = self.below(model.items.len() as u32) as usize;
         let bo = model.items[item].bo;
         match dice {
-            0..14 => model.free(item),
+            0..14 => model.free(item)?,
             14..26 => model.write(item, self.below(1 << 16) as usize)?,
-            26..46 => self.validate(model, item),
+            26..46 => self.validate(model, item)?,
             46..54 => model.verify(item)?,
             54..60 => {
                 let done = model.manager.evict(bo);
@@ -102,6 +108,13 @@ impl Story {
         Ok(())
     }
 
+    /// A few pages, doubled as often as chance has it: small objects and large ones, and enough of the large ones to fill the heap.
+    fn object_pages(&mut self, heap: u64) -> u64 {
+        let doublings = (largest(heap) / LARGEST).max(1).ilog2();
+        let doublings = self.below(doublings + 1).max(self.below(doublings + 1));
+        self.random.random_range(1..=LARGEST.min(heap)) << doublings
+    }
+
     fn below(&mut self, end: u32) -> u32 {
         self.random.random_range(0..end)
     }
@@ -128,7 +141,7 @@ impl Story {
         place
     }
 
-    fn validate(&mut self, model: &mut Model<'_, '_>, item: usize) {
+    fn validate(&mut self, model: &mut Model<'_, '_>, item: usize) -> Result<(), Failure> {
         let bo = model.items[item].bo;
         let count = [1, 1, 1, 1, 1, 2, 2, 2, 3, 0][self.below(10) as usize];
         let memories = [model.vram, model.vram, model.host, model.swap];
@@ -138,6 +151,10 @@ impl Story {
                 self.place(model, memory)
             })
             .collect();
+        if places.is_empty() {
+            // What it holds is about to be thrown away.
+            model.verify(item)?;
+        }
         match model.manager.validate(bo, &Placement::new(&places)) {
             Ok(_) if places.is_empty() => model.forget(item),
             Ok(_) => {}
@@ -148,11 +165,12 @@ impl Story {
                 model.refused("validate", &why, copy, pinned && known);
             }
         }
+        Ok(())
     }
 
     fn fault(&mut self, model: &mut Model<'_, '_>, item: usize) {
         let bo = model.items[item].bo;
-        let pages = model.items[item].versions.len() as u32;
+        let pages = model.items[item].pages.len() as u32;
         let order = Order::new(self.below(5)).unwrap_or(Order::ZERO);
         let place = Place::new(model.vram);
         let page = u64::from(self.below(pages));
@@ -190,7 +208,7 @@ impl Story {
         let min = self.random.random_range(0..=heap / 8);
         let limits = match self.below(2) {
             0 => Limits::NONE,
-            _ => Limits { min, low: 2 * min, max: 2 * min + self.random.random_range(LARGEST..=LARGEST + heap) },
+            _ => Limits { min, low: 2 * min, max: 2 * min + self.random.random_range(largest(heap)..=largest(heap) + heap) },
         };
         if let Err(why) = model.owners.set_limits(owner, limits) {
             model.findings.problem(format!("shares: {why}"));
@@ -215,7 +233,7 @@ impl Story {
 
     /// What a careless caller does: a precise refusal, and nothing changes.
     fn mistake(&mut self, model: &mut Model<'_, '_>, item: usize) {
-        let (bo, pages) = (model.items[item].bo, model.items[item].versions.len() as u64);
+        let (bo, pages) = (model.items[item].bo, model.items[item].pages.len() as u64);
         let place = Place::new(model.vram);
         let (zero, one) = (Order::ZERO, Order::covering(2).unwrap_or(Order::MAX));
         let manager = &mut model.manager;

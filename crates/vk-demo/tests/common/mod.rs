@@ -3,9 +3,11 @@
 // Each test program uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// What a run left behind.
 pub struct Ran {
@@ -72,12 +74,55 @@ pub fn validation_layer() -> bool {
     here("validation layer", !ran.stderr.contains("is not installed"), &ran.stderr)
 }
 
+/// A Vulkan layer of our own (`tests/layers`), and what the loader wants to know of it.
+pub struct Layer {
+    folder: TempDir,
+    name: String,
+}
+
+impl Layer {
+    /// None without Vulkan, or where the layer was not built (`cargo test` builds it, `cargo test --test NAME` alone does not).
+    pub fn built(name: &str) -> Option<Layer> {
+        if !vulkan() {
+            return None;
+        }
+        let built = Path::new(env!("CARGO_BIN_EXE_vk-demo")).parent().unwrap().join(format!("examples/lib{name}.so"));
+        if !here("layer", built.exists(), "cargo build --examples makes it") {
+            return None;
+        }
+        let name = format!("VK_LAYER_PGMAP_{name}");
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = json!({
+            "file_format_version": "1.2.0",
+            "layer": {
+                "name": name,
+                "type": "GLOBAL",
+                "library_path": built,
+                "api_version": "1.3.0",
+                "implementation_version": "1",
+                "description": "for the tests of vk-demo",
+            },
+        });
+        std::fs::write(folder.path().join("layer.json"), manifest.to_string()).unwrap();
+        Some(Layer { folder, name })
+    }
+
+    /// The command in front of the layer; with `validated`, with the validation layer in between, which then sees what this one tells.
+    pub fn under(&self, arguments: &str, validated: bool) -> Command {
+        let mut command = command(arguments);
+        let above = if validated { "VK_LAYER_KHRONOS_validation:" } else { "" };
+        // Beside those that are installed: the validation layer is one of them.
+        command.env("VK_ADD_LAYER_PATH", self.folder.path()).env("VK_INSTANCE_LAYERS", format!("{above}{}", self.name));
+        command
+    }
+}
+
 /// Ctrl-C in the middle of each command on that device: a partial report, nothing leaked, and the shell's exit code.
 #[cfg(unix)]
 pub fn interrupts(device: &str) {
     for of in [
         "run --heap 1MiB --ops 1000000000",
-        "soak --ops 1000000000 --inject",
+        "soak --heap 1MiB --ops 1000000000 --inject",
         "fault --heap 1MiB --accesses 100000000",
         "migrate --heap 256MiB --sizes 256MiB",
         "compare --ops 5000000",

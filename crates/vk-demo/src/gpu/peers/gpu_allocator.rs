@@ -1,4 +1,4 @@
-//! The crate `gpu-allocator`, with one block of the size of the heap.
+//! The crate `gpu-allocator`, with blocks of the size of those that the heap is made of.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ pub(super) struct GpuAllocator {
 }
 
 impl GpuAllocator {
-    pub(super) fn new(device: &Rc<Logical>, physical: &Physical, limit: u64) -> Result<GpuAllocator, DeviceError> {
+    pub(super) fn new(device: &Rc<Logical>, physical: &Physical, limit: u64, block: u64) -> Result<GpuAllocator, DeviceError> {
         let info = AllocatorCreateDesc {
             instance: physical.instance.raw.clone(),
             device: device.raw.clone(),
@@ -30,7 +30,7 @@ impl GpuAllocator {
             debug_settings: AllocatorDebugSettings::default(),
             buffer_device_address: false,
             // Device memory that the host sees too counts as the host's.
-            allocation_sizes: AllocationSizes::new(limit, limit),
+            allocation_sizes: AllocationSizes::new(block, block),
         };
         let allocator = gpu_allocator::vulkan::Allocator::new(&info).map_err(|error| failed(&error))?;
         Ok(GpuAllocator { allocator, allocations: HashMap::new(), limit, _device: Rc::clone(device) })
@@ -51,7 +51,7 @@ impl Allocator for GpuAllocator {
             Err(AllocationError::OutOfMemory) => return Ok(None),
             Err(error) => return Err(failed(&error)),
         };
-        // It knows no limit: where its block is full it takes another one, which it gives back at once when that is empty.
+        // It knows no limit: where its blocks are full it takes another one, which it gives back at once when that is empty.
         if self.allocator.capacity() > self.limit {
             self.allocator.free(allocation).map_err(|error| failed(&error))?;
             return Ok(None);

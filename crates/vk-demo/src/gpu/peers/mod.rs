@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use ash::vk;
 
 use super::logical::Logical;
+use super::memory::object_type;
 use super::physical::Physical;
 use super::{Gpu, call};
 use crate::device::DeviceError;
@@ -28,7 +29,7 @@ trait Allocator {
     /// Taken from the device.
     fn held_bytes(&self) -> u64;
 
-    /// Whether objects share one block.
+    /// Whether objects share blocks.
     fn shares(&self) -> bool;
 }
 
@@ -43,8 +44,11 @@ struct Placed {
 /// An allocator at work, and what it has made room for.
 pub(super) struct Lending {
     device: Rc<Logical>,
+    physical: Physical,
     /// None only while it is dropped.
     allocator: Option<Box<dyn Allocator>>,
+    /// Bytes of each block that objects share, where they do.
+    block: u64,
     /// By number; none where a number is free.
     objects: Vec<Option<Object>>,
     time: Duration,
@@ -57,16 +61,22 @@ struct Object {
 }
 
 impl Lending {
-    fn new(device: Rc<Logical>, physical: &Physical, peer: Peer, limit: u64) -> Result<Result<Lending, String>, DeviceError> {
+    fn new(
+        device: Rc<Logical>,
+        physical: &Physical,
+        peer: Peer,
+        (limit, block): (u64, u64),
+    ) -> Result<Result<Lending, String>, DeviceError> {
         let allocator: Box<dyn Allocator> = match peer {
             Peer::ObjectPerBuffer => Box::new(own::Own::new(&device, physical, limit)),
-            Peer::GpuAllocator => Box::new(gpu_allocator::GpuAllocator::new(&device, physical, limit)?),
+            Peer::GpuAllocator => Box::new(gpu_allocator::GpuAllocator::new(&device, physical, limit, block)?),
             #[cfg(feature = "vma")]
-            Peer::Vma => Box::new(vma::Vma::new(&device, physical, limit)?),
+            Peer::Vma => Box::new(vma::Vma::new(&device, physical, limit, block)?),
             #[cfg(not(feature = "vma"))]
             Peer::Vma => return Ok(Err("this program was built without its feature `vma`".into())),
         };
-        Ok(Ok(Lending { device, allocator: Some(allocator), objects: Vec::new(), time: Duration::ZERO }))
+        let physical = physical.clone();
+        Ok(Ok(Lending { device, physical, allocator: Some(allocator), block, objects: Vec::new(), time: Duration::ZERO }))
     }
 
     /// Bytes of an object.
@@ -99,8 +109,9 @@ impl Lending {
     }
 
     fn memory_for(&mut self, buffer: vk::Buffer) -> Result<Option<Placed>, DeviceError> {
-        // SAFETY: the buffer was just made from this device.
-        let needs = unsafe { self.device.raw.get_buffer_memory_requirements(buffer) };
+        let mut needs = self.device.needs_of(buffer);
+        // Everyone has the type of memory that folios are of; left alone, some would take one of a feature that is off.
+        needs.memory_type_bits = 1 << object_type(&self.physical, needs.memory_type_bits, needs.size)?;
         let Some(placed) = self.timed(|allocator| allocator.allocate(&needs))? else { return Ok(None) };
         // SAFETY: the buffer has no memory yet; the allocator was asked for the size, alignment and types that it needs.
         let bound = unsafe { self.device.raw.bind_buffer_memory(buffer, placed.memory, placed.offset) };
@@ -120,8 +131,15 @@ impl Lending {
 
     fn holding(&self) -> Holding {
         let Some(allocator) = &self.allocator else { return Holding::default() };
-        let spans: Vec<Range<u64>> =
-            self.objects.iter().flatten().map(|object| object.placed.offset..object.placed.offset + object.placed.bytes).collect();
+        let objects = || self.objects.iter().flatten().map(|object| object.placed);
+        let mut blocks: Vec<vk::DeviceMemory> = objects().map(|placed| placed.memory).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        let span = |placed: Placed| {
+            let before = blocks.partition_point(|memory| *memory < placed.memory) as u64 * self.block;
+            before + placed.offset..before + placed.offset + placed.bytes
+        };
+        let spans: Vec<Range<u64>> = objects().map(span).collect();
         Holding {
             held_bytes: allocator.held_bytes(),
             placed_bytes: spans.iter().map(|span| span.end - span.start).sum(),
@@ -153,9 +171,9 @@ impl Drop for Lending {
 }
 
 impl Peers for Gpu {
-    fn begin(&mut self, peer: Peer, bytes: u64) -> Result<Result<(), String>, DeviceError> {
+    fn begin(&mut self, peer: Peer, bytes: u64, block: u64) -> Result<Result<(), String>, DeviceError> {
         self.end();
-        let begun = Lending::new(Rc::clone(&self.device), &self.physical, peer, bytes)?;
+        let begun = Lending::new(Rc::clone(&self.device), &self.physical, peer, (bytes, block))?;
         Ok(begun.map(|lending| self.lending = Some(lending)))
     }
 

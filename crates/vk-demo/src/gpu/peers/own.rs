@@ -30,7 +30,7 @@ impl Allocator for Own {
         if self.held + needs.size > self.limit {
             return Ok(None);
         }
-        let memory_type = object_type(&self.physical, needs.memory_type_bits)?;
+        let memory_type = object_type(&self.physical, needs.memory_type_bits, needs.size)?;
         let info = vk::MemoryAllocateInfo::default().allocation_size(needs.size).memory_type_index(memory_type);
         // SAFETY: the type is one of this device's, and allowed for the buffer; a size beyond its limits is refused.
         match unsafe { self.device.raw.allocate_memory(&info, None) } {

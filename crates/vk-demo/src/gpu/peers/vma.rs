@@ -1,4 +1,4 @@
-//! AMD's Vulkan Memory Allocator through `vk-mem`: a pool of one block of the size of the heap.
+//! AMD's Vulkan Memory Allocator through `vk-mem`: a pool of blocks of the size of those that the heap is made of.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -22,19 +22,20 @@ pub(super) struct Vma {
     allocator: Arc<vk_mem::Allocator>,
     physical: Physical,
     limit: u64,
+    block: u64,
     /// Under the allocator until it is gone.
     _device: Rc<Logical>,
 }
 
 impl Vma {
-    pub(super) fn new(device: &Rc<Logical>, physical: &Physical, limit: u64) -> Result<Vma, DeviceError> {
+    pub(super) fn new(device: &Rc<Logical>, physical: &Physical, limit: u64, block: u64) -> Result<Vma, DeviceError> {
         let mut info = AllocatorCreateInfo::new(&physical.instance.raw, &device.raw, physical.raw);
         // One thread is all there is: it need not take its mutex.
         info.flags = AllocatorCreateFlags::EXTERNALLY_SYNCHRONIZED;
         // SAFETY: instance, device and physical device outlive the allocator, which keeps the device alive beside it.
         let allocator = unsafe { vk_mem::Allocator::new(info) }.map_err(call("making the VMA allocator"))?;
         let (allocator, physical) = (Arc::new(allocator), physical.clone());
-        Ok(Vma { pool: None, allocations: HashMap::new(), allocator, physical, limit, _device: Rc::clone(device) })
+        Ok(Vma { pool: None, allocations: HashMap::new(), allocator, physical, limit, block, _device: Rc::clone(device) })
     }
 
     fn pool_for(&mut self, allowed: u32) -> Result<&AllocatorPool, DeviceError> {
@@ -42,9 +43,9 @@ impl Vma {
             Some(pool) => pool,
             None => {
                 let info = PoolCreateInfo {
-                    memory_type_index: object_type(&self.physical, allowed)?,
-                    block_size: self.limit,
-                    max_block_count: 1,
+                    memory_type_index: object_type(&self.physical, allowed, self.block)?,
+                    block_size: self.block,
+                    max_block_count: (self.limit / self.block) as usize,
                     ..PoolCreateInfo::default()
                 };
                 self.allocator.create_pool(&info).map_err(call("making the VMA pool"))?

@@ -5,45 +5,18 @@
 //! submission that Vulkan forbids. The tests load it in front of the driver, or of the validation layer.
 
 // To find a function and to call it is one thing here.
-#![allow(clippy::multiple_unsafe_ops_per_block)]
+#![allow(clippy::multiple_unsafe_ops_per_block, unreachable_pub)]
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ash::vk;
 
-/// What the loader puts into the chain of a create info, for each layer to find the next one with (`vk_layer.h`).
-#[repr(C)]
-struct Link {
-    s_type: vk::StructureType,
-    next: *const c_void,
-    function: i32,
-    next_layer: *mut NextLayer,
-}
+#[path = "chain.rs"]
+mod chain;
 
-#[repr(C)]
-struct NextLayer {
-    after: *mut NextLayer,
-    instance_functions: vk::PFN_vkGetInstanceProcAddr,
-    /// Of a device's link only; of an instance's it is another function.
-    device_functions: vk::PFN_vkGetDeviceProcAddr,
-}
-
-/// What the loader and a layer tell each other first (`vk_layer.h`).
-#[repr(C)]
-pub struct Negotiation {
-    s_type: i32,
-    next: *mut c_void,
-    version: u32,
-    instance_functions: Option<vk::PFN_vkGetInstanceProcAddr>,
-    device_functions: Option<vk::PFN_vkGetDeviceProcAddr>,
-    physical_device_functions: Option<vk::PFN_vkGetInstanceProcAddr>,
-}
-
-const INSTANCE_LINK: vk::StructureType = vk::StructureType::from_raw(47);
-const DEVICE_LINK: vk::StructureType = vk::StructureType::from_raw(48);
-const FAILED: vk::Result = vk::Result::ERROR_INITIALIZATION_FAILED;
+use chain::{DEVICE_LINK, FAILED, INSTANCE_LINK, Negotiation, next_layer, pointer};
 
 /// What stands behind this layer: of the one instance, and the one device, that a program makes.
 static INSTANCE: OnceLock<(vk::PFN_vkGetInstanceProcAddr, vk::Instance)> = OnceLock::new();
@@ -63,25 +36,12 @@ fn asked_for(variable: &str) -> Option<u64> {
 #[unsafe(no_mangle)]
 pub unsafe extern "system" fn vkNegotiateLoaderLayerInterfaceVersion(negotiation: *mut Negotiation) -> vk::Result {
     // SAFETY: by this function's contract.
-    let Some(negotiation) = (unsafe { negotiation.as_mut() }) else { return FAILED };
-    negotiation.version = negotiation.version.min(2);
-    negotiation.instance_functions = Some(instance_function);
-    negotiation.device_functions = Some(device_function);
-    negotiation.physical_device_functions = None;
-    vk::Result::SUCCESS
-}
-
-/// The pointer of a function of ours, whatever it takes.
-macro_rules! pointer {
-    ($function:ident as $kind:ty) => {
-        // SAFETY: pointers to functions are as large as each other; the caller casts it back to what the name stands for.
-        Some(unsafe { std::mem::transmute::<$kind, unsafe extern "system" fn()>($function) })
-    };
+    unsafe { chain::negotiate(negotiation, instance_function, device_function) }
 }
 
 unsafe extern "system" fn instance_function(instance: vk::Instance, name: *const c_char) -> vk::PFN_vkVoidFunction {
     // SAFETY: the loader gives a name that ends with a zero.
-    match unsafe { CStr::from_ptr(name) }.to_bytes() {
+    match unsafe { chain::name(name) }.to_bytes() {
         b"vkGetInstanceProcAddr" => pointer!(instance_function as vk::PFN_vkGetInstanceProcAddr),
         b"vkGetDeviceProcAddr" => pointer!(device_function as vk::PFN_vkGetDeviceProcAddr),
         b"vkCreateInstance" => pointer!(create_instance as vk::PFN_vkCreateInstance),
@@ -93,7 +53,7 @@ unsafe extern "system" fn instance_function(instance: vk::Instance, name: *const
 
 unsafe extern "system" fn device_function(device: vk::Device, name: *const c_char) -> vk::PFN_vkVoidFunction {
     // SAFETY: the loader gives a name that ends with a zero.
-    match unsafe { CStr::from_ptr(name) }.to_bytes() {
+    match unsafe { chain::name(name) }.to_bytes() {
         b"vkGetDeviceProcAddr" => pointer!(device_function as vk::PFN_vkGetDeviceProcAddr),
         b"vkQueueSubmit" => pointer!(queue_submit as vk::PFN_vkQueueSubmit),
         b"vkWaitSemaphores" => pointer!(wait_semaphores as vk::PFN_vkWaitSemaphores),
@@ -105,28 +65,6 @@ unsafe extern "system" fn device_function(device: vk::Device, name: *const c_cha
     }
 }
 
-/// The next layer, out of a chain, with the link advanced for it.
-///
-/// # Safety
-/// The chain is one that the loader made.
-unsafe fn next_layer<'a>(mut chain: *const c_void, kind: vk::StructureType) -> Option<&'a NextLayer> {
-    while !chain.is_null() {
-        let link = chain.cast_mut().cast::<Link>();
-        // SAFETY: everything in a chain begins with its kind and the next one.
-        let (s_type, next) = unsafe { ((*link).s_type, (*link).next) };
-        // SAFETY: only a link has this kind.
-        if s_type == kind && unsafe { (*link).function } == 0 {
-            // SAFETY: the loader's links of function 0 lead to the next layer, and are each layer's to advance.
-            let found = unsafe { (*link).next_layer.as_ref() }?;
-            // SAFETY: as above.
-            unsafe { (*link).next_layer = found.after };
-            return Some(found);
-        }
-        chain = next;
-    }
-    None
-}
-
 unsafe extern "system" fn create_instance(
     info: *const vk::InstanceCreateInfo<'_>,
     allocator: *const vk::AllocationCallbacks<'_>,
@@ -134,13 +72,8 @@ unsafe extern "system" fn create_instance(
 ) -> vk::Result {
     // SAFETY: the loader's own chain.
     let Some(next) = (unsafe { next_layer((*info).p_next, INSTANCE_LINK) }) else { return FAILED };
-    // SAFETY: that function exists before there is an instance.
-    let create = unsafe { (next.instance_functions)(vk::Instance::null(), c"vkCreateInstance".as_ptr()) };
-    let Some(create) = create else { return FAILED };
-    // SAFETY: what the name stands for.
-    let create = unsafe { std::mem::transmute::<unsafe extern "system" fn(), vk::PFN_vkCreateInstance>(create) };
     // SAFETY: handed on as it came.
-    let result = unsafe { create(info, allocator, instance) };
+    let result = unsafe { chain::create_instance(next, info, allocator, instance) };
     if result == vk::Result::SUCCESS {
         // SAFETY: made just now. A second instance would be one too many for this layer; the first stays.
         let _ = INSTANCE.set((next.instance_functions, unsafe { *instance }));
@@ -157,12 +90,8 @@ unsafe extern "system" fn create_device(
     // SAFETY: the loader's own chain.
     let Some(next) = (unsafe { next_layer((*info).p_next, DEVICE_LINK) }) else { return FAILED };
     let Some((_, instance)) = INSTANCE.get() else { return FAILED };
-    // SAFETY: the instance is alive, for a device of it is made.
-    let Some(create) = (unsafe { (next.instance_functions)(*instance, c"vkCreateDevice".as_ptr()) }) else { return FAILED };
-    // SAFETY: what the name stands for.
-    let create = unsafe { std::mem::transmute::<unsafe extern "system" fn(), vk::PFN_vkCreateDevice>(create) };
     // SAFETY: handed on as it came.
-    let result = unsafe { create(physical, info, allocator, device) };
+    let result = unsafe { chain::create_device(next, *instance, physical, info, allocator, device) };
     if result == vk::Result::SUCCESS {
         // SAFETY: made just now.
         let _ = DEVICE.set((next.device_functions, unsafe { *device }));
