@@ -274,6 +274,7 @@ mod tests {
 }
 
 #[cfg(all(test, feature = "std", loom))]
+#[allow(clippy::expect_used)]
 mod models {
     extern crate std;
 

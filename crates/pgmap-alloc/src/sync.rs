@@ -11,6 +11,7 @@ pub(crate) mod recorded;
 
 /// What models of one protocol by itself share; they stand beside the code that they check. The models of the whole are in `tests`.
 #[cfg(all(test, loom))]
+#[allow(clippy::expect_used)]
 pub(crate) mod models {
     use loom::sync::Arc;
     use loom::thread;
