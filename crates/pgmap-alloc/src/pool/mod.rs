@@ -82,7 +82,7 @@ mod partition;
 mod reserve;
 mod hotplug;
 mod audit;
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(all(test, feature = "alloc", not(loom)))]
 mod tests;
 
 use crate::error::{AllocError, BuildError, FreeError, RequestError};
