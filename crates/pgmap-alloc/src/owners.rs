@@ -94,7 +94,8 @@ impl<const N: usize> Owners<N> {
         Owners { accounts: core::array::from_fn(account), parents: [None; N], stocks, motion: Motion::new() }
     }
 
-    /// Owners 0 to `N - 1`, without limits, each with the parent of its place. A parent comes before its children.
+    /// Owners 0 to `N - 1`, without limits; `parents[n]` is the parent of owner `n`, and comes before it, else
+    /// [`ChargeError::Parent`].
     pub fn with_parents(parents: [Option<Owner>; N]) -> Result<Owners<N>, ChargeError> {
         for (owner, parent) in parents.iter().enumerate() {
             if let Some(parent) = parent.filter(|parent| parent.0 as usize >= owner) {
@@ -123,7 +124,7 @@ impl<const N: usize> Owners<N> {
         core::iter::successors(Some(owner), |owner| self.parent(*owner)).filter_map(|owner| self.books(owner))
     }
 
-    /// Changes an owner's limits; what he has above a new maximum stays his until he gives it back.
+    /// Changes an owner's limits, in pages. What it has above a new maximum stays its own until it gives it back.
     pub fn set_limits(&self, owner: Owner, limits: Limits) -> Result<(), ChargeError> {
         let Books { account, .. } = self.known(owner)?;
         let Limits { min, low, max } = limits;
@@ -137,9 +138,9 @@ impl<const N: usize> Owners<N> {
         Ok(())
     }
 
-    /// What an owner has, his children's included. O(1). The high water is never too low. It may be too high by what was in stock, which
-    /// is at most a 64th of it, and by what was charged at that moment for allocations that were refused then; a refusal alone does
-    /// not raise it.
+    /// What an owner has, its children included. O(1). The high water is never too low. It may be too high by what was in stock, at most
+    /// a 64th of it, and by what was charged at the same moment for allocations that were then refused; a refusal alone does not
+    /// raise it.
     pub fn usage(&self, owner: Owner) -> Result<Usage, ChargeError> {
         let books = self.known(owner)?;
         let Books { account, .. } = books;
@@ -151,7 +152,7 @@ impl<const N: usize> Owners<N> {
         Ok(Usage { pages, high_water: read(&account.high_water).max(pages), refused: read(&account.refused), limits })
     }
 
-    /// How much an owner's pages are protected at this moment: by what he is promised, but no more than each of his parents is.
+    /// How much an owner's pages are protected at this moment: by what it is promised, but no more than each of its parents is.
     /// O(parents). What children are promised together may be more than their parent is; that is not shared out.
     pub fn protection(&self, owner: Owner) -> Result<Protection, ChargeError> {
         let pages = self.known(owner)?.has();
