@@ -1,8 +1,8 @@
 //! A pgmap with an account: folios and blocks that an owner pays for.
 //!
-//! A driver around the driver ([`Charging`]). Who pays for a folio stands in a cell of its own beside the driver's data, which only
-//! this file and the folio's end write. So whoever puts it last need not know, on whatever path that is; parts that it is split into are paid for by
-//! the same owner; and what was charged can be neither copied nor lost. It can be handed to another owner ([`Pgmap::recharge_raw`]).
+//! A driver around the driver ([`Charging`]). The owner that pays for a folio stands in a cell of its own beside the driver's data,
+//! which only this file and the folio's end write. So the last put need not know it, on whatever path that is; parts of a split are paid
+//! for by the same owner; and what was charged can be neither copied nor lost. It can be handed to another owner ([`Pgmap::recharge_raw`]).
 //!
 //! Folios and blocks that are taken by the ordinary verbs are nobody's. They are in the account all the same, as is everything that is
 //! not idle, retired, special and closing pages too: the watermark reserves what can be had.

@@ -1,24 +1,24 @@
-//! Owners with limits, as in the dmem cgroup; those who pay as one owner do not meet at a counter each time.
+//! Owners with limits, as in the dmem cgroup; callers that charge the same owner do not meet at a counter each time.
 //!
-//! Owners may have parents: what an owner has, his parent has too, and so on up; the limit of each holds.
+//! Owners may have parents: what an owner has, its parent has too, and so on up; the limit of each holds.
 //!
 //! # Protocol
 //!
-//! An owner's `drawn` counts the pages that he has and those in stock. Every caller slot has a stock for each owner: pages that are
+//! An owner's `drawn` counts the pages that it has and those in stock. Every caller slot has a stock for each owner: pages that are
 //! drawn and that nobody has. (`tally` does the same for the pool's watermark.)
 //!
-//! 1. Who charges takes the pages from his stock, if no more are drawn than the limit; else he draws them, and a batch more for
-//!    the next time if the limit allows and less is in stock.
-//! 2. Who may not draw collects the owner's stocks first. No more is ever drawn than the limit, and nobody has what is not drawn:
-//!    so a limit is exact.
-//! 3. Who uncharges puts the pages into his stock; where these are more than two batches then, he draws back all but one. Where the owner may not have so
-//!    many, they are not put into stock but compared with what is drawn and not in stock.
+//! 1. A charge takes the pages from its caller slot's stock, if no more are drawn than the limit; else it draws them, and a batch more
+//!    for the next time if the limit allows and less is in stock.
+//! 2. A caller that may not draw collects the owner's stocks first. No more is ever drawn than the limit, and no page is had that is not
+//!    drawn: so a limit is exact.
+//! 3. An uncharge puts the pages into the stock; if that is more than two batches then, it draws back all but one. Where the owner may
+//!    not have that many, they are not put into stock but compared with what is drawn and not in stock.
 //! 4. What is drawn and not in stock yet, or out of stock and not drawn back yet, is hidden for a moment: that is a motion
 //!    (`pool::motion`). A refusal of an owner who has stocks is repeated until it is the same though nothing was in motion and
 //!    nothing came back meanwhile; if that cannot be had, the answer is [`ChargeError::Contended`].
 //!
-//! 5. The high water is written down by whoever uncharges, before he does: what is drawn then is no less than what the owner has. Who
-//!    undoes a charge writes down nothing, because nobody had those pages. So the high water is never too low, and no refusal raises it.
+//! 5. An uncharge notes the high water before it does anything else: what is drawn then is no less than what the owner has. Undoing a
+//!    charge notes nothing, because those pages were never had. So the high water is never too low, and no refusal raises it.
 //!
 //! A batch is a 1024th of what is drawn, and no more than 256 pages. Owners of whom less than [`STOCKED`] pages are drawn have no
 //! stocks: all meet at their counter, which is then as small as it is exact to the page.
