@@ -108,7 +108,8 @@ impl<'p, O: PgmapOps, const WORDS: usize> Block<'p, O, WORDS> {
         self.run.order()
     }
 
-    /// Puts its pages into service as one folio; the block comes back if the pgmap is dying or a page is bad.
+    /// Puts its pages into service as one folio. The block comes back in the error if the pgmap is dying, its range is being removed or
+    /// a page is bad. O(1); lock-free.
     pub fn into_folio(self, data: O::Data) -> Result<Folio<'p, O, WORDS>, Refused<RequestError, Self>> {
         self.into_folio_paid_by(None, data)
     }

@@ -54,25 +54,25 @@ pub trait Charge {
     /// Makes the owner pay for so many pages, or refuses and changes nothing.
     fn try_charge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError>;
 
-    /// Takes that back; refuses, and changes nothing, where the owner has not paid for so many. Whoever is told that he has more
-    /// than he may relies on a sequentially consistent write here.
+    /// Takes that back; refuses, and changes nothing, where the owner has not paid for that many. The write must be sequentially
+    /// consistent: the proof that an owner is over its limit relies on it.
     fn uncharge(&self, owner: Owner, pages: u64) -> Result<(), ChargeError>;
 
-    /// As [`Charge::try_charge`], for pages that `payer` pays for at this moment and is about to be uncharged for: whoever would be
-    /// charged for both, such as a parent of both, is not charged again.
+    /// [`Charge::try_charge`] for pages that `payer` pays for now and will be uncharged for at once: an owner above both, such as a common
+    /// parent, is not charged again. A hook without parents need not override it, nor the next one.
     fn try_charge_in_place_of(&self, payer: Owner, owner: Owner, pages: u64) -> Result<(), ChargeError> {
         let _ = payer;
         self.try_charge(owner, pages)
     }
 
-    /// The other half: uncharges `payer`, once `owner` pays in its place.
+    /// The second half: uncharges `payer`, now that `owner` pays in its place. Owners above both stay as they are.
     fn uncharge_in_favour_of(&self, owner: Owner, payer: Owner, pages: u64) -> Result<(), ChargeError> {
         let _ = owner;
         self.uncharge(payer, pages)
     }
 
-    /// Undoes a charge of a moment ago, [`Charge::try_charge_in_place_of`] where there was a payer: its pages could not be had. The owner never
-    /// had them, and no record of the most that the owner had may count them.
+    /// Undoes a recent charge whose pages could not be had; one by [`Charge::try_charge_in_place_of`] if there is a `payer`. The owner
+    /// never had those pages: a hook that records a high water overrides this, so that they are not in it.
     fn cancel(&self, owner: Owner, payer: Option<Owner>, pages: u64) {
         let _ = match payer {
             Some(payer) => self.uncharge_in_favour_of(payer, owner, pages),
@@ -80,7 +80,7 @@ pub trait Charge {
         };
     }
 
-    /// Makes the owner pay for pages that he turned out to have still, whatever his limit.
+    /// Makes the owner pay for pages that it turned out to have still, whatever its limit.
     fn charge_anyway(&self, owner: Owner, pages: u64) {
         let _ = self.try_charge(owner, pages);
     }
@@ -132,15 +132,15 @@ impl<C: Charge> Charge for &C {
     }
 }
 
-/// What an owner is promised, and what he may have, in pages. Sound if `min <= low <= max`.
+/// What an owner is promised, and what it may have, in pages. Sound if `min <= low <= max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Limits {
-    /// So many are never taken from him, as far as his parents are promised as many.
+    /// That many are never taken from it, as far as its parents are promised as many.
     pub min: u64,
-    /// So many are taken from him only when nobody else has anything to give; his parents as above.
+    /// That many are taken from it only when no other owner has unprotected pages; its parents as above.
     pub low: u64,
-    /// He never gets more.
+    /// It never gets more.
     pub max: u64,
 }
 
@@ -155,11 +155,11 @@ impl Limits {
 pub struct Usage {
     /// Pages now.
     pub pages: u64,
-    /// The most pages he ever had; never less than that.
+    /// The most pages it ever had; never too low ([`Owners::usage`](crate::Owners::usage) says how much too high).
     pub high_water: u64,
-    /// How often his limit refused him.
+    /// How often its limit refused an allocation.
     pub refused: u64,
-    /// His limits.
+    /// Its limits.
     pub limits: Limits,
 }
 

@@ -1,8 +1,8 @@
 //! A pgmap with an account: folios and blocks that an owner pays for.
 //!
-//! A driver around the driver ([`Charging`]). Who pays for a folio stands in a cell of its own beside the driver's data, which only
-//! this file and the folio's end write. So whoever puts it last need not know, on whatever path that is; parts that it is split into are paid for by
-//! the same owner; and what was charged can be neither copied nor lost. It can be handed to another owner ([`Pgmap::recharge_raw`]).
+//! A driver around the driver ([`Charging`]). The owner that pays for a folio stands in a cell of its own beside the driver's data,
+//! which only this file and the folio's end write. So the last put need not know it, on whatever path that is; parts of a split are paid
+//! for by the same owner; and what was charged can be neither copied nor lost. It can be handed to another owner ([`Pgmap::recharge_raw`]).
 //!
 //! Folios and blocks that are taken by the ordinary verbs are nobody's. They are in the account all the same, as is everything that is
 //! not idle, retired, special and closing pages too: the watermark reserves what can be had.
@@ -23,17 +23,41 @@ use crate::pgmap::Pgmap;
 use crate::report::{RunState, SnapshotRun};
 use crate::trace::Event;
 
-/// A driver whose folios are paid for.
+/// A driver around a driver: its pgmap keeps books, and can charge folios and blocks to owners.
 ///
-/// A folio is paid for while it is in service: the owner is uncharged when `folio_free` has returned, whatever becomes of the
-/// pages; a driver who keeps them has them as a block that is nobody's.
+/// A folio is charged while it is in service, whoever holds it and puts it last. Its owner is uncharged when `folio_free` has returned,
+/// whatever becomes of the pages: those that the driver keeps ([`AfterFree::Keep`]) are a block that no owner pays for. Parts of a
+/// split stay charged to the same owner.
+///
+/// Only the verbs that name an owner (`..._for`) are charged and held to the limit and the watermark. The ordinary verbs take pages that
+/// no owner pays for, the reserve of the watermark included; those pages count as used, so the watermark sees them.
+///
+/// ```
+/// # #[cfg(feature = "alloc")] {
+/// use pgmap_alloc::{Charging, Limits, Order, Owner, Owners, Params, Pgmap, Phys, PhysRange, Urgency};
+///
+/// let owners = Owners::<2>::new();
+/// owners.set_limits(Owner(1), Limits { max: 512, ..Limits::NONE })?; // pages
+/// let vram = [PhysRange { start: Phys(0), pages: 2048 }];
+/// // The last 512 idle pages are for critical allocations.
+/// let pgmap = Pgmap::new(&Params::new(&vram), Charging::new((), &owners, 512, 2048)).expect("one sound range");
+///
+/// let folio = pgmap.alloc_folio_for(Order::PMD, Owner(0), Urgency::Normal, ()).expect("below limit and watermark");
+/// folio.recharge(Owner(0), Owner(1)).expect("owner 1 has room for it");
+/// assert!(pgmap.alloc_folio_for(Order::ZERO, Owner(1), Urgency::Normal, ()).is_err()); // at its limit
+/// drop(folio);
+/// assert_eq!(owners.usage(Owner(1))?.pages, 0);
+/// # }
+/// # Ok::<(), pgmap_alloc::ChargeError>(())
+/// ```
 pub struct Charging<O, C: Charge> {
     ops: O,
     ledger: Ledger<C>,
 }
 
 impl<O: PgmapOps, C: Charge> Charging<O, C> {
-    /// A driver, who pays, and how many idle pages are for the critical; `pages` is about how many the pgmap is going to have.
+    /// `ops` is the driver, `charge` the owners' accounts. The last `watermark` idle pages are for [`Urgency::Critical`]; 0 reserves
+    /// nothing. `pages` is about how many pages the pgmap will have; it tunes how many are counted at a time.
     pub fn new(ops: O, charge: C, watermark: u64, pages: u64) -> Charging<O, C> {
         Charging { ops, ledger: Ledger::new(charge, watermark, pages) }
     }
@@ -160,17 +184,18 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
         Ok(OwnedBlock { block, bill: Bill { ops: self.ops(), order, owner } })
     }
 
-    /// The account. O(1), as [`Accounted::account`](crate::Accounted::account).
+    /// The account, in pages. O(1), as [`Accounted::account`](crate::Accounted::account).
     pub fn account(&self) -> Account {
         self.ledger().account(&self.pool)
     }
 
-    /// Who pays for the folio in service that starts at `head`; nobody, if none does. Of blocks only those who have them know.
+    /// The owner that pays for the folio in service that starts at `head`; `None` if none does, or there is no such folio. For a
+    /// block ask the [`OwnedBlock`]. O(1), wait-free.
     pub fn payer(&self, head: Offset) -> Option<Owner> {
         self.folios.charge(head).get::<Charged>().parts().map(|(owner, _)| owner)
     }
 
-    /// [`Pgmap::snapshot`], with who pays for each folio.
+    /// [`Pgmap::snapshot`], with the owner that pays for each folio.
     pub fn snapshot_with_payers(&self) -> impl Iterator<Item = (SnapshotRun, Option<Owner>)> {
         self.snapshot().map(|run| {
             let is_folio = matches!(run.state, RunState::Folio { .. });
@@ -180,8 +205,12 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
 
     /// Hands the charge of the folios in service at `heads` from one owner to another: of all of them, or of none.
     ///
-    /// Their holders notice nothing, whoever they are; from now on the last put of each is `to`'s. Parents that both owners have in
-    /// common are not charged again. Each folio is held by a reference of the call's own meanwhile. O(number of folios); lock-free.
+    /// Holders of the folios notice nothing; each last put uncharges `to` from now on. Common parents of the two owners are not
+    /// charged again. The call holds a reference to each folio meanwhile, so it may be the one whose put is the last.
+    ///
+    /// [`RechargeError::NotInService`] also for a frozen folio; [`RechargeError::NotCharged`] if `from` does not pay for one, or one is
+    /// named twice; [`RechargeError::Owner`] if `to` was refused, as over its limit; [`RechargeError::Changed`] if one was split at the
+    /// same moment: try again. The watermark is not asked: no page changes hands. O(number of folios); lock-free; any context.
     pub fn recharge_raw(
         &self,
         heads: impl IntoIterator<Item = Offset> + Clone,
@@ -255,12 +284,13 @@ impl<O: PgmapOps, C: Charge, const WORDS: usize> Pgmap<'_, Charging<O, C>, WORDS
 }
 
 impl<O: PgmapOps, C: Charge, const WORDS: usize> Folio<'_, Charging<O, C>, WORDS> {
-    /// Who pays for it, if anybody does.
+    /// The owner that pays for it, if any ([`Pgmap::payer`]).
     pub fn payer(&self) -> Option<Owner> {
         self.pgmap().payer(self.offset())
     }
 
-    /// Hands its charge to another owner, whoever else holds it ([`Pgmap::recharge_raw`]).
+    /// Hands its charge to another owner, whatever other references there are. Errors and cost as for [`Pgmap::recharge_raw`]; O(1). A
+    /// frozen folio is not refused here.
     pub fn recharge(&self, from: Owner, to: Owner) -> Result<(), RechargeError> {
         self.pgmap().recharge_held(&[self.offset()], from, to)
     }
@@ -281,7 +311,7 @@ impl<'p, O: PgmapOps, C: Charge, const WORDS: usize> Local<'p, Charging<O, C>, W
     }
 }
 
-/// A block and who pays for it. Drop gives it back, and then the owner is uncharged.
+/// A block and the owner that pays for it. Drop gives it back, and then the owner is uncharged.
 pub struct OwnedBlock<'p, O: PgmapOps, C: Charge, const WORDS: usize = 8> {
     block: Block<'p, Charging<O, C>, WORDS>,
     // Dropped after the block.
@@ -294,7 +324,7 @@ impl<'p, O: PgmapOps, C: Charge, const WORDS: usize> OwnedBlock<'p, O, C, WORDS>
         &self.block
     }
 
-    /// Who pays.
+    /// The owner that pays.
     pub fn owner(&self) -> Owner {
         self.bill.owner
     }

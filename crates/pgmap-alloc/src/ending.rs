@@ -87,7 +87,7 @@ pub enum Drain<'p, O: PgmapOps, const WORDS: usize = 8> {
 impl<'p, O: PgmapOps, const WORDS: usize> Killed<'p, O, WORDS> {
     /// Goes on until a folio that is still in service. Never waits; all polls together look at each word once.
     ///
-    /// The first poll of a pgmap calls [`PgmapOps::quiesce`]. If somebody else has drained and torn down the pgmap by the time that
+    /// The first poll of a pgmap calls [`PgmapOps::quiesce`]. If another caller has drained and torn down the pgmap by the time that
     /// has returned, it calls [`PgmapOps::teardown`] too.
     pub fn poll_drain(mut self) -> Drain<'p, O, WORDS> {
         if self.pgmap.lifetime.quiesce() {

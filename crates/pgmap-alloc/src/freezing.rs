@@ -18,14 +18,38 @@ use crate::sync::relax;
 use crate::wakee::Wakee;
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
-    /// A future of the frozen folio in service at `head`, ready when its references are as expected and nobody else has it frozen.
+    /// A future that freezes the folio in service at `head` as soon as its references are as expected and no other caller has it frozen.
     ///
-    /// From its first poll until it is ready or dropped the folio is closed to finders ([`Pgmap::try_get_raw`] and its like); holders
-    /// may clone and put. So it is ready after the longest hold. It ends with an error if there is no folio (any more), if it has fewer
-    /// references than expected, or if they are no longer counted.
+    /// From the first poll until the future is ready or dropped the folio is closed to finders ([`Pgmap::try_get_raw`] and its like).
+    /// Holders may still clone and put. So the wait ends after the longest hold, however often other threads look the folio up. It
+    /// waits for the caller's own references too: with more of them than expected it never ends.
     ///
-    /// Woken by puts, unmaps and thaws of this folio; a poll is lock-free and allocates nothing. Any number may wait, as in
+    /// Refused at once: [`FreezeError::OutOfRange`], and [`FreezeError::NotAllowed`] for [`Expect::NoPins`] if the memory type does not
+    /// let contents move. The future ends with [`FreezeError::NotInService`] if no folio starts at `head`, or the one that did has
+    /// ended; with [`FreezeError::StrayReferences`] if there are fewer references than expected; with [`FreezeError::Saturated`] if they
+    /// are no longer counted. A killed pgmap is no reason to refuse.
+    ///
+    /// Woken by puts, unmaps and thaws of this folio. A poll is lock-free, allocates nothing and may be made in any context in which
+    /// the waker may be cloned; it costs one attempt, and the first one a look at each wait slot. Any number of callers may wait, as in
     /// [`Pgmap::until_idle`]. Dropping the future ends the wait without a trace.
+    ///
+    /// ```
+    /// # #[cfg(feature = "std")] {
+    /// use pgmap_alloc::{Expect, Order, Params, Pgmap, Phys, PhysRange};
+    ///
+    /// let pgmap = Pgmap::new(&Params::new(&[PhysRange { start: Phys(0), pages: 512 }]), ()).expect("one sound range");
+    /// let folio = pgmap.alloc_folio(Order::PMD).expect("an empty pgmap");
+    /// let head = folio.offset();
+    /// std::thread::scope(|threads| {
+    ///     // These look the folio up and drop it, again and again.
+    ///     (0..2).for_each(|_| drop(threads.spawn(|| (0..1000).for_each(|_| drop(pgmap.try_get(head))))));
+    ///
+    ///     let frozen = folio.wait_frozen(Expect::Refs(1)).expect("the reference above is the only one that stays");
+    ///     assert!(pgmap.try_get(head).is_none());
+    ///     drop(frozen); // copy the contents before this
+    /// });
+    /// # }
+    /// ```
     pub fn until_frozen(&self, head: Offset, expect: Expect) -> Result<UntilFrozen<'_, O, WORDS>, FreezeError> {
         self.check_freeze(head, expect)?;
         Ok(UntilFrozen { wait: UntilIdle::at(self, head), expect })
@@ -33,7 +57,8 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
 }
 
 impl<O: PgmapOps, const WORDS: usize> Folio<'_, O, WORDS> {
-    /// A future of this folio frozen ([`Pgmap::until_frozen`]); this reference is one of those that are expected.
+    /// [`Pgmap::until_frozen`] of this folio. This reference counts among the expected ones, so [`Expect::Refs`]`(1)` waits until it is
+    /// the only one, and [`Expect::NoPins`] does not end while it is kept.
     pub fn until_frozen(&self, expect: Expect) -> Result<UntilFrozen<'_, O, WORDS>, FreezeError> {
         self.pgmap().until_frozen(self.offset(), expect)
     }
@@ -96,13 +121,14 @@ mod waiting {
     use crate::idle::{block_parked, parked};
 
     impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
-        /// Parks the thread until the folio at `head` can be frozen ([`Pgmap::until_frozen`]), and freezes it.
+        /// Freezes the folio at `head`, parking the thread until that is possible. Errors as for [`Pgmap::until_frozen`]. May wait, so
+        /// not for interrupts, nor inside a callback of [`PgmapOps`].
         pub fn wait_frozen(&self, head: Offset, expect: Expect) -> Result<Frozen<'_, O, WORDS>, FreezeError> {
             self.wait_frozen_unless(head, expect, || false)
         }
 
-        /// [`Pgmap::wait_frozen`], until `interrupted` says so: it is asked before each time the thread is parked. Whoever interrupts
-        /// makes it true and then unparks the thread. An interrupted wait leaves no trace.
+        /// [`Pgmap::wait_frozen`] that can be interrupted: `interrupted` is asked before each time the thread parks, and `true` ends the
+        /// wait with [`FreezeError::Interrupted`]. To interrupt it, make that true and then unpark the thread. Leaves no trace.
         pub fn wait_frozen_unless(
             &self,
             head: Offset,
@@ -122,7 +148,7 @@ mod waiting {
             })
         }
 
-        /// [`Pgmap::wait_frozen`], for so long at most.
+        /// [`Pgmap::wait_frozen`], for `timeout` at most; then [`FreezeError::TimedOut`].
         pub fn wait_frozen_timeout(
             &self,
             head: Offset,
@@ -141,7 +167,7 @@ mod waiting {
     }
 
     impl<O: PgmapOps, const WORDS: usize> Folio<'_, O, WORDS> {
-        /// Parks the thread until this folio can be frozen ([`Folio::until_frozen`]), and freezes it.
+        /// [`Folio::until_frozen`], parking the thread: may wait, so not for interrupts, nor inside a callback of [`PgmapOps`].
         pub fn wait_frozen(&self, expect: Expect) -> Result<Frozen<'_, O, WORDS>, FreezeError> {
             self.pgmap().wait_frozen(self.offset(), expect)
         }

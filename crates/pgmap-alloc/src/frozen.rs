@@ -39,9 +39,10 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// Freezes the folio in service at `head` if its references are as expected: until the guard is dropped no lookup gets a
     /// reference and no mapping is added. Lock-free.
     ///
-    /// [`Expect::NoPins`] is what migration and eviction wait for, and refused if the memory type does not allow those.
+    /// [`Expect::NoPins`] is for migration and eviction, and refused if the memory type does not allow those.
     ///
-    /// While others find the folio and drop it all the time this may fail each time: [`Pgmap::until_frozen`] does not.
+    /// It tries once. While other threads keep looking the folio up and dropping it, each try may fail; [`Pgmap::until_frozen`] closes the
+    /// folio to them and waits.
     pub fn freeze_raw(&self, head: Offset, expect: Expect) -> Result<Frozen<'_, O, WORDS>, FreezeError> {
         self.check_freeze(head, expect)?;
         let order = self.folios.word(head).freeze(expect)?.order();
@@ -174,8 +175,8 @@ impl<'p, O: PgmapOps, const WORDS: usize> Frozen<'p, O, WORDS> {
         self.pgmap.folios.set_data(self.head, data);
     }
 
-    /// Ends its service although it is mapped: the contents are elsewhere and every mapping is gone or is about to go. Calls
-    /// `folio_free`. Comes back if somebody holds a reference that is no mapping.
+    /// Ends its service although it is mapped: the contents are elsewhere, and every mapping is gone or about to go. Calls
+    /// `folio_free` in the caller's context. Comes back if a reference is held that is no mapping. O(1); lock-free.
     pub fn free(self) -> Result<(), Self> {
         match self.pgmap.folios.word(self.head).end_frozen(Pgmap::<O, WORDS>::ENDING) {
             Some(order) => {

@@ -14,11 +14,25 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// begins after the return gets a reference to it. Holders may clone and put, so its references run out after the longest hold.
     ///
     /// [`Pgmap::until_idle`] and [`Pgmap::until_frozen`] do this by themselves; the guard is for drivers that wait by other means. It
-    /// ends with the folio: the next one on these pages is open. If the folio is split meanwhile, the part with this page stays closed.
-    /// Several may close the same folio; it opens when the last of them is done.
+    /// acts on one folio: when that has ended, the next one on these pages is open. Where no folio covers the page yet, the next one to
+    /// come is closed. If the folio is split, the part with this page stays closed. Several guards may close the same folio; it
+    /// opens when the last of them is dropped.
     ///
-    /// Takes the room of one who waits, so there may be 64 at a time, and as many more as [`Pgmap::lend_wait_slots`] was given room
-    /// for. O(those); lock-free.
+    /// A guard takes a wait slot: 64 at a time, waits included, and those lent by [`Pgmap::lend_wait_slots`]; without a free one it is
+    /// [`GateError::NoSlot`]. O(slots); lock-free; any context.
+    ///
+    /// ```
+    /// # #[cfg(feature = "alloc")] {
+    /// # use pgmap_alloc::{Order, Params, Pgmap, Phys, PhysRange};
+    /// # let pgmap = Pgmap::new(&Params::new(&[PhysRange { start: Phys(0), pages: 512 }]), ()).expect("one sound range");
+    /// let folio = pgmap.alloc_folio(Order::PMD).expect("an empty pgmap");
+    /// let gate = folio.gate().expect("64 are built in");
+    /// assert!(pgmap.try_get(folio.offset()).is_none()); // a finder
+    /// assert_eq!(folio.clone().refs(), 2); // a holder
+    /// drop(gate);
+    /// assert!(pgmap.try_get(folio.offset()).is_some());
+    /// # }
+    /// ```
     pub fn gate(&self, offset: Offset) -> Result<Gate<'_, O, WORDS>, GateError> {
         if !self.pool.has_offset(offset) {
             return Err(GateError::OutOfRange);

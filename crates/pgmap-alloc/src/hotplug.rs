@@ -43,14 +43,15 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     }
 
     /// Closes the range that starts at `first`: from now on no request is served there, and no finder gets a reference to a folio
-    /// there ([`Pgmap::try_get_raw`]). Holders go on, so each folio there is gone after its longest hold. What is idle
-    /// there is counted as idle nowhere. The rest of the pgmap serves on. O(pages of the range).
+    /// there ([`Pgmap::try_get_raw`]). Holders go on, so each folio there is gone after its longest hold. Pages that are idle there are
+    /// counted as idle nowhere. The rest of the pgmap serves on. O(pages of the range); lock-free.
     ///
-    /// Up to 8 ranges at a time. Dropping what comes back opens the range again, with nothing lost.
+    /// Up to 8 ranges can be closed at a time ([`RemoveRangeError::TooManyLeaving`]). Dropping the guard opens the range again, with nothing
+    /// lost.
     ///
-    /// A retired page is not in the way: it goes with its range, and the pgmap forgets that it was bad. Who may add the same
-    /// memory again keeps [`Closed::retired`] and gives it to [`Pgmap::restore_retired`] then. A page that is pending stays in the
-    /// way until its last put.
+    /// A retired page is not in the way: it goes with its range, and the pgmap forgets that it was bad. If the same memory may be added
+    /// again, keep [`Closed::retired`] and give it to [`Pgmap::restore_retired`] then. A page that is to be retired but still in use is
+    /// in the way until its last put.
     pub fn close_range(&self, first: Offset) -> Result<Closed<'_, O, WORDS>, RemoveRangeError> {
         // The range does not grow, and no page of it is pardoned, until it is known that it is leaving.
         let _change = self.pool.change_ranges().ok_or(RemoveRangeError::Changing)?;
@@ -141,8 +142,8 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
         self.runs().filter(|run| !is_gone(run.state) && run.state != RunState::Idle)
     }
 
-    /// The bad pages of the range: those that are retired, in rising order, and those that are pending, which are found even where
-    /// the range has taken them already. To be kept if its memory may come back. O(pages of the range).
+    /// The bad pages of the range: first those that are retired, in rising order, then those that are pending. To be kept if its memory
+    /// may come back. O(pages of the range).
     pub fn retired(&self) -> impl Iterator<Item = Offset> + use<'p, O, WORDS> {
         let (pgmap, end) = (self.pgmap, self.range.end());
         let retired = self.runs().filter(|run| run.state == RunState::Retired);
@@ -190,8 +191,8 @@ impl<'p, O: PgmapOps, const WORDS: usize> Closed<'p, O, WORDS> {
         }
     }
 
-    /// A future of the range's removal. Calls `evict` for what it has to wait for, just before it does: the driver's chance to see
-    /// to it that it goes. Woken by whoever gives pages of the range back.
+    /// A future of the range's removal. Calls `evict` with what it is about to wait for, so that the driver can see to it that it goes.
+    /// Woken when pages of the range are given back.
     ///
     /// Dropping it opens the range again. A per-CPU handle gives pages of the range back at its next put, when it is drained and
     /// when it is dropped.

@@ -21,17 +21,19 @@ use crate::wakee::Wakee;
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
     /// A future that is ready once the folio that covers `offset` has left service; at once if there is none.
     ///
-    /// From its first poll until it is ready or dropped that folio is closed to finders ([`Pgmap::try_get_raw`] and its like); holders
-    /// may clone and put. So it is ready after the longest hold. If the folio is split meanwhile, the part with this page stays closed.
+    /// From its first poll until it is ready or dropped that folio is closed to finders ([`Pgmap::try_get_raw`] and its like). Holders
+    /// may still clone and put. So the wait ends after the longest hold. If the folio is split meanwhile, the part with this page stays
+    /// closed. The one error is [`WaitError::OutOfRange`].
     ///
-    /// Woken by the last put, after `folio_free` has returned; so it must not be waited for inside that `folio_free`. It never wakes
-    /// itself to look again, but for the moment in which somebody else is waking it. A poll is lock-free and allocates nothing.
+    /// Woken by the last put, after `folio_free` has returned; so do not wait for it inside that `folio_free`. It does not wake itself
+    /// to look again, except while another thread is in the middle of waking it. A poll is lock-free, allocates nothing and may be
+    /// made in any context in which the waker may be cloned.
     ///
-    /// Any number may wait. 64 at a time, and as many more as [`Pgmap::lend_wait_slots`] was given room for, miss no moment at which
-    /// the page is idle, however short. Whoever comes when all of that is taken is woken at every last put, goes by what he sees then,
-    /// and is as the others once one of them has left, which closes the folio to finders too; who neither polls nor drops his wait
-    /// meanwhile may hold up others like him.
-    /// While anyone waits a last put looks at the room of all who wait. Dropping the future ends the wait without a trace.
+    /// Any number of callers may wait. Each takes one of 64 slots, or of those lent by [`Pgmap::lend_wait_slots`], and then misses no
+    /// moment at which the page is idle, however short. When all slots are taken a waiter stands in a queue: it closes no folio, is woken
+    /// at every last put, may miss an idle moment that is over when it looks, and moves to a slot as soon as one is free. A queued future
+    /// that is neither polled nor dropped may hold up those queued with it. While anything waits, a last put looks at all slots.
+    /// Dropping the future ends the wait without a trace.
     pub fn until_idle(&self, offset: Offset) -> Result<UntilIdle<'_, O, WORDS>, WaitError> {
         if !self.pool.has_offset(offset) {
             return Err(WaitError::OutOfRange);
@@ -223,13 +225,14 @@ mod parked {
     use crate::wakee::Wakee;
 
     impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
-        /// Parks the thread until the folio that covers `offset` has left service; returns at once if there is none.
+        /// Parks the thread until the folio that covers `offset` has left service; returns at once if there is none. As
+        /// [`Pgmap::until_idle`]; may wait, so not for interrupts, nor inside a callback of [`PgmapOps`].
         pub fn wait_idle(&self, offset: Offset) -> Result<(), WaitError> {
             self.wait_idle_unless(offset, || false)
         }
 
-        /// [`Pgmap::wait_idle`], until `interrupted` says so: it is asked before each time the thread is parked. Who interrupts
-        /// makes it true and then unparks the thread. An interrupted wait leaves no trace.
+        /// [`Pgmap::wait_idle`] that can be interrupted: `interrupted` is asked before each time the thread parks, and `true` ends the
+        /// wait with [`WaitError::Interrupted`]. To interrupt it, make that true and then unpark the thread. Leaves no trace.
         pub fn wait_idle_unless(&self, offset: Offset, mut interrupted: impl FnMut() -> bool) -> Result<(), WaitError> {
             let mut idle = self.until_idle(offset)?;
             block_parked(|wakee| {
@@ -244,7 +247,7 @@ mod parked {
             })
         }
 
-        /// [`Pgmap::wait_idle`], for so long at most.
+        /// [`Pgmap::wait_idle`], for `timeout` at most; then [`WaitError::TimedOut`].
         pub fn wait_idle_timeout(&self, offset: Offset, timeout: Duration) -> Result<(), WaitError> {
             let start = Instant::now();
             let mut idle = self.until_idle(offset)?;
@@ -258,7 +261,8 @@ mod parked {
             )
         }
 
-        /// Puts a reference, and waits until all others are put too. What [`Pgmap::put`] refuses comes back.
+        /// Puts a reference, and parks the thread until all others are put too. A folio that [`Pgmap::put`] would refuse comes back in
+        /// the error.
         pub fn put_and_wait<'f>(&self, folio: Folio<'f, O, WORDS>) -> Result<(), Refused<WaitError, Folio<'f, O, WORDS>>> {
             let page = folio.offset();
             self.put(folio).map_err(|Refused { error, value }| {

@@ -35,12 +35,12 @@ const ORDERS: usize = Order::MAX.get() as usize + 1;
 /// How often a refusal is tried to be proved.
 const TRIES: u32 = 64;
 
-/// Whose pages they are going to be.
+/// Whether an allocation may use the pages that the watermark reserves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
-    /// Anybody's: the watermark's reserve is not for them.
+    /// It may not.
     Normal,
-    /// Those of somebody who must not fail: he may use the reserve.
+    /// Those of a caller that must not fail: it may use the reserve.
     Critical,
 }
 
@@ -73,8 +73,8 @@ pub struct Account {
     /// Pages that are not idle. Of a pgmap that is all of them, whoever has them and whether anybody pays: folios, blocks, special,
     /// retired and closing pages. Of a pool it is what was taken through its account.
     pub used: u64,
-    /// The most pages that ever were not idle, and never less than that; in pools of 256 MiB and more, and with a watermark while an
-    /// allocation is being refused by the pool, a little too many: not so many as a thousandth of the pages, and as were refused.
+    /// The most pages that were not idle at any moment; never too low. It may be too high: in pools of 256 MiB and more by less than a
+    /// thousandth of the pages, and with a watermark by the pages of an allocation that the pool was refusing just then.
     pub high_water: u64,
     /// Pages that per-CPU handles have at hand: idle, but only for their handle.
     pub cached: u64,
@@ -90,8 +90,8 @@ pub struct Account {
     pub idle: Option<IdleRuns>,
     /// The order of the largest idle run, as far as is known without a search.
     pub largest_idle: Option<u32>,
-    /// 0: the idle pages could not lie better (what [`IdleRuns::unusable`] says of an order is finer); towards 1000: they are scattered. Each order that the largest idle run is smaller
-    /// than it could be halves what is left to 1000.
+    /// 0: the idle pages could not lie better; towards 1000: they are scattered. Each order that the largest idle run is smaller than it
+    /// could be halves what is left to 1000. What [`IdleRuns::unusable`] says of one order is finer.
     pub fragmentation: u64,
 }
 

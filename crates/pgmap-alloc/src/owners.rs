@@ -1,24 +1,24 @@
-//! Owners with limits, as in the dmem cgroup; those who pay as one owner do not meet at a counter each time.
+//! Owners with limits, as in the dmem cgroup; callers that charge the same owner do not meet at a counter each time.
 //!
-//! Owners may have parents: what an owner has, his parent has too, and so on up; the limit of each holds.
+//! Owners may have parents: what an owner has, its parent has too, and so on up; the limit of each holds.
 //!
 //! # Protocol
 //!
-//! An owner's `drawn` counts the pages that he has and those in stock. Every caller slot has a stock for each owner: pages that are
+//! An owner's `drawn` counts the pages that it has and those in stock. Every caller slot has a stock for each owner: pages that are
 //! drawn and that nobody has. (`tally` does the same for the pool's watermark.)
 //!
-//! 1. Who charges takes the pages from his stock, if no more are drawn than the limit; else he draws them, and a batch more for
-//!    the next time if the limit allows and less is in stock.
-//! 2. Who may not draw collects the owner's stocks first. No more is ever drawn than the limit, and nobody has what is not drawn:
-//!    so a limit is exact.
-//! 3. Who uncharges puts the pages into his stock; where these are more than two batches then, he draws back all but one. Where the owner may not have so
-//!    many, they are not put into stock but compared with what is drawn and not in stock.
+//! 1. A charge takes the pages from its caller slot's stock, if no more are drawn than the limit; else it draws them, and a batch more
+//!    for the next time if the limit allows and less is in stock.
+//! 2. A caller that may not draw collects the owner's stocks first. No more is ever drawn than the limit, and no page is had that is not
+//!    drawn: so a limit is exact.
+//! 3. An uncharge puts the pages into the stock; if that is more than two batches then, it draws back all but one. Where the owner may
+//!    not have that many, they are not put into stock but compared with what is drawn and not in stock.
 //! 4. What is drawn and not in stock yet, or out of stock and not drawn back yet, is hidden for a moment: that is a motion
 //!    (`pool::motion`). A refusal of an owner who has stocks is repeated until it is the same though nothing was in motion and
 //!    nothing came back meanwhile; if that cannot be had, the answer is [`ChargeError::Contended`].
 //!
-//! 5. The high water is written down by whoever uncharges, before he does: what is drawn then is no less than what the owner has. Who
-//!    undoes a charge writes down nothing, because nobody had those pages. So the high water is never too low, and no refusal raises it.
+//! 5. An uncharge notes the high water before it does anything else: what is drawn then is no less than what the owner has. Undoing a
+//!    charge notes nothing, because those pages were never had. So the high water is never too low, and no refusal raises it.
 //!
 //! A batch is a 1024th of what is drawn, and no more than 256 pages. Owners of whom less than [`STOCKED`] pages are drawn have no
 //! stocks: all meet at their counter, which is then as small as it is exact to the page.
@@ -94,7 +94,8 @@ impl<const N: usize> Owners<N> {
         Owners { accounts: core::array::from_fn(account), parents: [None; N], stocks, motion: Motion::new() }
     }
 
-    /// Owners 0 to `N - 1`, without limits, each with the parent of its place. A parent comes before its children.
+    /// Owners 0 to `N - 1`, without limits; `parents[n]` is the parent of owner `n`, and comes before it, else
+    /// [`ChargeError::Parent`].
     pub fn with_parents(parents: [Option<Owner>; N]) -> Result<Owners<N>, ChargeError> {
         for (owner, parent) in parents.iter().enumerate() {
             if let Some(parent) = parent.filter(|parent| parent.0 as usize >= owner) {
@@ -123,7 +124,7 @@ impl<const N: usize> Owners<N> {
         core::iter::successors(Some(owner), |owner| self.parent(*owner)).filter_map(|owner| self.books(owner))
     }
 
-    /// Changes an owner's limits; what he has above a new maximum stays his until he gives it back.
+    /// Changes an owner's limits, in pages. What it has above a new maximum stays its own until it gives it back.
     pub fn set_limits(&self, owner: Owner, limits: Limits) -> Result<(), ChargeError> {
         let Books { account, .. } = self.known(owner)?;
         let Limits { min, low, max } = limits;
@@ -137,9 +138,9 @@ impl<const N: usize> Owners<N> {
         Ok(())
     }
 
-    /// What an owner has, his children's included. O(1). The high water is never too low. It may be too high by what was in stock, which
-    /// is at most a 64th of it, and by what was charged at that moment for allocations that were refused then; a refusal alone does
-    /// not raise it.
+    /// What an owner has, its children included. O(1). The high water is never too low. It may be too high by what was in stock, at most
+    /// a 64th of it, and by what was charged at the same moment for allocations that were then refused; a refusal alone does not
+    /// raise it.
     pub fn usage(&self, owner: Owner) -> Result<Usage, ChargeError> {
         let books = self.known(owner)?;
         let Books { account, .. } = books;
@@ -151,7 +152,7 @@ impl<const N: usize> Owners<N> {
         Ok(Usage { pages, high_water: read(&account.high_water).max(pages), refused: read(&account.refused), limits })
     }
 
-    /// How much an owner's pages are protected at this moment: by what he is promised, but no more than each of his parents is.
+    /// How much an owner's pages are protected at this moment: by what it is promised, but no more than each of its parents is.
     /// O(parents). What children are promised together may be more than their parent is; that is not shared out.
     pub fn protection(&self, owner: Owner) -> Result<Protection, ChargeError> {
         let pages = self.known(owner)?.has();

@@ -95,12 +95,12 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         Ok(Self::assemble(pool, folios, ops, params.page_shift))
     }
 
-    /// Builds a pgmap over lent metadata that the caller knows to be zero, such as memory that comes fresh from the operating system;
-    /// only what has to be is touched. Needs no allocator.
+    /// Builds a pgmap over lent metadata that the caller knows to be zero, such as fresh memory from the operating system. Only the
+    /// tables at the edges of ranges and what is checked are touched. Needs no allocator.
     ///
-    /// [`BuildError::UsedStorage`] as for [`GenPool::with_zeroed_storage`], or if one of the first 64 words or data cells is not zero.
-    /// The storage of a pgmap that has gone is found by its range slots. What is not looked at is taken for zero: pages may be handed
-    /// out twice if it is not.
+    /// Refused with [`BuildError::UsedStorage`] as by [`GenPool::with_zeroed_storage`], or if one of the first 64 words or data cells is
+    /// not zero. The range slots give away the storage of an earlier pgmap. The rest is trusted: if it is not zero, pages may be
+    /// handed out twice.
     pub fn with_zeroed_storage(params: &Params<'_>, storage: Storage<'s, WORDS>, ops: O) -> Result<Self, BuildError> {
         let (needed, Storage { tables, ranges, words, data }) = Self::check_storage(params, storage)?;
         if !look_fresh(words) || !look_fresh(data) {
@@ -145,8 +145,8 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         }
     }
 
-    /// Room for more who wait for folios to be idle at a time, and miss no moment, than the 64 for whom it is built in
-    /// ([`Pgmap::until_idle`]).
+    /// Adds wait slots to the 64 that are built in. Each serves one wait ([`Pgmap::until_idle`], [`Pgmap::until_frozen`]) or one closed
+    /// gate ([`Pgmap::gate`]) at a time. Replaces slots that were lent before.
     #[must_use]
     pub fn lend_wait_slots(mut self, slots: &'s mut [WaitSlot]) -> Self {
         // Whoever waited in them before waits for another pgmap, or never gave them back.
@@ -190,7 +190,7 @@ impl<'s, O: PgmapOps, const WORDS: usize> Pgmap<'s, O, WORDS> {
         self.pool.phys(offset)
     }
 
-    /// The page that a physical address lies in: for fault handlers and diagnostics. O(n) in the number of ranges.
+    /// The page that a physical address lies in: for fault handlers and diagnostics. O(log n) in the number of ranges.
     pub fn offset_of(&self, phys: Phys) -> Option<Offset> {
         self.pool.offset_of(phys)
     }

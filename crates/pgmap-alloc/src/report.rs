@@ -45,7 +45,7 @@ pub enum RunState {
         /// Why.
         reason: Reason,
     },
-    /// Bad, and never handed out again.
+    /// Bad: not handed out unless it is pardoned ([`Pgmap::pardon`]).
     Retired,
 }
 

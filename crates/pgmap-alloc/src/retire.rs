@@ -26,14 +26,16 @@ pub enum Retirement {
 }
 
 impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
-    /// Takes a bad page out of use, until it is [pardoned](Pgmap::pardon): at once if it is idle, else as soon as it comes back. Any number of pages may be pending.
+    /// Takes a bad page out of use, until it is [pardoned](Pgmap::pardon): at once if it is idle, else as soon as it comes back. Any
+    /// number of pages may be pending.
     ///
     /// Tells the driver ([`PgmapOps::memory_failure`]). Survives kill and drain, but not the removal of its range
     /// ([`Pgmap::close_range`]). Asking again for a page that is pending answers `Pending` again, without telling again.
     ///
     /// Lock-free. While pages are pending, every request and last put asks whether one of them may be in its run, O(1) up to 2 MiB and
-    /// O(2 MiB pieces) beyond, and reads the folio words of 2 MiB around one if so. Refused as [`RetireError::Unsettled`] when a folio
-    /// that starts with this page is just being set up or freed, and so are those of 128 other pages found bad in such a moment.
+    /// O(2 MiB pieces) beyond, and reads the folio words of 2 MiB around one if so. Refused as [`RetireError::OutOfRange`], as
+    /// [`RetireError::AlreadyRetired`], or as [`RetireError::Unsettled`]: while a folio that starts with this page is being set up or
+    /// freed and 128 other pages were found bad in such moments.
     pub fn retire(&self, offset: Offset) -> Result<Retirement, RetireError> {
         let owner = self.lookup(offset).map_err(|_| RetireError::OutOfRange)?;
         if owner == Lookup::Retired {
@@ -64,13 +66,13 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         Ok(retirement)
     }
 
-    /// Takes back that a page is bad, because it has been repaired: from now on it is as good as any other. Says whether it was retired,
-    /// and is idle now, or was only pending, and stays with its owner.
+    /// Undoes [`Pgmap::retire`] for a page that has been repaired: it is as good as any other again. [`Retirement::Done`] says that it was
+    /// retired and is idle now, [`Retirement::Pending`] that it was still in use, and stays with its owner.
     ///
-    /// Against a last put, and against [`Pgmap::retire`], it comes before or after. Lock-free, O(levels); one caller at a time, and
-    /// not while ranges are added or taken away ([`PardonError::Changing`]). A retired page of a range that is being taken away goes
-    /// with its range. Refused as [`PardonError::Unsettled`] when the folio that starts with this page is just being freed, as in
-    /// that folio's own `folio_free`.
+    /// It comes wholly before or wholly after a concurrent last put or retirement of the page. Lock-free, O(levels), never waits. One
+    /// caller at a time, and not while ranges change: [`PardonError::Changing`]. A retired page of a range that is being removed goes
+    /// with it: [`PardonError::Leaving`]. [`PardonError::Unsettled`] while the folio that starts with this page is being freed, so inside
+    /// that folio's `folio_free` too. [`PardonError::NotBad`] for any other page.
     pub fn pardon(&self, offset: Offset) -> Result<Retirement, PardonError> {
         // Rule 4 of `marks`.
         let change = self.pool.change_ranges().ok_or(PardonError::Changing)?;
@@ -135,10 +137,13 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
         retired.flat_map(|run| (run.start.get()..run.start.get() + run.pages).map(Offset::new))
     }
 
-    /// Retires pages that were retired in an earlier life; the driver is told of each. Says how many of them are retired or pending now.
+    /// Retires the pages of a saved list; the driver is told of each. Returns how many records name a page that is retired or pending now.
     ///
-    /// A record that is refused stops nothing: `refused` is called for it, with the reason, and all others are retired. One that is
-    /// named twice is no mistake.
+    /// A record that is refused stops nothing: `refused` is called with it and the reason, and the others are retired. A page that is
+    /// named twice is retired once, counted twice and no mistake. One [`Pgmap::retire`] for each record.
+    ///
+    /// Offsets name the same memory only in a pgmap with the same ranges. Where those may differ, save addresses ([`Pgmap::phys`])
+    /// and turn them back ([`Pgmap::offset_of`]).
     pub fn restore_retired(&self, pages: impl IntoIterator<Item = Offset>, mut refused: impl FnMut(Offset, RetireError)) -> u64 {
         let retire = |page| match self.retire(page) {
             Ok(_) | Err(RetireError::AlreadyRetired) => true,

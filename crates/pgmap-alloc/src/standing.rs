@@ -71,6 +71,6 @@ pub enum Lookup {
         /// Why.
         reason: Reason,
     },
-    /// The page is bad and never handed out again.
+    /// The page is bad: not handed out unless it is pardoned ([`Pgmap::pardon`](crate::Pgmap::pardon)).
     Retired,
 }

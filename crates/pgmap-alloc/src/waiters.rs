@@ -53,7 +53,7 @@ const GENERATION: u64 = 1 << 46;
 
 const _: () = assert!(Order::MAX.pages() < FIRED);
 
-/// Room for one who waits, to be lent to a pgmap ([`Pgmap::lend_wait_slots`](crate::Pgmap::lend_wait_slots)).
+/// Room for one wait or one gate, to be lent to a pgmap ([`Pgmap::lend_wait_slots`](crate::Pgmap::lend_wait_slots)).
 pub struct WaitSlot {
     key: AtomicU64,
     wakee: TryLock<Option<Wakee>>,

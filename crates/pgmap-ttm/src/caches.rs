@@ -4,7 +4,7 @@ use pgmap_alloc::{Handles, PerCpu};
 
 /// Caches in front of a pgmap, which others allocate through.
 pub trait Caches {
-    /// Has all of them that are not in use just now give back what they hold. Called before anyone is pushed out.
+    /// Makes all caches that are not in use just now give back their pages. Called before any object is pushed out.
     fn drain(&self);
 }
 

@@ -23,11 +23,13 @@ pub struct Cost {
 }
 
 impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
-    /// Who would have to go if the object were validated now, without moving anyone; nobody, if none would.
+    /// How many objects, and pages of them, would have to leave if the object were validated now; moves nothing. All zero if none
+    /// would.
     ///
-    /// Whole objects go: together they have less than one object more than is missing. What is pushed out further down to make room
-    /// for those is not counted. The answer holds until something changes, and as far as a plan can tell: a copy may still be
-    /// refused.
+    /// Whole objects leave: together they have less than one object more than is missing. What those push out further down is not
+    /// counted. The answer holds until something changes, and as far as a plan can tell: the mover may still refuse. The errors are
+    /// those of [`validate`](Manager::validate), but for its copies. O(objects that leave); a run, or a refusal, costs
+    /// O(n log n) in the objects and free gaps of the memory type.
     pub fn cost_of(&self, bo: Bo, placement: &Placement) -> Result<Cost, ValidateError> {
         let key = self.find(bo)?;
         self.check_placement(key, placement)?;

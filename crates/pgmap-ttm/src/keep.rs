@@ -18,12 +18,14 @@ pub enum Retained {
 }
 
 impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
-    /// Says that what an object holds is not needed at the moment.
+    /// Says that what an object holds is not needed at the moment: it may be purged.
     ///
-    /// When room is short in a memory type where it has pages, the object is *purged*: all its pages are taken, without a copy,
-    /// before anyone else has to move, whatever its priority and whatever its owner's share; then as many objects as are missing,
-    /// the least recently used first. The mover is told as of any move. Its owner's limit makes room short, too, and so do
-    /// [`evict`](Manager::evict) and the verbs like it. A pinned object is not purged; it is not promoted, either.
+    /// When room is short in a memory type where it has pages, or its owner is at its limit, the object is *purged*: it loses all its
+    /// pages, without a copy. Purgeable objects go before any other object has to move, whatever their priority and their owner's
+    /// share, the least recently used first, and no more of them than needed. [`evict`](Manager::evict) and its like purge them
+    /// too. The mover is told as of any move. A pinned object is not purged. A purgeable object is not promoted.
+    ///
+    /// Moves nothing and never waits; the one error is [`Stale`].
     pub fn dont_need(&mut self, bo: Bo) -> Result<(), Stale> {
         let key = self.find(bo)?;
         if self.objects[key].keeping == Keeping::Needed {
@@ -32,7 +34,8 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         Ok(())
     }
 
-    /// Says that what an object holds is needed again, and learns whether it was purged meanwhile: once.
+    /// Says that what an object holds is needed again, and returns whether it is still there. A loss is reported once: the next call
+    /// says [`Retained::Kept`] of what the object has by then. Brings nothing back and never waits; validate it next.
     pub fn will_need(&mut self, bo: Bo) -> Result<Retained, Stale> {
         let key = self.find(bo)?;
         let before = self.objects[key].keeping;

@@ -6,8 +6,8 @@
 //!
 //! # One move, step by step
 //! 1. [`validate`](Manager::validate) compares where the object stands with its placement, and returns if they agree.
-//! 2. The first pass asks each place for room without disturbing anyone. The second finds out who would have to go, and pushes them
-//!    out if that helps. Purgeable objects go first, then the least recently used of the lowest priority.
+//! 2. The first pass asks each place for room without disturbing other objects. The second finds out which objects would have to
+//!    leave, and pushes them out if that helps. Purgeable ones leave first, then the least recently used of the lowest priority.
 //! 3. Room is charged to the object's owner first, then taken: folios of a pgmap, or pages of the host.
 //! 4. The mover is given the pieces and returns a [`Ticket`]. From here on the object stands in its new place.
 //! 5. The old folios stay in service as a *ghost* until the ticket has signalled, and are put only then.

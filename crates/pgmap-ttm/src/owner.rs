@@ -15,10 +15,11 @@ use crate::place::MemoryType;
 const CHARGES: u32 = 16;
 
 impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
-    /// Hands an object to another owner, who pays from now on for the pages it has, wherever they stand; or changes nothing.
+    /// Hands an object to another owner, which pays from now on for the pages it has, in every memory type; or changes nothing.
     ///
-    /// Nobody is pushed out for it. What the object left behind before, and others still hold, stays with whom it was charged to.
-    /// Waits until no copy into the object is under way.
+    /// No object is pushed out for it: an owner without room is refused ([`OwnerError::OverLimit`]). Common parents of both owners are
+    /// not charged again. Pages that the object gave up before, and that others still hold, stay charged to the old owner. Waits
+    /// until no copy into the object is under way, so not for interrupts. O(memory types and the object's pieces).
     pub fn set_owner(&mut self, bo: Bo, owner: Owner) -> Result<(), OwnerError> {
         let key = self.find(bo)?;
         // A copy that failed gives the object back what its old owner pays for.

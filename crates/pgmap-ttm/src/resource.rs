@@ -87,9 +87,8 @@ impl<'p, O: PgmapOps<Data = usize>> ResourceManager<'p, O> {
         ResourceManager { accounts, ..self }
     }
 
-    /// The same memory, with caches through which others allocate from it, such as [`PerCpu`](pgmap_alloc::PerCpu). What they hold
-    /// is idle: before anyone is pushed out, and before a request is refused, all of them that are not in use just then are
-    /// drained.
+    /// The same memory, with the caches through which others allocate from it, such as [`PerCpu`](pgmap_alloc::PerCpu). Their pages
+    /// are idle: all caches that are not in use are drained before an object is pushed out and before a request is refused.
     #[must_use]
     pub fn cached_by(self, caches: &'p (dyn Caches + Sync)) -> ResourceManager<'p, O> {
         ResourceManager { caches, ..self }

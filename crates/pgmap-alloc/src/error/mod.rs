@@ -1,4 +1,5 @@
-//! One small `Copy` error per verb, with a variant for each thing a caller can act on. After any of them nothing has changed.
+//! One small `Copy` error per verb, with a variant for each thing a caller can act on. After any of them nothing has changed, unless the
+//! error says what has ([`FreeManyError`], [`ForgetError`]).
 
 /// Declares an error enum whose `Display` text stands beside each variant.
 macro_rules! errors {

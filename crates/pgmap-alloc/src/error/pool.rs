@@ -152,11 +152,11 @@ errors! {
     RechargeError {
         /// No folio in service starts here, or it is frozen.
         NotInService { head: Offset } => "no folio in service that can be held starts at {head}",
-        /// The owner does not pay for this folio, or it stands twice in the list.
+        /// The owner does not pay for this folio, or the list names the folio twice.
         NotCharged { head: Offset, owner: u32 } => "owner {owner} does not pay for the folio at {head}",
         /// The new owner was not charged.
         Owner { error: ChargeError } => "{error}",
-        /// One of the folios was split at the same moment.
+        /// One of the folios was split at the same moment: try again.
         Changed => "a folio was split during the call",
     }
 }

@@ -51,15 +51,15 @@ errors! {
         Overlap { first: Offset } => "the range overlaps the one at offset {first}",
         /// All slots are used; room for more is asked for when the pool is built.
         NoSlot { slots: usize } => "all {slots} range slots are used",
-        /// Nowhere below the pool's last offset is there place for it, and for all pages that it may come to have; or not behind the
-        /// range that is to grow.
+        /// There is no place below the pool's last offset for all pages that it may grow to; or the offsets behind the range that is to
+        /// grow are taken. More offsets can be asked for only when the pool is built ([`Params::with_room_for`](crate::Params::with_room_for)).
         NoRoom { pages: u64 } => "no {pages} offsets in a row are left for the range",
         /// No range starts at the offset of the one that is to grow.
         Unknown => "no range starts at this offset",
         /// It does not start where the range ends that is to grow.
         NotAdjacent => "it does not start where the range ends in memory",
-        /// The offsets of the range that is to grow do not agree with its addresses in as many bits as its larger runs would need: it
-        /// was to be added with room to grow.
+        /// The larger range would hold runs for which its offsets are not aligned as its addresses are. Add it with room to grow
+        /// ([`NewRange::growing_to`](crate::NewRange::growing_to)).
         Misplaced => "the range's offsets do not suit its larger size",
         /// The range that is to grow is being taken away.
         Leaving => "the range is being taken away",

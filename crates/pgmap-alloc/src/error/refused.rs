@@ -3,11 +3,13 @@
 use core::error::Error;
 use core::fmt;
 
-/// A verb was refused that takes something by value: why, and what it was to take. Nothing has changed.
+/// The refusal of a verb that takes its argument by value: the reason, and the argument back. Nothing has changed.
+///
+/// Dropping it drops the value: a refused [`Folio`](crate::Folio) is then put, a refused [`Block`](crate::Block) given back.
 pub struct Refused<E, T> {
-    /// Why.
+    /// The reason.
     pub error: E,
-    /// What comes back.
+    /// The argument, unchanged.
     pub value: T,
 }
 

@@ -56,7 +56,7 @@ errors! {
         Held { page: Offset } => "page {page} is held by a reservation",
         /// A page of the run belongs to a folio: it comes back by its last put, not by a free.
         InService { head: Offset } => "the run belongs to the folio at {head}",
-        /// A page of the run has been retired, and never comes back.
+        /// A page of the run has been retired: only [`Pgmap::pardon`](crate::Pgmap::pardon) makes it idle again.
         Retired { page: Offset } => "page {page} has been retired",
         /// The run is special: it comes back by `undeclare_special`.
         Special { head: Offset } => "the run belongs to the special range at {head}",
@@ -119,8 +119,8 @@ errors! {
         OutOfRange => "the offset is outside the pgmap",
         /// The page was retired before.
         AlreadyRetired => "the page has been retired",
-        /// A folio that starts with the page is being set up or freed at this moment, and so are those of too many other bad pages: to
-        /// be tried again.
+        /// The folio that starts with the page is being set up or freed, and 128 other bad pages wait for such a moment to pass: try
+        /// again later.
         Unsettled => "the folio at the page is being set up or freed",
     }
 }
@@ -130,13 +130,14 @@ errors! {
     PardonError {
         /// The offset is outside the pgmap.
         OutOfRange => "the offset is outside the pgmap",
-        /// The page is neither retired nor pending; or it is just being retired, after it was found bad while its folio was being freed.
+        /// The page is neither retired nor pending. Also while it is on its way from one to the other, if it was found bad during its
+        /// folio's `folio_free`.
         NotBad => "the page is neither retired nor pending",
-        /// The folio that starts with the page is being freed at this moment: to be tried again.
+        /// The folio that starts with the page is being freed at this moment: try again later.
         Unsettled => "the folio at the page is being freed",
         /// The page is retired, and its range is being taken away.
         Leaving => "the page's range is being taken away",
-        /// Another page is being pardoned, or the ranges changed, at this moment: to be tried again.
+        /// Another caller is pardoning a page or changing the ranges at this moment: try again later.
         Changing => "another page is being pardoned, or the ranges changed",
     }
 }

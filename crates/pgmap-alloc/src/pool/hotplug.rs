@@ -12,9 +12,11 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Adds a range, with a tag or with room to grow if it is a [`NewRange`]: its pages become idle. Room for it was asked for by
     /// [`Params::with_room`](super::Params::with_room).
     ///
-    /// Gets offsets that suit its alignment: in a gap that is hardly larger than it is, such as a range has left that has gone, else behind
-    /// all ranges. One caller at a time; the rest of the pool is not held up. O(log n) in the number of ranges; O(n) before it is refused,
-    /// or where only gaps of its own length are left.
+    /// It gets offsets that suit its alignment: in a gap about as large as it is, such as a removed range leaves, else behind all ranges.
+    ///
+    /// One caller at a time changes ranges, and never waits: another is refused with [`AddRangeError::Changing`]. Allocations and frees
+    /// are not held up. O(log n) in the number of ranges, and the tables at its edges; O(n) before a refusal, or where only gaps
+    /// of its own length are left. Any context. After an error nothing has changed.
     pub fn add_range(&self, range: impl Into<NewRange>) -> Result<PlacedRange, AddRangeError> {
         let mut change = self.ranges.change().ok_or(AddRangeError::Changing)?;
         let placed = change.add(&range.into(), self.shape.pages)?;
@@ -22,11 +24,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         Ok(placed)
     }
 
-    /// Makes the range that starts at `first` longer by memory that starts where it ends: one range from then on, with runs and extents
-    /// across the seam, that can be taken away only as a whole.
+    /// Makes the range that starts at offset `first` longer by `by`, memory that starts at the address where the range ends. It is one
+    /// range from then on: runs and extents may cross the seam, and it can be removed only as a whole. Returns the longer range.
     ///
-    /// There is always room for the pages that it was added with room for ([`NewRange::growing_to`], [`Params::grows_to`](super::Params)).
-    /// Beyond that, if the offsets behind it are free and those that it has suit its larger size. As [`GenPool::add_range`].
+    /// Up to the size that it was added with room for ([`NewRange::growing_to`], [`Params::growing_to`](super::Params::growing_to)) the
+    /// offsets are there. Beyond that it grows only if the offsets behind it are free, which takes them from ranges still to be added
+    /// ([`AddRangeError::NoRoom`]), and if its own suit the larger size. Cost, callers and context as for [`GenPool::add_range`].
     pub fn grow_range(&self, first: Offset, by: PhysRange) -> Result<PlacedRange, AddRangeError> {
         self.grow_range_if(first, by, || true)
     }
@@ -57,7 +60,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Takes the range that starts at `first` away, if all of it is idle; otherwise nothing changes.
     ///
-    /// One caller at a time; the rest of the pool is not held up, but may find the pages of this range taken for a moment.
+    /// One caller at a time ([`RemoveRangeError::Changing`]), never waits; the rest of the pool is not held up, but may find the pages of
+    /// this range taken for a moment.
     pub fn remove_range(&self, first: Offset) -> Result<PlacedRange, RemoveRangeError> {
         let mut change = self.ranges.change().ok_or(RemoveRangeError::Changing)?;
         let range = self.ranges.of(first).filter(|range| range.first == first).ok_or(RemoveRangeError::Unknown)?;

@@ -11,6 +11,7 @@
 //!
 //! | step | file |
 //! |---|---|
+//! | what a pool is made of | `params` |
 //! | where an offset falls | `shape`, `tables` |
 //! | which offsets there are | `ranges` |
 //! | propose a table and claim in it, splitting larger entries | `search` |

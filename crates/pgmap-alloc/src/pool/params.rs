@@ -16,8 +16,8 @@ pub struct Params<'a> {
     pub ranges: &'a [PhysRange],
     /// The base-2 logarithm of the page size in bytes: 12 for pages of 4 KiB.
     pub page_shift: u32,
-    /// How many pages the last of them may come to have ([`GenPool::grow_range`](crate::GenPool::grow_range)): so many offsets are kept
-    /// for it. Less than it has counts as that.
+    /// How many pages the last range may grow to ([`GenPool::grow_range`](crate::GenPool::grow_range)); that many offsets are kept
+    /// for it. A number below its present length counts as that length.
     pub grows_to: u64,
     /// How many ranges can be added at run time, beyond those given.
     pub spare_ranges: usize,
@@ -99,8 +99,11 @@ impl<'a> Params<'a> {
         Params { spare_ranges: ranges, offsets, ..self }
     }
 
-    /// With room for `ranges` more of up to `pages` pages each (or that each may come to have), wherever they lie in memory and in
-    /// whatever order they come. Where ranges go as well, those that come later may find gaps that do not suit them.
+    /// With room for `ranges` more ranges of up to `pages` pages each, counting what each may grow to, at any address and in any order.
+    /// Refused with [`BuildError::TooManyOffsets`], or with the error of an unsound range. O(number of ranges).
+    ///
+    /// Call it last: what the given ranges need, and [`Params::growing_to`], must be known by then. Two things use up the room: a
+    /// range that grows beyond what offsets are kept for, and the gap of a removed range that no later one fits into.
     ///
     /// ```
     /// # use pgmap_alloc::{GenPool, Params, Phys, PhysRange};
@@ -125,7 +128,7 @@ impl<'a> Params<'a> {
         Ok(self.with_room(ranges, offsets))
     }
 
-    /// With offsets kept for the last of the ranges, which may come to have so many pages.
+    /// With offsets kept for the last of the ranges, which may grow to `pages` pages. Call it before [`Params::with_room_for`].
     #[must_use]
     pub const fn growing_to(self, pages: u64) -> Self {
         Params { grows_to: pages, ..self }

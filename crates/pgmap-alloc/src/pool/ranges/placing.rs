@@ -21,7 +21,7 @@ pub struct PlacedRange {
     pub pages: u64,
     /// The physical address of its first byte.
     pub phys: Phys,
-    /// What its owner calls it; 0 unless said otherwise when it was added.
+    /// The number that the caller gave it when it was added ([`NewRange::tagged`]); 0 without one. The pool only keeps it.
     pub tag: u64,
 }
 
@@ -57,7 +57,7 @@ impl PlacedRange {
     }
 }
 
-/// A range that is to be added.
+/// A range that is to be added, with the caller's tag and room to grow. A [`PhysRange`] converts into one that has neither.
 ///
 /// ```
 /// # use pgmap_alloc::{NewRange, Phys, PhysRange};
@@ -69,26 +69,26 @@ impl PlacedRange {
 pub struct NewRange {
     /// Where it is in memory, and how long.
     pub range: PhysRange,
-    /// What its owner calls it ([`PlacedRange::tag`]).
+    /// The caller's own number for it ([`PlacedRange::tag`]).
     pub tag: u64,
-    /// How many pages it may come to have ([`GenPool::grow_range`](crate::GenPool::grow_range)): so many offsets are kept for it. Less
-    /// than it has counts as that.
+    /// How many pages it may grow to ([`GenPool::grow_range`](crate::GenPool::grow_range)); that many offsets are kept for it. A number
+    /// below its present length counts as that length.
     pub grows_to: u64,
 }
 
 impl NewRange {
-    /// This range, without a tag, and as long as it will be.
+    /// This range, with tag 0 and no room to grow.
     pub const fn new(range: PhysRange) -> NewRange {
         NewRange { range, tag: 0, grows_to: range.pages }
     }
 
-    /// With a name that its owner knows it by.
+    /// With the caller's own number for it.
     #[must_use]
     pub const fn tagged(self, tag: u64) -> NewRange {
         NewRange { tag, ..self }
     }
 
-    /// With offsets kept for so many pages in all.
+    /// With offsets kept for `pages` pages in all, those that it has now included.
     #[must_use]
     pub const fn growing_to(self, pages: u64) -> NewRange {
         NewRange { grows_to: pages, ..self }
