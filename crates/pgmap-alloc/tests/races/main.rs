@@ -279,11 +279,19 @@ fn race_up_to<S: 'static, A: 'static, B: 'static>(
     });
 }
 
+/// Words of a model's thread.
+const STACK: usize = 1 << 16;
+
 fn model(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = 20_000;
-    builder.check(threads);
+    // A pgmap is made on the stack, and that of the model's own thread is small.
+    let threads = std::sync::Arc::new(threads);
+    builder.check(move || {
+        let threads = threads.clone();
+        thread::Builder::new().stack_size(STACK).spawn(move || threads()).unwrap().join().unwrap();
+    });
 }
 
 fn spawn<T: 'static, R: 'static>(shared: &Arc<T>, work: fn(&T) -> R) -> thread::JoinHandle<R> {
