@@ -91,6 +91,7 @@ impl<O: PgmapOps, C: Charge> PgmapOps for Charging<O, C> {
             Entry::Taken(pages) => self.ledger.count_in(pages),
             Entry::Back(pages) => self.ledger.count_out(pages),
             Entry::Ended(owner, order) => self.uncharge(order, owner),
+            Entry::Split(whole, part) => self.ledger.count_split(whole, part),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::error::{FreezeError, Refused, SplitError};
 use crate::folio::Folio;
 use crate::memory_type::Capability;
 use crate::offset::{Offset, Run};
-use crate::ops::{Freed, PgmapOps};
+use crate::ops::{Entry, Freed, PgmapOps};
 use crate::order::Order;
 use crate::pgmap::Pgmap;
 use crate::service::GoesTo;
@@ -102,6 +102,9 @@ impl<O: PgmapOps, const WORDS: usize> Pgmap<'_, O, WORDS> {
             return Err(stray.into());
         }
         let charged = if O::KEEPS_BOOKS { self.folios.split_charge(whole.start(), order) } else { Charged::NOBODY };
+        if O::KEEPS_BOOKS && charged.parts().is_some() {
+            self.ops().enter(Entry::Split(whole.order(), order));
+        }
         for part in tails(whole, order) {
             if O::KEEPS_BOOKS {
                 self.folios.charge(part).set(charged);

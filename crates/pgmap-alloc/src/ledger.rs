@@ -78,7 +78,7 @@ pub struct Account {
     pub high_water: u64,
     /// Pages that per-CPU handles have at hand: idle, but only for their handle.
     pub cached: u64,
-    /// Runs that somebody pays for, by order.
+    /// Runs that somebody pays for, by order: in a pgmap as they are, in a pool as they were taken, even if they come back in parts.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_list"))]
     pub taken: [u64; ORDERS],
     /// Allocations that somebody paid for so far, by order.
@@ -285,6 +285,18 @@ impl<C: Charge> Ledger<C> {
         }
     }
 
+    /// Counts a paid run as the parts that it consists of from now on. They will end one by one, and nobody has allocated them: so they are
+    /// counted as ends that are taken back.
+    #[cold]
+    pub(crate) fn count_split(&self, whole: Order, part: Order) {
+        self.count(|stripe| stripe.freed.get(whole.get() as usize));
+        let parts = whole.pages() / part.pages();
+        // Relaxed: as in `count`. It may wrap, as the sum does.
+        if let Some(freed) = self.stripe().and_then(|stripe| stripe.freed.get(part.get() as usize)) {
+            freed.fetch_sub(parts, Ordering::Relaxed);
+        }
+    }
+
     fn stripe(&self) -> Option<&Stripe> {
         self.stripes.get(caller_slot(SLOTS) & (SLOTS - 1))
     }
@@ -307,7 +319,7 @@ impl<C: Charge> Ledger<C> {
         let freed: [u64; ORDERS] = core::array::from_fn(|order| sum(&|stripe| stripe.freed.get(order)));
         let mut taken = [0; ORDERS];
         let both = allocated.iter().zip(freed);
-        taken.iter_mut().zip(both).for_each(|(taken, (allocated, freed))| *taken = allocated.saturating_sub(freed));
+        taken.iter_mut().zip(both).for_each(|(taken, (allocated, freed))| *taken = still_taken(*allocated, freed));
         let refused = |cause: usize| sum(&|stripe| stripe.refused.get(cause));
         let used = self.tally.used();
         let could_be =
@@ -337,6 +349,13 @@ impl<C: Charge> Ledger<C> {
             fragmentation,
         }
     }
+}
+
+/// How many of those that were allocated are left, or have come by a split: then fewer than none have ended. Numbers that were read an
+/// operation apart make none.
+fn still_taken(allocated: u64, freed: u64) -> u64 {
+    let taken = allocated.wrapping_sub(freed);
+    if taken > u64::MAX / 2 { 0 } else { taken }
 }
 
 /// Whether pages that somebody else may give back in the next moment can be the reason of a refusal.

@@ -89,6 +89,8 @@ pub enum Entry {
     Back(u64),
     /// A folio that this owner has paid for has ended.
     Ended(Owner, Order),
+    /// A folio of the first order that an owner has paid for consists of folios of the second one now, all paid for.
+    Split(Order, Order),
 }
 
 /// A folio as the driver hears of it: one that has just left service, or is about to be split.

@@ -274,3 +274,22 @@ fn req_81_threads_that_hand_over_split_and_put_leave_nothing_charged() {
     });
     assert_eq!((pages(&owners), pgmap.account().used, pgmap.validate().unwrap().idle), ([0; 5], 0, 1024));
 }
+
+#[test]
+fn req_64_the_account_counts_the_parts_of_a_folio_that_was_split() {
+    let owners = owners();
+    let pgmap = pgmap(&owners);
+    let taken = || pgmap.account().taken[..4].to_vec();
+    let other = paid(&pgmap, 1, 2);
+    let nobodys = pgmap.alloc_folio_with(order(2), 0).unwrap();
+    let mut parts: Vec<_> = paid(&pgmap, 3, 1).split(order(2), 1).unwrap().collect();
+    assert_eq!(taken(), [0, 1, 2, 0]);
+    let second = parts.pop().unwrap();
+    parts.extend(second.split(order(0), 1).unwrap());
+    assert_eq!(taken(), [4, 1, 1, 0]);
+    drop(nobodys.split(order(0), 1).unwrap());
+    assert_eq!(taken(), [4, 1, 1, 0], "nobody pays for those");
+    drop((parts, other));
+    assert_eq!((taken(), pgmap.account().allocated[..4].to_vec()), (vec![0; 4], vec![0, 1, 0, 1]));
+    assert_eq!((pages(&owners), pgmap.account().used), ([0; 5], 0));
+}
