@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 
 use super::GenPool;
 use super::fit::Side;
-use super::hunt::Quarry;
+use super::hunt::{Caught, Quarry};
 use super::notes::{Contents, Forgotten};
 use super::prove::{Try, Unproved};
 use super::walk::Trail;
@@ -47,7 +47,10 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             Wish::PreferCleared => self.prefer(order, Contents::Cleared),
             Wish::Cleared => return self.take_cleared(order).map(|run| (run, Contents::Cleared)),
         };
-        let run = preferred.map_or_else(|| self.take(order), Ok)?;
+        if let Some(Caught { run, contents }) = preferred {
+            return Ok((run, contents));
+        }
+        let run = self.take(order)?;
         Ok((run, self.contents(run)))
     }
 
@@ -57,8 +60,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         }
         if self.tracks_clear() {
             let quarry = Quarry::new(order, Contents::Cleared, true);
-            if let Try::Got(run) = self.hunt(quarry, u32::MAX) {
-                return Ok(run);
+            if let Try::Got(caught) = self.hunt(quarry, u32::MAX) {
+                return Ok(caught.run);
             }
         }
         let found = self.until_proved(self.shape.top, || self.take_holding(order, Contents::Cleared));
@@ -95,12 +98,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     #[inline]
-    fn prefer(&self, order: Order, contents: Contents) -> Option<Run> {
+    fn prefer(&self, order: Order, contents: Contents) -> Option<Caught> {
         if !self.clear.is_tracked() || self.clear.is_barren(contents, order) {
             return None;
         }
         match self.hunt(Quarry::new(order, contents, false), LOOKS) {
-            Try::Got(run) => Some(run),
+            Try::Got(caught) => Some(caught),
             Try::Lost => None,
             Try::Nothing => {
                 self.clear.set_barren(contents, order);

@@ -2,16 +2,19 @@
 //!
 //! | where a caller looks | cost |
 //! |---|---|
-//! | the word in which it found such a run last | one word of a table and of its notes |
-//! | the rest of that table | one table and its notes |
+//! | the word in which it found such a run last, and others of that table that had some then | a word of a table and of its notes each |
+//! | the words of that table that hold other things too | one table and its notes |
 //! | what came back to its places a moment ago (`fresh`) | seven looks |
+//! | the rest of that table | nothing more |
 //! | a few of the listed tables, from where it has come round to on | a table and its notes each |
 //! | idle entries above, of which one has to be split | a table and its notes each |
 //! | all the way round the listed tables | a table and its notes each |
 //! | tables and entries once more, after tables have been merged and all places listed | the same |
 //!
 //! So a caller that uses up the cleared pages of one table after another does not look at all that it has left behind each time it needs the next
-//! table, and one that lives on what comes back finds holes before it splits what is whole.
+//! table, and one that lives on what comes back finds holes before it splits what is whole. How many tables are a few depends on what the
+//! caller has met with: [`FEW`], and fewer each time that none of them had what it looked for, down to one for every [`FEW`] times. So where
+//! the split tables hold next to nothing of it, a split does not cost several such looks, and they are all come round to even so.
 //!
 //! All of it is a hint. What a word and its notes said may have changed by the time of the claim: a caller that insists
 //! looks at the notes of what it has claimed, and puts it back if they say otherwise; any other keeps the run. Where nothing is found
@@ -19,10 +22,10 @@
 
 use super::GenPool;
 use super::fresh::{SLOTS, slot_of};
-use super::notes::{Contents, held_in};
+use super::notes::{Contents, Sight};
 use super::prove::Try;
 use super::shape::{LEVELS, Place};
-use super::tables::CALLERS;
+use super::tables::{CALLERS, Tables};
 use crate::offset::Run;
 use crate::order::Order;
 use crate::sync::{AtomicU64, Ordering, caller_slot};
@@ -38,21 +41,80 @@ pub(super) struct Finds([Line; SLOTS]);
 struct Line([[Find; LEVELS]; 2]);
 
 struct Find {
-    /// The word in which a run was found last, counted over all tables, plus one; 0 = none.
+    /// The table in which a run was found last, and its words that have more.
     last: AtomicU64,
     /// The table up to which the search has come round.
     round: AtomicU64,
+    /// How often in a row the few listed tables had none.
+    vain: AtomicU64,
+    /// The order whose places all held something else, and how many were filled.
+    passed: AtomicU64,
+}
+
+/// A table, and a bit for each of its words in which something was seen; in one word: 0 for none.
+#[derive(Clone, Copy)]
+struct Last(u64);
+
+impl Last {
+    /// A table has no more words ([`Table::RADIX`]).
+    const WORDS: u64 = 0xFFFF;
+
+    fn new(table: usize, words: u64) -> Last {
+        Last((table as u64 + 1) << 16 | words)
+    }
+
+    #[inline(always)]
+    fn table(self) -> Option<usize> {
+        ((self.0 >> 16) as usize).checked_sub(1)
+    }
+
+    #[inline(always)]
+    fn words(self) -> u64 {
+        self.0 & Last::WORDS
+    }
 }
 
 impl Finds {
     pub(super) fn new() -> Finds {
-        let find = |_| Find { last: AtomicU64::new(0), round: AtomicU64::new(0) };
+        let zero = || AtomicU64::new(0);
+        let find = |_| Find { last: zero(), round: zero(), vain: zero(), passed: zero() };
         Finds(core::array::from_fn(|_| Line(core::array::from_fn(|_| core::array::from_fn(find)))))
     }
 
     #[inline]
     fn of(&self, quarry: Quarry, level: u32) -> Option<&Find> {
         self.0[slot_of(quarry.caller)].0[usize::from(quarry.contents == Contents::Cleared)].get(level as usize)
+    }
+
+    fn last(&self, quarry: Quarry, level: u32) -> Option<Last> {
+        // Relaxed: a hint.
+        self.of(quarry, level).map(|find| Last(find.last.load(Ordering::Relaxed)))
+    }
+
+    fn set_last(&self, quarry: Quarry, level: u32, last: Last) {
+        if let Some(find) = self.of(quarry, level) {
+            // Relaxed: a hint.
+            find.last.store(last.0, Ordering::Relaxed);
+        }
+    }
+
+    /// How many listed tables are a few.
+    fn few(&self, quarry: Quarry, level: u32) -> u32 {
+        // Relaxed: a hint.
+        let vain = self.of(quarry, level).map_or(0, |find| find.vain.load(Ordering::Relaxed));
+        // One for each time at first, then one for each few times.
+        FEW.checked_shr(vain as u32).filter(|&few| few > 0).unwrap_or(u32::from(vain % u64::from(FEW) == 0))
+    }
+
+    fn set_vain(&self, quarry: Quarry, level: u32, vain: bool) {
+        if let Some(find) = self.of(quarry, level) {
+            // Relaxed, both: a hint.
+            let before = find.vain.load(Ordering::Relaxed);
+            let now = if vain { before + 1 } else { 0 };
+            if now != before {
+                find.vain.store(now, Ordering::Relaxed);
+            }
+        }
     }
 
     fn round(&self, quarry: Quarry, level: u32) -> usize {
@@ -86,7 +148,21 @@ impl Quarry {
     }
 }
 
-/// How many listed tables are looked at before something whole is split.
+/// A run that was claimed, and what it holds.
+#[derive(Clone, Copy)]
+pub(super) struct Caught {
+    pub(super) run: Run,
+    pub(super) contents: Contents,
+}
+
+/// A run below an idle entry, and the words of its table that have such runs, if that was looked at.
+#[derive(Clone, Copy)]
+struct Found {
+    run: Run,
+    words: Option<u64>,
+}
+
+/// How many listed tables are looked at before something whole is split, by who found what was looked for in the last few.
 const FEW: u32 = 4;
 
 /// How far a search goes. Tables that are wholly idle are left alone before the last: they may be merged.
@@ -104,56 +180,51 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     /// Takes a run that holds what is wanted, as far as hints say; looks at no more than `looks` tables twice. `Lost` says that
     /// there may be one: somebody else was faster, or the looks were used up.
     #[inline]
-    pub(super) fn hunt(&self, quarry: Quarry, looks: u32) -> Try<Run> {
+    pub(super) fn hunt(&self, quarry: Quarry, looks: u32) -> Try<Caught> {
         match self.hunt_where_last(quarry) {
-            Some(run) => Try::Got(run),
+            Some(caught) => Try::Got(caught),
             None => self.hunt_elsewhere(quarry, looks),
         }
     }
 
-    /// In the word in which one was found last, and in those of its table that hold other things too.
-    #[inline]
-    fn hunt_where_last(&self, quarry: Quarry) -> Option<Run> {
+    /// In the words of the table in which one was found last that had some then.
+    #[inline(always)]
+    fn hunt_where_last(&self, quarry: Quarry) -> Option<Caught> {
         let (level, wanted) = self.level_of(quarry);
         let find = self.finds.of(quarry, level)?;
-        // Relaxed, both: a hint.
-        let word = find.last.load(Ordering::Relaxed).checked_sub(1)?;
-        let (table, last) = (word as usize / WORDS, word as usize % WORDS);
-        if wanted > 6 {
+        // Relaxed, here and below: a hint.
+        let last = Last(find.last.load(Ordering::Relaxed));
+        let (table, mut left) = (last.table()?, last.words());
+        if wanted > 6 || left == 0 {
             return None;
         }
-        let (here, notes) = (self.table(level, table), self.notes(level, table));
-        let flipped = (quarry.contents == Contents::Cleared) != self.stands_for_cleared(level, table);
-        for step in 0..WORDS {
-            let index = (last + step) % WORDS;
-            let entry = index as u32 * 64;
-            let both = here.note_word(entry) & held_in(notes, entry, flipped);
-            if step > 0 && both == !0 {
-                continue;
-            }
-            if let Some(bit) = Table::<WORDS>::first_in_word(both, wanted) {
-                if step > 0 {
-                    find.last.store((table * WORDS + index) as u64 + 1, Ordering::Relaxed);
+        let tables = self.tables();
+        let sight = self.sight(tables, level, table, quarry.contents);
+        while left != 0 {
+            let first = left.trailing_zeros() * 64;
+            let idle = sight.idle(first);
+            if idle != 0
+                && let Some(bit) = Table::<WORDS>::first_in_word(idle, wanted)
+            {
+                if left != last.words() {
+                    find.last.store(Last::new(table, left).0, Ordering::Relaxed);
                 }
-                return self.claim_seen(Place { level, table, entry: entry + bit, order: wanted }, quarry);
+                return self.claim_seen_in(tables, Place { level, table, entry: first + bit, order: wanted }, &sight, quarry);
             }
+            left &= left - 1;
         }
+        find.last.store(Last::new(table, 0).0, Ordering::Relaxed);
         None
     }
 
     #[inline(never)]
-    fn hunt_elsewhere(&self, quarry: Quarry, looks: u32) -> Try<Run> {
+    fn hunt_elsewhere(&self, quarry: Quarry, looks: u32) -> Try<Caught> {
         let (level, _) = self.level_of(quarry);
         if level > self.shape.top {
             return Try::Nothing;
         }
-        if level == 0
-            && let Some(run) = self.hunt_in_places(quarry)
-        {
-            return Try::Got(run);
-        }
-        if let Some(run) = self.hunt_in_last(quarry) {
-            return Try::Got(run);
+        if let Some(caught) = self.hunt_near(quarry) {
+            return Try::Got(caught);
         }
         for reach in [Reach::Few, Reach::Round, Reach::All] {
             if reach == Reach::All {
@@ -161,8 +232,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                 self.merge_spares(level);
                 self.list_fresh();
             }
-            let mut few = looks.min(if reach == Reach::Few { FEW } else { u32::MAX });
-            match self.hunt_in_tables(quarry, reach, &mut few) {
+            let mut few = if reach == Reach::Few { looks.min(self.finds.few(quarry, level)) } else { looks };
+            let found = if few == 0 { Try::Lost } else { self.hunt_in_tables(quarry, reach, &mut few) };
+            if reach == Reach::Few {
+                self.finds.set_vain(quarry, level, !matches!(found, Try::Got(_)));
+            }
+            match found {
                 Try::Lost if reach == Reach::Few => {}
                 Try::Nothing => {}
                 found => return found,
@@ -176,79 +251,95 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             }
         }
         if level == 0
-            && let Some(run) = self.handles.tables().find_map(|table| self.hunt_in(quarry, table))
+            && let Some(caught) = self.handles.tables().find_map(|table| self.hunt_in(quarry, table))
         {
-            return Try::Got(run);
+            return Try::Got(caught);
         }
         Try::Nothing
+    }
+
+    /// In the table in which one was found last, and in the caller's places: in what is whole last.
+    fn hunt_near(&self, quarry: Quarry) -> Option<Caught> {
+        let (level, wanted) = self.level_of(quarry);
+        let seen = self.finds.last(quarry, level)?.table().and_then(|table| {
+            let sight = self.sight(self.tables(), level, table, quarry.contents);
+            let (entry, words) = sight.first_idle(wanted)?;
+            let place = Place { level, table, entry, order: wanted };
+            Some((place, words, sight))
+        });
+        if level == 0
+            && seen.as_ref().is_none_or(|(place, _, sight)| sight.idle(place.entry) == !0)
+            && let Some(caught) = self.hunt_in_places(quarry)
+        {
+            return Some(caught);
+        }
+        let (place, words, sight) = seen?;
+        let caught = self.claim_seen(place, &sight, quarry)?;
+        self.finds.set_last(quarry, level, Last::new(place.table, words));
+        Some(caught)
     }
 
     fn level_of(&self, quarry: Quarry) -> (u32, u32) {
         (quarry.order.get() / Self::RADIX, quarry.order.get() % Self::RADIX)
     }
 
-    /// The words of a table, and the entries in them all of whose pages hold this.
-    fn holding(&self, level: u32, table: usize, contents: Contents) -> ([u64; WORDS], [u64; WORDS]) {
-        let flipped = (contents == Contents::Cleared) != self.stands_for_cleared(level, table);
-        let (here, notes) = (self.table(level, table), self.notes(level, table));
-        let word = |index| held_in(notes, index as u32 * 64, flipped);
-        (core::array::from_fn(|index| here.note_word(index as u32 * 64)), core::array::from_fn(word))
+    /// Claims entries that were seen to hold what is wanted.
+    fn claim_seen(&self, place: Place, sight: &Sight<'_, WORDS>, quarry: Quarry) -> Option<Caught> {
+        self.claim_seen_in(self.tables(), place, sight, quarry)
     }
 
-    /// Claims entries that were seen to hold what is wanted.
-    #[inline]
-    fn claim_seen(&self, place: Place, quarry: Quarry) -> Option<Run> {
+    #[inline(always)]
+    fn claim_seen_in(&self, tables: Tables<'_, WORDS>, place: Place, sight: &Sight<'_, WORDS>, quarry: Quarry) -> Option<Caught> {
         let Place { level, table, entry, order } = place;
         // What it holds can be told only now, and then it may go back.
         let _moving = (quarry.insists || order > 6).then(|| self.motion.begin());
-        let Some(before) = self.table(level, table).claim_at(entry, order, self.tell_odd(level, table)) else {
+        let Some(before) = sight.here.claim_at(entry, order, self.tell_odd(level, table)) else {
             if order > 6 {
                 self.after_undo(level, table);
             }
             return None;
         };
         self.tell_taken(place, before);
-        self.keep_or_put_back(self.shape.run(place), quarry)
+        self.keep_or_put_back(tables, place, sight, quarry)
     }
 
     /// A run that has just been claimed, unless somebody had it meanwhile and left it otherwise. The caller has marked the motion.
-    #[inline]
-    fn keep_or_put_back(&self, run: Run, quarry: Quarry) -> Option<Run> {
-        if !quarry.insists || self.is_all(run, quarry.contents) {
-            return Some(run);
+    #[inline(always)]
+    fn keep_or_put_back(
+        &self,
+        tables: Tables<'_, WORDS>,
+        place: Place,
+        sight: &Sight<'_, WORDS>,
+        quarry: Quarry,
+    ) -> Option<Caught> {
+        let run = self.shape.run(place);
+        if self.holds(tables, place, sight, quarry.contents) {
+            return Some(Caught { run, contents: quarry.contents });
+        }
+        self.not_as_seen(run, quarry)
+    }
+
+    #[cold]
+    fn not_as_seen(&self, run: Run, quarry: Quarry) -> Option<Caught> {
+        if !quarry.insists {
+            return Some(Caught { run, contents: self.contents(run) });
         }
         let _ = self.put_back(run);
         None
     }
 
-    /// In the table in which one was found last.
-    fn hunt_in_last(&self, quarry: Quarry) -> Option<Run> {
-        let (level, _) = self.level_of(quarry);
-        // Relaxed: a hint.
-        let word = self.finds.of(quarry, level)?.last.load(Ordering::Relaxed).checked_sub(1)?;
-        self.hunt_in(quarry, word as usize / WORDS)
-    }
-
-    /// A run of a table, in a word that holds other things too if there is one; that word is where the next one is looked for first.
-    fn hunt_in(&self, quarry: Quarry, table: usize) -> Option<Run> {
+    /// A run of a table, in a word that holds other things too if there is one; such words are where the next one is looked for first.
+    fn hunt_in(&self, quarry: Quarry, table: usize) -> Option<Caught> {
         let (level, wanted) = self.level_of(quarry);
-        let (idle, holds) = self.holding(level, table, quarry.contents);
-        let both = core::array::from_fn(|index| idle[index] & holds[index]);
-        let entry = Table::<WORDS>::first_in_part(&both, wanted)?;
-        let run = self.claim_seen(Place { level, table, entry, order: wanted }, quarry)?;
-        self.remember(quarry, level, table, entry);
-        Some(run)
-    }
-
-    fn remember(&self, quarry: Quarry, level: u32, table: usize, entry: u32) {
-        if let Some(find) = self.finds.of(quarry, level) {
-            // Relaxed: a hint.
-            find.last.store((table * WORDS) as u64 + u64::from(entry / 64) + 1, Ordering::Relaxed);
-        }
+        let sight = self.sight(self.tables(), level, table, quarry.contents);
+        let (entry, words) = sight.first_idle(wanted)?;
+        let caught = self.claim_seen(Place { level, table, entry, order: wanted }, &sight, quarry)?;
+        self.finds.set_last(quarry, level, Last::new(table, words));
+        Some(caught)
     }
 
     /// In the tables of the run's own level, once round; `Lost` when the looks were used up.
-    fn hunt_in_tables(&self, quarry: Quarry, reach: Reach, looks: &mut u32) -> Try<Run> {
+    fn hunt_in_tables(&self, quarry: Quarry, reach: Reach, looks: &mut u32) -> Try<Caught> {
         let (level, wanted) = self.level_of(quarry);
         if level == self.shape.top {
             return self.hunt_in(quarry, 0).map_or(Try::Nothing, Try::Got);
@@ -261,8 +352,8 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
                     continue;
                 }
                 self.finds.set_round(quarry, level, at);
-                if let Some(run) = self.hunt_in(quarry, table) {
-                    return Try::Got(run);
+                if let Some(caught) = self.hunt_in(quarry, table) {
+                    return Try::Got(caught);
                 }
                 *looks = looks.saturating_sub(1);
                 if *looks == 0 {
@@ -274,65 +365,78 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// In the idle entries of the tables of a level above: one that holds nothing else, or a part of one.
-    fn hunt_above(&self, quarry: Quarry, above: u32, looks: &mut u32) -> Try<Run> {
+    fn hunt_above(&self, quarry: Quarry, above: u32, looks: &mut u32) -> Try<Caught> {
         let from = if above == self.shape.top { 0 } else { self.finds.round(quarry, above) };
+        let there = self.shape.tables(above).is_some_and(|tables| from < tables);
         for (at, end) in [(from, usize::MAX), (0, from)] {
-            let mut next = Some(at);
-            while let Some(at) = next {
-                // The one on top is in no list.
-                let listed = if above == self.shape.top { Some(at) } else { self.next_listed(above, at, 0) };
-                let Some(table) = listed.filter(|&table| table < end) else { break };
-                if let Some(run) = self.find_above(quarry, above, table, looks) {
+            // Where one was split last the next one stands most often, and the one on top is in no list. Rounds of the level's own end
+            // behind a table, which may be the last one.
+            let mut next = if at == from && there { Some(from) } else { self.next_listed(above, at, 0) };
+            while let Some(table) = next.filter(|&table| table < end) {
+                if let Some(found) = self.find_above(quarry, above, table, looks) {
                     self.finds.set_round(quarry, above, table);
-                    return self.claim_found(run, quarry).map_or(Try::Lost, Try::Got);
+                    return self.claim_found(found, quarry).map_or(Try::Lost, Try::Got);
                 }
                 *looks = looks.saturating_sub(1);
                 if *looks == 0 {
                     return Try::Lost;
                 }
-                next = (above < self.shape.top).then_some(table + 1);
+                next = if above < self.shape.top { self.next_listed(above, table + 1, 0) } else { None };
             }
         }
         Try::Nothing
     }
 
     /// A run in an idle entry of a table of a level above.
-    fn find_above(&self, quarry: Quarry, above: u32, table: usize, looks: &mut u32) -> Option<Run> {
-        let (idle, holds) = self.holding(above, table, quarry.contents);
-        let pure = core::array::from_fn(|index| idle[index] & holds[index]);
-        let entry = Table::<WORDS>::first_in_part(&pure, 0);
-        let run = entry.map(|entry| self.head_of(quarry, above, table, entry));
-        run.or_else(|| self.find_in_mixed(quarry, above, table, &idle, looks))
+    fn find_above(&self, quarry: Quarry, above: u32, table: usize, looks: &mut u32) -> Option<Found> {
+        let sight = self.sight(self.tables(), above, table, quarry.contents);
+        let pure = sight.first_idle(0).map(|(entry, _)| self.head_of(quarry, above, table, entry));
+        pure.or_else(|| self.find_in_mixed(quarry, above, table, &sight, false, looks))
     }
 
     /// Claims a run below an idle entry, and goes on there next time.
-    fn claim_found(&self, run: Run, quarry: Quarry) -> Option<Run> {
-        let _moving = self.motion.begin();
-        let taken = if self.claim_run(run) { self.keep_or_put_back(run, quarry) } else { None };
+    fn claim_found(&self, Found { run, words }: Found, quarry: Quarry) -> Option<Caught> {
+        // As in `claim_seen`; the split says itself what it hides.
+        let _moving = quarry.insists.then(|| self.motion.begin());
         let place = self.shape.place(run);
-        self.remember(quarry, place.level, place.table, place.entry);
+        let (tables, claimed) = (self.tables(), self.claim_run(run));
+        let sight = self.sight(tables, place.level, place.table, quarry.contents);
+        let taken = if claimed { self.keep_or_put_back(tables, place, &sight, quarry) } else { None };
+        self.finds.set_last(quarry, place.level, Last::new(place.table, words.unwrap_or(1 << (place.entry / 64))));
         taken
     }
 
-    fn head_of(&self, quarry: Quarry, level: u32, table: usize, entry: u32) -> Run {
-        Run::around(self.shape.start(Place { level, table, entry, order: 0 }).get(), quarry.order)
+    fn head_of(&self, quarry: Quarry, level: u32, table: usize, entry: u32) -> Found {
+        let run = Run::around(self.shape.start(Place { level, table, entry, order: 0 }).get(), quarry.order);
+        Found { run, words: None }
     }
 
-    /// A run below one of those entries of a table that are given and mixed: all of it is idle.
-    fn find_in_mixed(&self, quarry: Quarry, level: u32, table: usize, idle: &[u64; WORDS], looks: &mut u32) -> Option<Run> {
-        let (_, mixed) = self.notes(level, table)?;
-        let (mixed, below) = (mixed?, level.checked_sub(1)?);
-        for (index, idle) in idle.iter().enumerate() {
-            let mut left = idle & mixed.note_word(index as u32 * 64);
+    /// A run below one of the idle entries of a table that are mixed, or of all that are mixed where all of it is idle.
+    fn find_in_mixed(
+        &self,
+        quarry: Quarry,
+        level: u32,
+        table: usize,
+        sight: &Sight<'_, WORDS>,
+        all_idle: bool,
+        looks: &mut u32,
+    ) -> Option<Found> {
+        let below = level.checked_sub(1)?;
+        let tables = self.tables();
+        for first in (0..WORDS as u32 * 64).step_by(64) {
+            let mut left = sight.mixed(first) & if all_idle { !0 } else { sight.here.note_word(first) };
             while left != 0 {
-                let child = self.shape.child(table, index as u32 * 64 + left.trailing_zeros());
+                let entry = first + left.trailing_zeros();
+                let child = self.shape.child(table, entry);
                 left &= left - 1;
-                let (_, holds) = self.holding(below, child, quarry.contents);
+                let inner = self.sight_below(tables, below, child, (sight, entry));
                 let (at, wanted) = self.level_of(quarry);
-                let entry = Table::<WORDS>::first_in_part(&holds, if at == below { wanted } else { 0 });
-                let found = match entry {
-                    Some(entry) => Some(self.head_of(quarry, below, child, entry)),
-                    None if at < below => self.find_in_mixed(quarry, below, child, &[!0; WORDS], looks),
+                let found = match inner.first_held(if at == below { wanted } else { 0 }) {
+                    Some((entry, words)) => {
+                        let head = self.head_of(quarry, below, child, entry);
+                        Some(Found { words: (at == below).then_some(words), ..head })
+                    }
+                    None if at < below => self.find_in_mixed(quarry, below, child, &inner, true, looks),
                     None => None,
                 };
                 if found.is_some() {
@@ -348,24 +452,33 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
     }
 
     /// A run of just this order that came back to the caller's places a moment ago.
-    fn hunt_in_places(&self, quarry: Quarry) -> Option<Run> {
+    fn hunt_in_places(&self, quarry: Quarry) -> Option<Caught> {
         let line = self.fresh_line(self.tables(), slot_of(quarry.caller), quarry.order.get())?;
-        for place in (1..=line.filled()).rev() {
+        let find = self.finds.of(quarry, 0)?;
+        let (filled, order) = (line.filled(), quarry.order.get());
+        // What comes back is the uppermost: where there are as many as when all held something else, the others still do. Relaxed, here
+        // and below: a hint.
+        let state = (filled as u64) << 8 | u64::from(order);
+        let passed = find.passed.load(Ordering::Relaxed) == state;
+        for place in (1..=filled).rev().take(if passed { 1 } else { filled }) {
             let Some(start) = line.get(place) else { continue };
             let (table, entry) = self.shape.entry(start, 0);
-            let order = quarry.order.get();
-            let all = (0..1 << order.saturating_sub(6)).all(|word| {
-                let (idle, holds) = self.holding_in(0, table, (entry / 64) as usize + word, quarry.contents);
-                Table::<WORDS>::is_within(entry, order.min(6), idle & holds)
-            });
-            if !all {
+            if !self.table(0, table).is_idle(entry, order.min(6)) {
                 continue;
             }
-            if let Some(run) = self.claim_seen(Place { level: 0, table, entry, order }, quarry) {
+            let sight = self.sight(self.tables(), 0, table, quarry.contents);
+            let words = (0..1 << order.saturating_sub(6)).map(|word| entry + word * 64);
+            if !words.into_iter().all(|entry| Table::<WORDS>::is_within(entry, order.min(6), sight.idle(entry))) {
+                continue;
+            }
+            if let Some(caught) = self.claim_seen(Place { level: 0, table, entry, order }, &sight, quarry) {
                 // As in `take_from_places`; a place that is emptied below others costs a look.
                 line.empty(place, start);
-                return Some(run);
+                return Some(caught);
             }
+        }
+        if !passed {
+            find.passed.store(state, Ordering::Relaxed);
         }
         None
     }

@@ -179,22 +179,20 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         let (tables, end) = (self.tables(), self.shape.tables(level + 1)?);
         let (mut above, mut first) = self.shape.parent(from);
         while above < end {
-            if level + 2 <= self.shape.top {
-                // 64 tables above at a time.
-                let (up, entry) = self.shape.parent(above);
-                let list = |order| tables.list(level + 2, up, level * Self::RADIX + order).note_word(entry);
-                let listed = (order..Self::RADIX).fold(0, |any, order| any | list(order)) >> (entry % 64);
-                let skipped = listed.trailing_zeros().min(64 - entry % 64);
-                if skipped > 0 {
-                    (above, first) = (above + skipped as usize, 0);
-                    continue;
-                }
-            }
             let groups = |order| {
                 let (groups, word) = tables.groups(level + 1, above, order);
                 groups.note_word(word * 64)
             };
-            let mut left = (order..Self::RADIX).fold(0, |any, order| any | groups(order)) & !0 << (first / GROUP);
+            let named = (order..Self::RADIX).fold(0, |any, order| any | groups(order));
+            if named == 0 && level + 2 <= self.shape.top {
+                // 64 tables above at a time.
+                let (up, entry) = self.shape.parent(above);
+                let list = |order| tables.list(level + 2, up, level * Self::RADIX + order).note_word(entry);
+                let listed = (order..Self::RADIX).fold(0, |any, order| any | list(order)) >> (entry % 64) & !1;
+                (above, first) = (above + listed.trailing_zeros().min(64 - entry % 64) as usize, 0);
+                continue;
+            }
+            let mut left = named & !0 << (first / GROUP);
             while left != 0 {
                 let group = left.trailing_zeros();
                 left &= left - 1;
@@ -281,6 +279,12 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
         } else if class < wanted {
             self.raise(level, table, wanted);
         }
+    }
+
+    /// Lists a table that has just been split off an entry, a half of which is wholly idle. The caller has marked the motion.
+    pub(super) fn list_split(&self, level: u32, table: usize) {
+        order_after_write();
+        self.raise_and_name(level, table, LISTED + Self::RADIX as u8 - 1);
     }
 
     /// Raises the class of a table, and sees to it that it can be found.

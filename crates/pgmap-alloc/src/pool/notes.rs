@@ -36,6 +36,7 @@ use super::GenPool;
 use super::motion::Moving;
 use super::plane::Plane;
 use super::shape::{Place, WORD};
+use super::tables::Tables;
 use crate::error::FreeError;
 use crate::extent::Extent;
 use crate::offset::{Offset, Run};
@@ -213,10 +214,61 @@ pub(super) type Beside<'p, const WORDS: usize> = Option<(&'p Table<WORDS>, Optio
 
 /// Which of the 64 entries around one all differ from what the entry above the table stands for, or do not, with all that is below.
 #[inline]
-pub(super) fn held_in<const WORDS: usize>(notes: Beside<'_, WORDS>, entry: u32, flipped: bool) -> u64 {
+fn held_in<const WORDS: usize>(notes: Beside<'_, WORDS>, entry: u32, flipped: bool) -> u64 {
     let Some((flips, mixed)) = notes else { return 0 };
     let flips = flips.note_word(entry);
     (if flipped { flips } else { !flips }) & !mixed.map_or(0, |mixed| mixed.note_word(entry))
+}
+
+/// A table, and where it holds one or the other.
+pub(super) struct Sight<'p, const WORDS: usize> {
+    pub(super) here: &'p Table<WORDS>,
+    notes: Beside<'p, WORDS>,
+    flipped: bool,
+}
+
+impl<const WORDS: usize> Sight<'_, WORDS> {
+    /// Which of the 64 entries around one hold nothing else, idle or not.
+    #[inline(always)]
+    pub(super) fn holding(&self, entry: u32) -> u64 {
+        held_in(self.notes, entry, self.flipped)
+    }
+
+    /// Below which of them there may be notes.
+    #[inline(always)]
+    pub(super) fn mixed(&self, entry: u32) -> u64 {
+        self.notes.and_then(|(_, mixed)| mixed).map_or(0, |mixed| mixed.note_word(entry))
+    }
+
+    /// Those of them that are idle.
+    #[inline(always)]
+    pub(super) fn idle(&self, entry: u32) -> u64 {
+        self.here.note_word(entry) & self.holding(entry)
+    }
+
+    /// A run of `order` that is idle and holds nothing else, in a word that holds other things too if there is one; and which such words there
+    /// are ([`Table::first_in_part`]).
+    pub(super) fn first_idle(&self, order: u32) -> Option<(u32, u64)> {
+        let (held, here) = (self.held(), self.here.note_words());
+        let idle = core::array::from_fn(|index| held[index] & here[index]);
+        Table::<WORDS>::first_in_part(&idle, order)
+    }
+
+    /// [`Sight::first_idle`] of a table all of which is idle.
+    pub(super) fn first_held(&self, order: u32) -> Option<(u32, u64)> {
+        Table::<WORDS>::first_in_part(&self.held(), order)
+    }
+
+    /// [`Sight::holding`] of all words.
+    #[inline(always)]
+    fn held(&self) -> [u64; WORDS] {
+        let Some((flips, mixed)) = self.notes else { return [0; WORDS] };
+        let (flips, opposite) = (flips.note_words(), if self.flipped { 0 } else { !0 });
+        match mixed.map(Table::note_words) {
+            Some(mixed) => core::array::from_fn(|index| (flips[index] ^ opposite) & !mixed[index]),
+            None => core::array::from_fn(|index| flips[index] ^ opposite),
+        }
+    }
 }
 
 /// The notes.
@@ -234,14 +286,48 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// Whether the entry above a table stands for cleared pages: what the table's own notes are relative to.
     #[inline]
-    pub(super) fn stands_for_cleared(&self, level: u32, mut table: usize) -> bool {
-        let mut cleared = false;
-        for above in level + 1..=self.shape.top {
+    pub(super) fn stands_for_cleared(&self, level: u32, table: usize) -> bool {
+        self.clear.notes.as_ref().is_some_and(|plane| self.stands_in(self.tables(), plane, level, table))
+    }
+
+    /// [`GenPool::stands_for_cleared`] by notes that the caller has at hand.
+    #[inline(always)]
+    fn stands_in(&self, tables: Tables<'_, WORDS>, plane: &Plane, level: u32, mut table: usize) -> bool {
+        let (mut cleared, mut above, top) = (false, level, self.shape.top);
+        while above < top {
+            above += 1;
             let (up, entry) = self.shape.parent(table);
-            cleared ^= self.notes(above, up).is_some_and(|(flips, _)| flips.note(entry));
+            cleared ^= tables.get(plane.index(above, up)).note(entry);
             table = up;
         }
         cleared
+    }
+
+    /// A table with its notes, and where it holds this.
+    #[inline(always)]
+    pub(super) fn sight<'p>(&'p self, tables: Tables<'p, WORDS>, level: u32, table: usize, contents: Contents) -> Sight<'p, WORDS> {
+        let here = tables.table(level, table);
+        match &self.clear.notes {
+            Some(plane) => {
+                let flipped = (contents == Contents::Cleared) != self.stands_in(tables, plane, level, table);
+                Sight { here, notes: Some(tables.beside(plane, level, table)), flipped }
+            }
+            None => Sight { here, notes: None, flipped: contents == Contents::Cleared },
+        }
+    }
+
+    /// [`GenPool::sight`] of the table below an entry of one that was looked at.
+    #[inline(always)]
+    pub(super) fn sight_below<'p>(
+        &'p self,
+        tables: Tables<'p, WORDS>,
+        level: u32,
+        table: usize,
+        (above, entry): (&Sight<'_, WORDS>, u32),
+    ) -> Sight<'p, WORDS> {
+        let notes = self.clear.notes.as_ref().map(|plane| tables.beside(plane, level, table));
+        let flip = above.notes.is_some_and(|(flips, _)| flips.note(entry));
+        Sight { here: tables.table(level, table), notes, flipped: above.flipped != flip }
     }
 
     /// Writes the notes of an owned run (rule 3).
@@ -323,10 +409,26 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
 
     /// A word of a table, and the entries in it all of whose pages hold this, idle or not, as far as can be seen.
     #[inline]
-    pub(super) fn holding_in(&self, level: u32, table: usize, index: usize, contents: Contents) -> (u64, u64) {
+    fn holding_in(&self, level: u32, table: usize, index: usize, contents: Contents) -> (u64, u64) {
         let flipped = (contents == Contents::Cleared) != self.stands_for_cleared(level, table);
         let entry = index as u32 * 64;
         (self.table(level, table).note_word(entry), held_in(self.notes(level, table), entry, flipped))
+    }
+
+    /// [`GenPool::is_all`] of owned entries of a table that was looked at before: where they lie in one word, that is seen at once. What
+    /// the entry above stands for may have changed since.
+    #[inline(always)]
+    pub(super) fn holds(&self, tables: Tables<'_, WORDS>, place: Place, sight: &Sight<'_, WORDS>, contents: Contents) -> bool {
+        let Place { level, table, entry, order } = place;
+        if let Some(plane) = &self.clear.notes
+            && order <= WORD.get()
+        {
+            let flipped = (contents == Contents::Cleared) != self.stands_in(tables, plane, level, table);
+            if Table::<WORDS>::is_within(entry, order, held_in(sight.notes, entry, flipped)) {
+                return true;
+            }
+        }
+        self.is_all(self.shape.run(place), contents)
     }
 
     /// What the notes of an owned run say; dirty if not all of it is cleared.

@@ -295,7 +295,7 @@ impl<const WORDS: usize> GenPool<'_, WORDS> {
             self.tell_filled(level, table);
             self.tell_taken(Place { level, table, entry: path, order }, !0);
             // At least one half of the table is wholly idle.
-            self.ensure_listed(level, table, Self::RADIX - 1);
+            self.list_split(level, table);
         }
         run
     }

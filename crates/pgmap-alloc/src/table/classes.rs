@@ -76,7 +76,7 @@ impl<const WORDS: usize> Table<WORDS> {
         if seen == 0 && least > 0 {
             return 0;
         }
-        (0..EACH).fold(0, |mask, at| mask | u64::from(of(seen, at) >= least) << at)
+        from(seen, least)
     }
 
     /// Whether one of a run of entries, all of them in one word, has another class than zero; or one of all of the word.
@@ -94,6 +94,20 @@ fn first(word: u64, class: u8) -> Option<u32> {
     let others = word ^ (ONES * u64::from(class));
     let found = !(others | others >> 1 | others >> 2 | others >> 3) & ONES;
     (found != 0).then(|| found.trailing_zeros() / 4)
+}
+
+/// A bit for each of the entries of a word whose class is `least` or higher, all at once.
+const fn from(word: u64, least: u8) -> u64 {
+    let high = word & ONES << 3;
+    // The top bit of each class says whether its other three are as many as those of `least`.
+    let enough = (word & ONES * 7 | ONES << 3) - ONES * (least & 7) as u64;
+    let found = if least < 8 { high | enough } else { high & enough };
+    // Of each four bits the topmost, moved together.
+    let mut found = found >> 3 & ONES;
+    found = (found | found >> 3) & 0x0303_0303_0303_0303;
+    found = (found | found >> 6) & 0x000F_000F_000F_000F;
+    found = (found | found >> 12) & 0x0000_00FF_0000_00FF;
+    (found | found >> 24) & 0xFFFF
 }
 
 #[inline(always)]

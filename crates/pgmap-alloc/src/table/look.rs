@@ -26,25 +26,29 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     /// The first entry of a run of `order` whose bits are all set: the first one in a word that is not all ones, if there is such a word; of
-    /// several words the tightest.
-    pub(crate) fn first_in_part(words: &[u64; WORDS], order: u32) -> Option<u32> {
+    /// several words the tightest. And a bit for each word that is not all ones and has one, or for the word of the first entry if none is.
+    pub(crate) fn first_in_part(words: &[u64; WORDS], order: u32) -> Option<(u32, u64)> {
+        let whole = |index: u32| (index * 64, 1 << index);
         if order > 6 {
-            return tightest(idle_words(words), order - 6).map(|found| found.bit * 64);
+            return tightest(idle_words(words), order - 6).map(|found| whole(found.bit));
         }
-        let mut whole = None;
+        if words.iter().fold(0, |any, word| any | word) == 0 {
+            return None;
+        }
+        let (mut parts, mut first) = (0, None);
         for (index, &word) in words.iter().enumerate() {
-            let entry = index as u32 * 64;
-            match word {
-                0 => {}
-                u64::MAX => whole = whole.or(Some(entry)),
-                part => {
-                    if let Some(bit) = first_run(part, order) {
-                        return Some(entry + bit);
-                    }
-                }
+            if word != 0
+                && word != !0
+                && let Some(bit) = first_run(word, order)
+            {
+                parts |= 1 << index;
+                first = first.or(Some(index as u32 * 64 + bit));
             }
         }
-        whole
+        match first {
+            Some(entry) => Some((entry, parts)),
+            None => words.iter().position(|&word| word == !0).map(|index| whole(index as u32)),
+        }
     }
 
     /// Whether an idle run of `order` or more exists.

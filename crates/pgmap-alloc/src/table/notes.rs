@@ -38,6 +38,13 @@ impl<const WORDS: usize> Table<WORDS> {
         self.word((entry / 64) as usize).load(Ordering::Relaxed)
     }
 
+    /// [`Table::note_word`] for all words.
+    #[inline]
+    pub(crate) fn note_words(&self) -> [u64; WORDS] {
+        // Relaxed: as there.
+        core::array::from_fn(|index| self.word(index).load(Ordering::Relaxed))
+    }
+
     /// Whether the notes of a run of entries are all set, or none is.
     pub(crate) fn notes(&self, entry: u32, order: u32) -> Notes {
         let first = (entry / 64) as usize;
