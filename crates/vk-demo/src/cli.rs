@@ -195,9 +195,9 @@ pub(crate) struct MigrateOptions {
     /// Only this folio order; 0 to 10 by default
     #[arg(long, value_name = "N")]
     pub(crate) order: Option<u32>,
-    /// Timed iterations, after one warm-up; more make the medians steadier
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) iterations: u16,
+    /// Timed iterations, after one warm-up; by default 5, and up to 15 where a row varies too much
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) iterations: Option<u16>,
 }
 
 /// Where the picture is written.

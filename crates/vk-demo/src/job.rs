@@ -73,7 +73,8 @@ pub(crate) fn carry_out<J: Job>(asked: &Asked<J::Options>) -> Result<Verdict, Fa
     // What the validation layer says while the device is closed counts too.
     drop(device);
     let (layout, seed, messages) = (&layout, common.seed, devices.messages.as_ref());
-    let report = Report::new(Circumstances { device: &info, layout, seed, messages, no_vulkan }, ended, outcome);
+    let width = output.width();
+    let report = Report::new(Circumstances { device: &info, layout, seed, messages, no_vulkan, width }, ended, outcome);
     report.write(&mut output, baseline.as_ref())?;
     picture.write(|| report.picture())?;
     report.head.ended.clone().into_result()?;

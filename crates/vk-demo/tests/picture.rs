@@ -108,14 +108,14 @@ fn a_baseline_or_curve_of_another_schema_is_refused_before_the_work() {
     let older = directory.path().join("older.json").display().to_string();
     std::fs::write(&older, r#"{"schema": "vk-demo/migrate/1", "bytes": 16384, "rows": []}"#).unwrap();
     let cases = [
-        (format!("run --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/run/"),
-        (format!("soak --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/soak/2\""),
-        (format!("compare --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/compare/1\""),
-        (format!("fault --baseline {migrate}"), "has the schema \"vk-demo/migrate/2\", and \"vk-demo/fault/1\""),
+        (format!("run --baseline {migrate}"), "has the schema \"vk-demo/migrate/3\", and \"vk-demo/run/"),
+        (format!("soak --baseline {migrate}"), "has the schema \"vk-demo/migrate/3\", and \"vk-demo/soak/2\""),
+        (format!("compare --baseline {migrate}"), "has the schema \"vk-demo/migrate/3\", and \"vk-demo/compare/1\""),
+        (format!("fault --baseline {migrate}"), "has the schema \"vk-demo/migrate/3\", and \"vk-demo/fault/1\""),
         ("run --baseline /nonexistent".into(), "/nonexistent cannot be read"),
         ("migrate --baseline /dev/null".into(), "is no result of vk-demo"),
-        (format!("migrate --baseline {older}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/migrate/2\" is needed here"),
-        (format!("run --curve {older}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/migrate/2\" is needed here"),
+        (format!("migrate --baseline {older}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/migrate/3\" is needed here"),
+        (format!("run --curve {older}"), "has the schema \"vk-demo/migrate/1\", and \"vk-demo/migrate/3\" is needed here"),
         ("run --curve /dev/null".into(), "is no result of vk-demo"),
     ];
     for (arguments, said) in cases {

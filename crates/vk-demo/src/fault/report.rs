@@ -54,7 +54,7 @@ impl Faulted {
         let policies = [(Policy::Lru, Stroke::Solid), (Policy::Fifo, Stroke::Dashed), (Policy::Random, Stroke::Dotted)];
         let line = |(policy, stroke)| {
             let rows = self.rows.iter().filter(|row| row.policy == policy);
-            Line { name: policy_name(policy), stroke, points: rows.map(|row| (f64::from(row.order), value(row))).collect() }
+            Line::new(policy_name(policy), stroke, rows.map(|row| (f64::from(row.order), value(row))).collect())
         };
         Chart {
             title: title.into(),

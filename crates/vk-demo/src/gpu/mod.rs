@@ -28,6 +28,7 @@ mod staging;
 mod views;
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use ash::vk;
 
@@ -189,11 +190,13 @@ impl Device for Gpu {
     }
 
     fn copy(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), DeviceError> {
+        let start = Instant::now();
         let regions = pieces::regions(from, to, |memory| self.size_of(memory))?;
         let mut copies = Vec::with_capacity(regions.len());
         for region in &regions {
             copies.extend(self.copies(*region)?);
         }
+        self.work.planning += start.elapsed();
         self.commands.order()?;
         for run in copies.chunk_by(|a, b| (a.from, a.to) == (b.from, b.to)) {
             for part in run.chunks(self.regions_per_command) {

@@ -102,7 +102,7 @@ mod tests {
         let _folio = pgmap.request_folio(Offset::new(512), Order::PMD).unwrap();
         let _block = pgmap.request_block(Offset::new(0), Order::ZERO).unwrap();
         let map = HeatMap::of(&pgmap);
-        let line = Line { name: "a < b".into(), stroke: Stroke::Solid, points: vec![(0.0, 1.0), (1.0, f64::NAN), (1.0, 50.0)] };
+        let line = Line::new("a < b", Stroke::Solid, vec![(0.0, 1.0), (1.0, f64::NAN), (1.0, 50.0)]);
         let chart = Chart { title: "t & u".into(), x: Axis::percent("x"), y: Axis::percent("y"), lines: vec![line] };
         let picture = Picture { title: "<&\">".into(), subtitle: String::new(), map: Some(&map), charts: vec![chart] };
         let text = picture.svg();

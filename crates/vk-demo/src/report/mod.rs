@@ -10,6 +10,7 @@ mod saved;
 mod timeline;
 mod used;
 mod whole;
+mod width;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
@@ -22,6 +23,7 @@ pub(crate) use output::Output;
 pub(crate) use saved::Saved;
 pub(crate) use timeline::{Moment, Timeline};
 pub(crate) use whole::{Circumstances, Head, Outcome, Report};
+pub(crate) use width::{fits, fitted};
 
 use crate::device::DeviceInfo;
 

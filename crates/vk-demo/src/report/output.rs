@@ -27,6 +27,11 @@ impl Output {
         self.format
     }
 
+    /// Characters in a line of the terminal that it goes to; none where nothing limits it.
+    pub(crate) fn width(&self) -> Option<usize> {
+        self.file.is_none().then(super::width::of_terminal).flatten()
+    }
+
     /// Writes a result in the form that was asked for. Changes against a baseline stand below a table; beside the other forms,
     /// which programs read, they go to the standard error.
     pub(crate) fn result(

@@ -67,6 +67,9 @@ pub(crate) struct Head {
     pub(crate) validation_messages: u64,
     seed: u64,
     pub(crate) heap_bytes: u64,
+    /// Characters in a line of what shows the result; none where nothing limits it.
+    #[serde(skip)]
+    pub(crate) width: Option<usize>,
 }
 
 /// What a command ran on, and how.
@@ -78,6 +81,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) messages: Option<&'a Messages>,
     /// Why the host device was used although nobody asked for it.
     pub(crate) no_vulkan: Option<String>,
+    /// Characters in a line of what shows the result; none where nothing limits it.
+    pub(crate) width: Option<usize>,
 }
 
 /// A result as it is written.
@@ -92,7 +97,7 @@ pub(crate) struct Report<T> {
 impl<T: Outcome> Report<T> {
     /// Puts both together.
     pub(crate) fn new(circumstances: Circumstances<'_>, ended: Ending, outcome: T) -> Report<T> {
-        let Circumstances { device, layout, seed, messages, no_vulkan } = circumstances;
+        let Circumstances { device, layout, seed, messages, no_vulkan, width } = circumstances;
         let coverage = outcome.coverage();
         let no_sums = device.roles.is_some_and(|roles| roles.summing.is_none());
         let no_sums = no_sums.then(|| "no queue of this device computes, so it did not sum what it holds".to_owned());
@@ -110,6 +115,7 @@ impl<T: Outcome> Report<T> {
             validation_messages: messages.map_or(0, Messages::count),
             seed,
             heap_bytes: layout.objects.iter().sum(),
+            width,
         };
         Report { head, outcome }
     }
