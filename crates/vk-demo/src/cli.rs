@@ -14,7 +14,7 @@ use crate::views::Wanted;
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 #[command(
-    after_help = "Exit codes: 0 good, 1 not verified (or a validation message), 2 wrong usage, 3 no such device, 130 interrupted."
+    after_help = "Exit codes: 0 good, 1 not verified (or a validation message, or worse than --fail-on), 2 wrong usage, 3 no such device, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -71,6 +71,9 @@ pub(crate) struct JobOptions {
     /// A saved JSON result of the same command to compare with
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,
+    /// End with 1 if a result is worse than the baseline's by more than both of them vary, and by more than so many percent
+    #[arg(long, value_name = "PERCENT", requires = "baseline", value_parser = percent, allow_negative_numbers = true)]
+    pub(crate) fail_on: Option<f64>,
 }
 
 /// Which device, how much of it.
@@ -234,6 +237,13 @@ pub(crate) enum Format {
     Json,
     /// For spreadsheets
     Csv,
+}
+
+/// Reads a share of what was before.
+fn percent(text: &str) -> Result<f64, String> {
+    let percent: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    // Written so that NaN is refused too.
+    if percent >= 0.0 && percent.is_finite() { Ok(percent) } else { Err("must be a number of percent, 0 or more".into()) }
 }
 
 /// Reads an oversubscription factor.

@@ -75,10 +75,14 @@ pub(crate) fn carry_out<J: Job>(asked: &Asked<J::Options>) -> Result<Verdict, Fa
     let (layout, seed, messages) = (&layout, common.seed, devices.messages.as_ref());
     let width = output.width();
     let report = Report::new(Circumstances { device: &info, layout, seed, messages, no_vulkan, width }, ended, outcome);
-    report.write(&mut output, baseline.as_ref())?;
+    let changes = report.write(&mut output, baseline.as_ref())?;
     picture.write(|| report.picture())?;
     report.head.ended.clone().into_result()?;
-    Ok(Verdict::of(report.head.verified, report.head.validation_messages))
+    let regression = common.fail_on.zip(changes).and_then(|(percent, changes)| changes.regression(percent));
+    if let Some(said) = &regression {
+        eprintln!("vk-demo: --fail-on: {said}");
+    }
+    Ok(Verdict::of(report.head.verified && regression.is_none(), report.head.validation_messages))
 }
 
 #[cfg(test)]

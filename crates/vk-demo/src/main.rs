@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
-        Ok(Verdict::NotVerified) => ExitCode::from(NOT_VERIFIED),
+        Ok(Verdict::NotGood) => ExitCode::from(NOT_VERIFIED),
         Err(failure) => {
             eprintln!("vk-demo: {failure}");
             failure.exit_code()
@@ -79,12 +79,12 @@ fn main() -> ExitCode {
 enum Verdict {
     /// Everything as it should be.
     Good,
-    /// Bytes were wrong, pages were lost or the validation layer spoke.
-    NotVerified,
+    /// Bytes were wrong, pages were lost, the validation layer spoke, or a result is worse than `--fail-on` allows.
+    NotGood,
 }
 
 impl Verdict {
-    fn of(verified: bool, validation_messages: u64) -> Verdict {
-        if verified && validation_messages == 0 { Verdict::Good } else { Verdict::NotVerified }
+    fn of(good: bool, validation_messages: u64) -> Verdict {
+        if good && validation_messages == 0 { Verdict::Good } else { Verdict::NotGood }
     }
 }

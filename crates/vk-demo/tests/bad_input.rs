@@ -62,6 +62,9 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ("compare --full 0", "not in 1..=100"),
         ("compare --full 101", "not in 1..=100"),
         ("compare --ops 0", "not in 1..=10000000"),
+        ("--fail-on 5", "--baseline"),
+        ("--baseline x --fail-on -1", "0 or more"),
+        ("--baseline x --fail-on NaN", "0 or more"),
         ("dance", "unrecognized subcommand"),
     ];
     for (arguments, said) in cases {

@@ -90,6 +90,43 @@ fn a_baseline_says_what_has_changed() {
 }
 
 #[test]
+fn req_82_a_regression_beyond_the_spread_ends_with_1_where_that_is_asked_for() {
+    let (_directory, [then, now]) = files(["then.json", "now"]);
+    let of = "migrate --heap 64KiB --order 0 --iterations 3 --format json";
+    let saved = on_host(&format!("{of} -o {now}"));
+    assert_eq!(saved.code, Some(0));
+    let saved: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&now).unwrap()).unwrap();
+    // As if it had been so many times as fast, give or take as much.
+    let as_if = |factor: f64, spread: f64| {
+        let mut saved = saved.clone();
+        for row in saved["rows"].as_array_mut().unwrap() {
+            let was = row["gb_per_s"].as_f64().unwrap() * factor;
+            (row["gb_per_s"], row["gb_per_s_low"], row["gb_per_s_high"]) =
+                (was.into(), (was / spread).into(), (was * spread).into());
+            (row["of_bulk_low_percent"], row["of_bulk_high_percent"]) = (0.0.into(), 1e9.into());
+        }
+        std::fs::write(&then, saved.to_string()).unwrap();
+    };
+    as_if(1e6, 1.01);
+    let ran = on_host(&format!("{of} --baseline {then}"));
+    assert_eq!(ran.code, Some(0), "nobody asked for more than to be told");
+    assert!(ran.stderr.contains("WORSE") && ran.stderr.contains("beyond the spread: 8 worse, 0 better"), "{}", ran.stderr);
+    let ran = on_host(&format!("{of} --baseline {then} --fail-on 10"));
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--fail-on: 8 results are worse by more than 10 %"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("\"verified\": true"), "the result is there all the same");
+    let ran = on_host(&format!("{of} --baseline {then} --fail-on 100"));
+    assert_eq!(ran.code, Some(0), "nothing is slower by more than all of it");
+    as_if(1e6, 1e12);
+    let ran = on_host(&format!("{of} --baseline {then} --fail-on 0"));
+    assert_eq!(ran.code, Some(0), "it was known to vary that much: {}", ran.stderr);
+    as_if(1e-6, 1.01);
+    let ran = on_host(&format!("{of} --baseline {then} --fail-on 0"));
+    assert_eq!(ran.code, Some(0), "it is faster: {}", ran.stderr);
+    assert!(ran.stderr.contains("0 worse, 8 better"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_baseline_is_compared_size_by_size() {
     let (_directory, [then, now]) = files(["then.json", "now"]);
     assert_eq!(on_host(&format!("migrate --heap 64KiB --sizes 8KiB,64KiB --format json -o {then}")).code, Some(0));

@@ -79,14 +79,14 @@ impl Migrated {
     /// What there is to say of one size, one way.
     fn table(&self, direction: Direction, bytes: u64, width: Option<usize>) -> String {
         // With what is left out first where there is no room for all of it.
-        const SPARE: [usize; 11] = [13, 12, 14, 5, 6, 9, 11, 10, 7, 8, 1];
+        const SPARE: [usize; 11] = [13, 12, 11, 14, 6, 8, 9, 10, 7, 3, 1];
         let header = [
             "order",
             "folio",
             "mode",
             "ms",
-            "middle half",
             "GB/s",
+            "middle half",
             "",
             "of bulk, %",
             "us/folio",
@@ -106,17 +106,17 @@ impl Migrated {
                 row.order.to_string(),
                 Bytes(row.folio_bytes).to_string(),
                 mode_name(row.mode).to_owned(),
-                format!("{:.2}", row.ms),
-                format!("{:.2} to {:.2}{}", row.ms_low, row.ms_high, if row.varies { " !" } else { "  " }),
+                format!("{:.3}", row.ms),
                 format!("{:.2}", row.gb_per_s),
+                format!("{:.2} to {:.2}{}", row.gb_per_s_low, row.gb_per_s_high, if row.varies { " !" } else { "  " }),
                 "\u{2588}".repeat((row.gb_per_s / most * BAR).round() as usize),
                 format!("{:.0} ({:.0} to {:.0})", row.of_bulk_percent, row.of_bulk_low_percent, row.of_bulk_high_percent),
                 format!("{:.2}", row.us_per_folio),
                 some(row.p50_us),
                 some(row.p99_us),
                 format!("{:.1} %", row.allocator_percent),
-                format!("{:.2}", row.recording_ms),
-                format!("{:.2}", row.planning_ms),
+                format!("{:.3}", row.recording_ms),
+                format!("{:.3}", row.planning_ms),
                 some(row.copying_ms),
             ]);
         }

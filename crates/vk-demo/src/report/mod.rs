@@ -14,7 +14,7 @@ mod width;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-pub(crate) use baseline::Baseline;
+pub(crate) use baseline::{Baseline, Changes};
 pub(crate) use coverage::Coverage;
 pub(crate) use file::{OpenFile, distinct};
 pub(crate) use gaps::Gaps;

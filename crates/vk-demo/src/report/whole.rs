@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::used::Used;
-use super::{Baseline, Coverage, Output, headline};
+use super::{Baseline, Changes, Coverage, Output, headline};
 use crate::device::{DeviceInfo, Kind, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
@@ -120,12 +120,13 @@ impl<T: Outcome> Report<T> {
         Report { head, outcome }
     }
 
-    /// Writes it in the form that was asked for, beside what a baseline says.
-    pub(crate) fn write(&self, output: &mut Output, baseline: Option<&Baseline>) -> Result<(), Failure> {
+    /// Writes it in the form that was asked for, beside what a baseline says, which is returned.
+    pub(crate) fn write(&self, output: &mut Output, baseline: Option<&Baseline>) -> Result<Option<Changes>, Failure> {
         let settings = [&SETTINGS, T::SETTINGS].concat();
-        let changes = baseline.map(|baseline| baseline.changes(self, T::RESULTS, &settings)).transpose()?;
+        let changes = baseline.map(|baseline| baseline.changes(self, T::RESULTS, &settings, self.head.width)).transpose()?;
         let lines: Vec<_> = self.outcome.lines().into_iter().map(|line| (self.head.line(), line)).collect();
-        output.result(changes.as_deref(), || self.text(), self, &lines)
+        output.result(changes.as_ref().map(|changes| changes.text.as_str()), || self.text(), self, &lines)?;
+        Ok(changes)
     }
 
     /// The result as a picture, as SVG.
