@@ -209,7 +209,7 @@ pub(crate) struct PictureOptions {
     /// Draw the result as SVG
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
-    /// Draw the result as PNG
+    /// Draw the result as PNG (in builds with the feature png)
     #[arg(long, value_name = "FILE")]
     pub(crate) png: Option<PathBuf>,
 }
