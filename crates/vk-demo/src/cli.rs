@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Compare(Asked<CompareOptions>),
     /// List devices, heaps, budgets and the features that will be used
     List(OutputOptions),
+    /// Draw a saved JSON result anew, to the standard output or as --svg and --png say
+    Draw(DrawOptions),
 }
 
 impl Cli {
@@ -201,6 +203,15 @@ pub(crate) struct MigrateOptions {
     /// Timed iterations, after one warm-up; by default 5, and up to 15 where a row varies too much
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) iterations: Option<u16>,
+}
+
+/// Options of `draw`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DrawOptions {
+    /// A result of any command but `list`, saved with --format json
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) picture: PictureOptions,
 }
 
 /// Where the picture is written.

@@ -19,6 +19,7 @@ mod choose;
 mod cli;
 mod compare;
 mod device;
+mod draw;
 mod ending;
 mod failure;
 mod fault;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         Command::Fault(options) => job::carry_out::<fault::Fault>(&options),
         Command::Compare(options) => job::carry_out::<compare::Compare>(&options),
         Command::List(options) => list::command(&options),
+        Command::Draw(options) => draw::command(&options),
     };
     match done {
         Ok(Verdict::Good) => ExitCode::SUCCESS,

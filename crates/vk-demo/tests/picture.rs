@@ -52,6 +52,40 @@ fn every_command_draws_what_it_reports() {
 }
 
 #[test]
+fn req_82_a_saved_result_is_drawn_anew_as_it_was_drawn_first() {
+    let (_directory, [saved, svg]) = files(["r.json", "p.svg"]);
+    for of in [
+        "run --heap 8MiB --object 4MiB --ops 200",
+        "migrate --heap 64KiB --iterations 2",
+        "soak --heap 1MiB --ops 3000 --inject",
+        "compare --heap 4MiB --ops 400",
+        "fault --heap 1MiB --order 3 --accesses 400",
+    ] {
+        assert_eq!(on_host(&format!("{of} --format json -o {saved} --svg {svg}")).code, Some(0));
+        let first = std::fs::read_to_string(&svg).unwrap();
+        assert_eq!(first.matches("host device").count(), 1, "said once: {of}");
+        let drawn = common::vk_demo(&format!("draw {saved}"));
+        assert_eq!((drawn.code, &drawn.stdout), (Some(0), &first), "{of}: {}", drawn.stderr);
+        std::fs::remove_file(&svg).unwrap();
+        let drawn = common::vk_demo(&format!("draw {saved} --svg {svg}"));
+        assert_eq!((drawn.code, drawn.stdout.as_str()), (Some(0), ""), "{of}: {}", drawn.stderr);
+        assert_eq!(std::fs::read_to_string(&svg).unwrap(), first);
+    }
+    let refused = |arguments: &str, why: &str| {
+        let ran = common::vk_demo(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments}");
+        assert!(ran.stderr.contains(why), "{arguments}: {}", ran.stderr);
+    };
+    refused(&format!("draw {saved} --svg {saved}"), "FILE and --svg name one file");
+    refused("draw /nonexistent", "cannot be read");
+    refused("draw /dev/null", "is no result of vk-demo");
+    std::fs::write(&saved, r#"{"schema": "else/1"}"#).unwrap();
+    refused(&format!("draw {saved}"), "has the schema \"else/1\", and one of vk-demo is needed here");
+    std::fs::write(&saved, r#"{"schema": "vk-demo/list/1"}"#).unwrap();
+    refused(&format!("draw {saved}"), "holds no picture");
+}
+
+#[test]
 fn a_saved_curve_is_drawn_beside_the_map() {
     let (_directory, [curve, svg]) = files(["m.json", "p.svg"]);
     assert_eq!(on_host(&format!("migrate --heap 64KiB --format json -o {curve}")).code, Some(0));

@@ -220,6 +220,7 @@ impl Outcome for Compared {
             ]);
         }
         report::align_right(&mut table, 1..header.len());
+        let table = report::fitted(table, head.width, &[10, 3, 4, 7]);
         let (heap, largest) = (Bytes(head.heap_bytes), Bytes(self.largest_object_bytes));
         let mut text = format!(
             "{heap} for each, {} steps with objects up to {largest} that fill {} % of it, median of {} rounds\n{table}\n",

@@ -116,6 +116,7 @@ impl Outcome for Faulted {
             ]);
         }
         report::align_right(&mut table, 1..header.len());
+        let table = report::fitted(table, head.width, &[2, 6, 5]);
         let (heap, space) = (Bytes(head.heap_bytes), Bytes(self.space_bytes));
         format!("{:?} trace over {space}, a heap of {heap}\n{table}", self.trace)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
 use svg::node::element::{Circle, Group, Path, Rectangle};
 
 use super::{ink, right};
@@ -17,7 +18,7 @@ const NAME_GAP: f64 = 16.0;
 const NAMES: f64 = 18.0;
 
 /// A frame with lines in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Chart {
     /// What it shows.
     pub(crate) title: String,
@@ -30,7 +31,7 @@ pub(crate) struct Chart {
 }
 
 /// One side of a frame.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Axis {
     /// What is counted, and in what.
     pub(crate) label: String,
@@ -45,7 +46,7 @@ pub(crate) struct Axis {
 }
 
 /// One line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Line {
     /// What it is.
     pub(crate) name: String,
@@ -58,7 +59,8 @@ pub(crate) struct Line {
 }
 
 /// How a line is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Stroke {
     /// Dark and whole, with round marks where there are few points.
     Solid,
@@ -130,6 +132,14 @@ impl Axis {
 }
 
 impl Chart {
+    /// Leaves out what is no number, which JSON does not have and which is not drawn.
+    pub(super) fn keep_numbers(&mut self) {
+        for line in &mut self.lines {
+            line.points.retain(|(x, y)| x.is_finite() && y.is_finite());
+            line.bars.retain(|(x, low, high)| x.is_finite() && low.is_finite() && high.is_finite());
+        }
+    }
+
     /// How high the title and the names above its frame are, at this width.
     pub(super) fn top(&self, width: f64) -> f64 {
         let rows = self.name_places(width - RIGHT).last().map_or(0, |(_, row)| *row);

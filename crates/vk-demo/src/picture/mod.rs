@@ -14,6 +14,7 @@ mod over_time;
 #[cfg(feature = "png")]
 mod png;
 
+use serde::{Deserialize, Serialize};
 use svg::Document;
 use svg::node::element::{Rectangle, Text};
 
@@ -42,6 +43,30 @@ pub(crate) struct Picture<'a> {
     pub(crate) map: Option<&'a HeatMap>,
     /// Below it, as many side by side as there is room for.
     pub(crate) charts: Vec<Chart>,
+}
+
+/// What is saved of a picture beside its map, so that it can be drawn anew.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Drawing {
+    title: String,
+    subtitle: String,
+    charts: Vec<Chart>,
+}
+
+impl From<Picture<'_>> for Drawing {
+    fn from(picture: Picture<'_>) -> Drawing {
+        let Picture { title, subtitle, mut charts, .. } = picture;
+        charts.iter_mut().for_each(Chart::keep_numbers);
+        Drawing { title, subtitle, charts }
+    }
+}
+
+impl Drawing {
+    /// The picture that it was saved of, with this map.
+    pub(crate) fn with(self, map: Option<&HeatMap>) -> Picture<'_> {
+        let Drawing { title, subtitle, charts } = self;
+        Picture { title, subtitle, map, charts }
+    }
 }
 
 impl Picture<'_> {

@@ -8,7 +8,7 @@ use crate::device::{DeviceInfo, Kind, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::gpu::Messages;
-use crate::picture::Picture;
+use crate::picture::{Drawing, Picture};
 
 /// Fields of every result that should be the same in a baseline.
 const SETTINGS: [&str; 5] = ["version", "device.name", "device.driver", "seed", "heap_bytes"];
@@ -92,6 +92,8 @@ pub(crate) struct Report<T> {
     pub(crate) head: Head,
     #[serde(flatten)]
     pub(crate) outcome: T,
+    /// To be drawn anew.
+    picture: Drawing,
 }
 
 impl<T: Outcome> Report<T> {
@@ -117,7 +119,8 @@ impl<T: Outcome> Report<T> {
             heap_bytes: layout.objects.iter().sum(),
             width,
         };
-        Report { head, outcome }
+        let picture = picture(&head, &outcome).into();
+        Report { head, outcome, picture }
     }
 
     /// Writes it in the form that was asked for, beside what a baseline says, which is returned.
@@ -131,14 +134,7 @@ impl<T: Outcome> Report<T> {
 
     /// The result as a picture, as SVG.
     pub(crate) fn picture(&self) -> String {
-        let mut picture = self.outcome.picture(&self.head);
-        let (device, subtitle) = (&self.head.device, picture.subtitle);
-        let verified = match self.head.verified {
-            true if self.head.coverage.is_everything() => "every byte verified",
-            _ => self.head.word(),
-        };
-        picture.subtitle = format!("{subtitle}; {} ({}), {verified}, seed {}", device.name, device.kind.words(), self.head.seed);
-        picture.svg()
+        picture(&self.head, &self.outcome).svg()
     }
 
     fn text(&self) -> String {
@@ -158,6 +154,21 @@ impl<T: Outcome> Report<T> {
         }
         text
     }
+}
+
+/// What the work shows, with what every result says below its title.
+fn picture<'a, T: Outcome>(head: &Head, outcome: &'a T) -> Picture<'a> {
+    let mut picture = outcome.picture(head);
+    let verified = match head.verified {
+        true if head.coverage.is_everything() => "every byte verified",
+        _ => head.word(),
+    };
+    let device = match head.device.kind {
+        Kind::Host => Kind::Host.words().to_owned(),
+        kind => format!("{} ({})", head.device.name, kind.words()),
+    };
+    picture.subtitle = format!("{}; {device}, {verified}, seed {}", picture.subtitle, head.seed);
+    picture
 }
 
 impl Head {
