@@ -206,6 +206,34 @@ fn every_command_writes_every_form() {
 }
 
 #[test]
+fn req_82_every_command_writes_what_the_schema_says() {
+    for of in common::SMALL {
+        let result = on_host(&format!("{of} --format json -q")).json();
+        assert_eq!(common::against_schema(&result, true), Ok(()), "{of}");
+    }
+    let list = vk_demo("list --format json").json();
+    assert_eq!(common::against_schema(&list, true), Ok(()));
+}
+
+#[test]
+fn req_82_the_schema_refuses_what_nobody_writes() {
+    let result = on_host("migrate --heap 4KiB --iterations 1 --format json").json();
+    let refused = |change: fn(&mut Value), strict| {
+        let mut changed = result.clone();
+        change(&mut changed);
+        common::against_schema(&changed, strict).is_err()
+    };
+    assert!(!refused(|_| {}, true));
+    assert!(refused(|result| result["rows"][0]["ms"] = "soon".into(), false));
+    assert!(refused(|result| result["rows"][0]["mode"] = "by hand".into(), false));
+    assert!(refused(|result| result["rows"][0]["ms_low"] = Value::Null, false));
+    assert!(refused(|result| drop(result["device"].as_object_mut().unwrap().remove("name")), false));
+    assert!(refused(|result| result["picture"]["charts"][0]["lines"][0]["stroke"] = "wavy".into(), false));
+    let added: fn(&mut Value) = |result| result["rows"][0]["more"] = 1.into();
+    assert!(!refused(added, false) && refused(added, true), "fields may be added, and this file names them all");
+}
+
+#[test]
 fn req_57_a_soak_with_injected_failures_is_verified_and_leaks_nothing() {
     let soak = |arguments: &str| on_host(&format!("soak --heap 1MiB --inject --format json {arguments}")).json();
     let report = soak("--ops 20000 --seed 1");

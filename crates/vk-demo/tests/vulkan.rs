@@ -106,3 +106,14 @@ fn an_interrupt_ends_each_command_cleanly_with_a_partial_report() {
         common::interrupts("0");
     }
 }
+
+#[test]
+fn req_82_every_command_writes_what_the_schema_says_on_vulkan() {
+    if !vulkan() {
+        return;
+    }
+    for of in common::SMALL {
+        let result = vk_demo(&format!("{of} --device 0 --format json -q")).json();
+        assert_eq!(common::against_schema(&result, true), Ok(()), "{of}");
+    }
+}
