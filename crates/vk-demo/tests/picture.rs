@@ -65,7 +65,9 @@ fn req_82_a_saved_result_is_drawn_anew_as_it_was_drawn_first() {
         let first = std::fs::read_to_string(&svg).unwrap();
         assert_eq!(first.matches("host device").count(), 1, "said once: {of}");
         let drawn = common::vk_demo(&format!("draw {saved}"));
-        assert_eq!((drawn.code, &drawn.stdout), (Some(0), &first), "{of}: {}", drawn.stderr);
+        assert_eq!(drawn.code, Some(0), "{of}: {}", drawn.stderr);
+        // To the last digit; too long to be shown.
+        assert!(drawn.stdout == first, "{of}");
         std::fs::remove_file(&svg).unwrap();
         let drawn = common::vk_demo(&format!("draw {saved} --svg {svg}"));
         assert_eq!((drawn.code, drawn.stdout.as_str()), (Some(0), ""), "{of}: {}", drawn.stderr);
