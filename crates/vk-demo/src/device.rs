@@ -132,6 +132,9 @@ pub(crate) struct Work {
     /// Time spent checking pieces and cutting them into regions, before anything was recorded: ours, and no driver's.
     #[serde(skip)]
     pub(crate) planning: Duration,
+    /// What copies that were waited for took by the device's own clock; none where its queue has none.
+    #[serde(skip)]
+    pub(crate) copying: Option<Duration>,
 }
 
 impl Work {
@@ -141,6 +144,7 @@ impl Work {
             regions: self.regions - earlier.regions,
             submits: self.submits - earlier.submits,
             planning: self.planning.saturating_sub(earlier.planning),
+            copying: self.copying.map(|copying| copying.saturating_sub(earlier.copying.unwrap_or_default())),
         }
     }
 }

@@ -8,10 +8,12 @@
 //! views      contiguous addresses over scattered folios                  checksum   the device sums its own memory
 //! peers      other allocators on the same device, for `compare`
 //! commands   a ring of command buffers and the one timeline              in_flight  what of the staging memory is in use
+//! clock      how long copies take by the device's own clock
 //! ```
 //! [`Gpu`] puts them together as a [`Device`].
 
 mod checksum;
+mod clock;
 mod commands;
 mod heaps;
 mod in_flight;
@@ -274,7 +276,7 @@ impl Device for Gpu {
     }
 
     fn work(&self) -> Work {
-        self.work
+        Work { copying: self.commands.copying(), ..self.work }
     }
 
     #[cfg(test)]

@@ -192,8 +192,8 @@ impl<'h> Bench<'h, '_> {
 
     /// With what is only known at the end.
     fn sample(&self, sample: Sample, each: Vec<Duration>, work: Work, cpu: Duration) -> Sample {
-        let cpu = cpu_time().saturating_sub(cpu);
-        Sample { cpu, work: self.device.work().since(work), latency: Latency::of(each), ..sample }
+        let (cpu, work) = (cpu_time().saturating_sub(cpu), self.device.work().since(work));
+        Sample { cpu, work, copying: work.copying, latency: Latency::of(each), ..sample }
     }
 
     fn folio_bytes(&self) -> u64 {

@@ -13,7 +13,9 @@
 //!
 //! A row whose middle half is wider than a fifth of its median varies too much. Where nobody says how often to measure, it is
 //! measured again, with all that is compared with it, until it is steadier; at the most three times as often as the others, and for
-//! no longer than all of them together took. If it is not steady then, it is marked. *Per folio* waits for each folio's copy before the next is begun, as page faults do;
+//! no longer than all of them together took. If it is not steady then, it is marked.
+//!
+//! *Per folio* waits for each folio's copy before the next is begun, as page faults do;
 //! *batched* sends all folios in one submission, as a prefetch does. There each folio is a region of its own, even next to its
 //! neighbour: what is measured is the price of the order, not the luck of the placement. *Merged* is the same submission as a good
 //! driver would send it: which folio takes which of the bytes is its choice, so it sorts them by offset and makes one region of
@@ -143,7 +145,9 @@ impl Job for Migrate {
         let series = series(job, options, layout)?;
         layout.staging = 2 * series.iter().map(|one| one.bytes).max().unwrap_or(PAGE);
         let iterations = usize::from(options.iterations.unwrap_or(ITERATIONS));
-        Ok(Migrate { series, iterations, longer: options.iterations.is_none(), seed: job.seed })
+        // Under the validation layer times mean little, and more of them no more.
+        let longer = options.iterations.is_none() && !job.device.validate;
+        Ok(Migrate { series, iterations, longer, seed: job.seed })
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Migrated), Failure> {
