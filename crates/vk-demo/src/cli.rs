@@ -14,7 +14,7 @@ use crate::views::Wanted;
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 #[command(
-    after_help = "Exit codes: 0 good, 1 not verified (or a validation message), 2 wrong usage, 3 no such device, 130 interrupted."
+    after_help = "Exit codes: 0 good, 1 not verified (or a validation message, or worse than --fail-on), 2 wrong usage, 3 no such device, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Compare(Asked<CompareOptions>),
     /// List devices, heaps, budgets and the features that will be used
     List(OutputOptions),
+    /// Draw a saved JSON result anew, to the standard output or as --svg and --png say
+    Draw(DrawOptions),
 }
 
 impl Cli {
@@ -71,6 +73,9 @@ pub(crate) struct JobOptions {
     /// A saved JSON result of the same command to compare with
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,
+    /// End with 1 if a result is worse than the baseline's by more than both of them vary, and by more than so many percent
+    #[arg(long, value_name = "PERCENT", requires = "baseline", value_parser = percent, allow_negative_numbers = true)]
+    pub(crate) fail_on: Option<f64>,
 }
 
 /// Which device, how much of it.
@@ -195,9 +200,18 @@ pub(crate) struct MigrateOptions {
     /// Only this folio order; 0 to 10 by default
     #[arg(long, value_name = "N")]
     pub(crate) order: Option<u32>,
-    /// Timed iterations, after one warm-up; more make the medians steadier
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) iterations: u16,
+    /// Timed iterations, after one warm-up; by default 5, and up to 15 where a row varies too much
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) iterations: Option<u16>,
+}
+
+/// Options of `draw`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DrawOptions {
+    /// A result of any command but `list`, saved with --format json
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) picture: PictureOptions,
 }
 
 /// Where the picture is written.
@@ -206,7 +220,7 @@ pub(crate) struct PictureOptions {
     /// Draw the result as SVG
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
-    /// Draw the result as PNG
+    /// Draw the result as PNG (in builds with the feature png)
     #[arg(long, value_name = "FILE")]
     pub(crate) png: Option<PathBuf>,
 }
@@ -234,6 +248,13 @@ pub(crate) enum Format {
     Json,
     /// For spreadsheets
     Csv,
+}
+
+/// Reads a share of what was before.
+fn percent(text: &str) -> Result<f64, String> {
+    let percent: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    // Written so that NaN is refused too.
+    if percent >= 0.0 && percent.is_finite() { Ok(percent) } else { Err("must be a number of percent, 0 or more".into()) }
 }
 
 /// Reads an oversubscription factor.

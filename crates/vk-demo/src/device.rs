@@ -3,6 +3,7 @@
 //! There are two: [`gpu`](crate::gpu) (Vulkan) and [`host`](crate::host) (this process). Nothing outside them knows which.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -128,12 +129,23 @@ pub(crate) struct Work {
     pub(crate) regions: u64,
     /// Submissions made.
     pub(crate) submits: u64,
+    /// Time spent checking pieces and cutting them into regions, before anything was recorded: ours, and no driver's.
+    #[serde(skip)]
+    pub(crate) planning: Duration,
+    /// What copies that were waited for took by the device's own clock; none where its queue has none.
+    #[serde(skip)]
+    pub(crate) copying: Option<Duration>,
 }
 
 impl Work {
     /// What was added since `earlier`.
     pub(crate) fn since(self, earlier: Work) -> Work {
-        Work { regions: self.regions - earlier.regions, submits: self.submits - earlier.submits }
+        Work {
+            regions: self.regions - earlier.regions,
+            submits: self.submits - earlier.submits,
+            planning: self.planning.saturating_sub(earlier.planning),
+            copying: self.copying.map(|copying| copying.saturating_sub(earlier.copying.unwrap_or_default())),
+        }
     }
 }
 

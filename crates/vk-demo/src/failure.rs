@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::device::DeviceError;
 
-/// The command ran, and what it found is not good: verification failed or a validation message came.
+/// The command ran, and what it found is not good: verification failed, a validation message came, or a result is worse than was allowed.
 pub(crate) const NOT_VERIFIED: u8 = 1;
 
 /// Ctrl-C, as shells have it.

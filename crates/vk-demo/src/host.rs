@@ -1,7 +1,7 @@
 //! The device where there is no Vulkan: memory objects in this process, and the CPU as its copy engine.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sysinfo::System;
 
@@ -135,12 +135,14 @@ impl Device for Host {
     }
 
     fn copy(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), DeviceError> {
+        let start = Instant::now();
         let regions = pieces::regions(from, to, |memory| match memory {
             Memory::Staging => Some(self.staging.len() as u64),
             Memory::Object(index) => self.sizes.get(index).copied(),
             Memory::Lent(object) => self.lent.size(object),
             Memory::View(_) => None,
         })?;
+        self.work.planning += start.elapsed();
         self.work.regions += regions.len() as u64;
         self.recorded.extend(regions);
         Ok(())

@@ -73,11 +73,16 @@ pub(crate) fn carry_out<J: Job>(asked: &Asked<J::Options>) -> Result<Verdict, Fa
     // What the validation layer says while the device is closed counts too.
     drop(device);
     let (layout, seed, messages) = (&layout, common.seed, devices.messages.as_ref());
-    let report = Report::new(Circumstances { device: &info, layout, seed, messages, no_vulkan }, ended, outcome);
-    report.write(&mut output, baseline.as_ref())?;
+    let width = output.width();
+    let report = Report::new(Circumstances { device: &info, layout, seed, messages, no_vulkan, width }, ended, outcome);
+    let changes = report.write(&mut output, baseline.as_ref())?;
     picture.write(|| report.picture())?;
     report.head.ended.clone().into_result()?;
-    Ok(Verdict::of(report.head.verified, report.head.validation_messages))
+    let regression = common.fail_on.zip(changes).and_then(|(percent, changes)| changes.regression(percent));
+    if let Some(said) = &regression {
+        eprintln!("vk-demo: --fail-on: {said}");
+    }
+    Ok(Verdict::of(report.head.verified && regression.is_none(), report.head.validation_messages))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(crate) fn command(options: &OutputOptions) -> Result<Verdict, Failure> {
     let infos: Vec<DeviceInfo> = found.all().iter().map(told).collect();
     let devices: Vec<Listed<'_>> = infos.iter().enumerate().map(|(index, info)| Listed { index, info }).collect();
     match output.format() {
-        Format::Table => output.text(&text(&devices, found.no_vulkan.as_deref()))?,
+        Format::Table => output.text(&text(&devices, found.no_vulkan.as_deref(), output.width()))?,
         Format::Csv => output.csv(&devices.iter().map(Row::from).collect::<Vec<_>>())?,
         Format::Json => output.json(&Report {
             schema: "vk-demo/list/1",
@@ -58,7 +58,7 @@ fn told(candidate: &Candidate) -> DeviceInfo {
     }
 }
 
-fn text(devices: &[Listed<'_>], no_vulkan: Option<&str>) -> String {
+fn text(devices: &[Listed<'_>], no_vulkan: Option<&str>, width: Option<usize>) -> String {
     let mut table = report::table(&["", "device", "kind", "Vulkan", "heap", "budget", "object", "will be used"]);
     for Listed { index, info } in devices {
         table.add_row([
@@ -72,9 +72,10 @@ fn text(devices: &[Listed<'_>], no_vulkan: Option<&str>) -> String {
             info.unusable.clone().map_or_else(|| used(info), |why| format!("cannot be used: {why}")),
         ]);
     }
-    let mut text = table.to_string();
+    let fitted = |table| report::fitted(table, width, &[]);
+    let mut text = fitted(table);
     if devices.iter().any(|listed| !listed.info.heaps.is_empty()) {
-        text += &format!("\n\n{}\n\n{}", heaps(devices), queues(devices));
+        text += &format!("\n\n{}\n\n{}", fitted(heaps(devices)), fitted(queues(devices)));
     }
     if let Some(why) = no_vulkan {
         text += &format!("\nNo Vulkan here: {why}.");

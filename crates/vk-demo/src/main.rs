@@ -19,6 +19,7 @@ mod choose;
 mod cli;
 mod compare;
 mod device;
+mod draw;
 mod ending;
 mod failure;
 mod fault;
@@ -65,10 +66,11 @@ fn main() -> ExitCode {
         Command::Fault(options) => job::carry_out::<fault::Fault>(&options),
         Command::Compare(options) => job::carry_out::<compare::Compare>(&options),
         Command::List(options) => list::command(&options),
+        Command::Draw(options) => draw::command(&options),
     };
     match done {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
-        Ok(Verdict::NotVerified) => ExitCode::from(NOT_VERIFIED),
+        Ok(Verdict::NotGood) => ExitCode::from(NOT_VERIFIED),
         Err(failure) => {
             eprintln!("vk-demo: {failure}");
             failure.exit_code()
@@ -80,12 +82,12 @@ fn main() -> ExitCode {
 enum Verdict {
     /// Everything as it should be.
     Good,
-    /// Bytes were wrong, pages were lost or the validation layer spoke.
-    NotVerified,
+    /// Bytes were wrong, pages were lost, the validation layer spoke, or a result is worse than `--fail-on` allows.
+    NotGood,
 }
 
 impl Verdict {
-    fn of(verified: bool, validation_messages: u64) -> Verdict {
-        if verified && validation_messages == 0 { Verdict::Good } else { Verdict::NotVerified }
+    fn of(good: bool, validation_messages: u64) -> Verdict {
+        if good && validation_messages == 0 { Verdict::Good } else { Verdict::NotGood }
     }
 }

@@ -62,6 +62,9 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ("compare --full 0", "not in 1..=100"),
         ("compare --full 101", "not in 1..=100"),
         ("compare --ops 0", "not in 1..=10000000"),
+        ("--fail-on 5", "--baseline"),
+        ("--baseline x --fail-on -1", "0 or more"),
+        ("--baseline x --fail-on NaN", "0 or more"),
         ("dance", "unrecognized subcommand"),
     ];
     for (arguments, said) in cases {
@@ -161,7 +164,7 @@ fn req_82_a_full_disk_keeps_the_old_result_and_leaves_nothing_beside_it() {
     let file = directory.path().join("result.json");
     std::fs::write(&file, "the old one").unwrap();
     let program = env!("CARGO_BIN_EXE_vk-demo");
-    for option in ["--format json -o", "--svg", "--png"] {
+    for option in if cfg!(feature = "png") { &["--format json -o", "--svg", "--png"][..] } else { &["--format json -o", "--svg"] } {
         let limited =
             format!("trap '' XFSZ; ulimit -f 1; exec {program} run --heap 1MiB --ops 9 --device host {option} {}", file.display());
         let ran: common::Ran = std::process::Command::new("sh").args(["-c", &limited]).output().unwrap().into();

@@ -64,8 +64,8 @@ fn a_heap_can_be_several_memory_objects() {
 
 #[test]
 fn migrate_has_every_size_and_order_both_ways_and_every_mode() {
-    let report = on_host("migrate --heap 4MiB --format json").json();
-    assert_eq!(report["schema"], "vk-demo/migrate/2");
+    let report = on_host("migrate --heap 4MiB --iterations 3 --format json").json();
+    assert_eq!(report["schema"], "vk-demo/migrate/3");
     assert_eq!(report["verified"], true);
     assert_eq!((&report["sizes_bytes"], &report["left_out"]), (&json!([512 << 10, 4 << 20]), &json!([])));
     let rows = report["rows"].as_array().unwrap();
@@ -95,6 +95,16 @@ fn rows_of(rows: &[Value], bytes: u64) -> usize {
                 for measured in ["ms", "gb_per_s", "cv_percent", "cpu_ms", "allocator_percent", "allocator_ns_per_folio"] {
                     assert!(row[measured].as_f64() >= Some(0.0), "{measured}: {row}");
                 }
+                for part in ["allocator_ms", "recording_ms", "waiting_ms", "planning_ms", "spread_percent"] {
+                    assert!(row[part].as_f64() >= Some(0.0), "{part}: {row}");
+                }
+                for (low, middle, high) in [("ms_low", "ms", "ms_high"), ("gb_per_s_low", "gb_per_s", "gb_per_s_high")] {
+                    let [low, middle, high] = [low, middle, high].map(|name| row[name].as_f64().unwrap());
+                    assert!(low <= middle && middle <= high, "{row}");
+                }
+                assert_eq!(row["varies"], row["spread_percent"].as_f64() > Some(20.0), "{row}");
+                let latency = ["p50_us", "p99_us"].map(|name| row[name].as_f64());
+                assert!(latency[0].is_some() == (mode == "per-folio") && latency[0] <= latency[1], "{row}");
             }
         }
     }
@@ -112,6 +122,12 @@ fn migrate_takes_a_list_of_sizes_or_a_range() {
         assert!(found.is_sorted() && expected.iter().all(|size| found.contains(size)), "{found:?}");
         assert!(report["rows"][1]["cv_percent"].is_null(), "one iteration alone does not vary");
     }
+    // A terminal shows what there is room for.
+    let narrow =
+        command("migrate --heap 1MiB --sizes 64KiB,1MiB --iterations 1 --device host").env("COLUMNS", "72").output().unwrap();
+    let table = common::Ran::from(narrow).stdout;
+    let tables = table.lines().filter(|line| line.starts_with(['\u{250c}', '\u{2502}', '\u{251c}', '\u{2514}', '\u{255e}']));
+    assert!(tables.clone().count() > 40 && tables.into_iter().all(|line| line.chars().count() <= 72), "{table}");
     // People see each size by itself, and all of them at one glance.
     let table = on_host("migrate --heap 2MiB --sizes 64KiB,1MiB --iterations 2").stdout;
     for part in ["Host -> device, 64 KiB", "Device -> host, 1 MiB", "Host -> device, GB/s", "Device -> host, GB/s"] {
@@ -187,6 +203,34 @@ fn every_command_writes_every_form() {
         assert!(vk_demo(&format!("{of} {device} --format json")).json()["schema"].is_string());
         assert!(vk_demo(&format!("{of} {device}")).stdout.contains("host device"));
     }
+}
+
+#[test]
+fn req_82_every_command_writes_what_the_schema_says() {
+    for of in common::SMALL {
+        let result = on_host(&format!("{of} --format json -q")).json();
+        assert_eq!(common::against_schema(&result, true), Ok(()), "{of}");
+    }
+    let list = vk_demo("list --format json").json();
+    assert_eq!(common::against_schema(&list, true), Ok(()));
+}
+
+#[test]
+fn req_82_the_schema_refuses_what_nobody_writes() {
+    let result = on_host("migrate --heap 4KiB --iterations 1 --format json").json();
+    let refused = |change: fn(&mut Value), strict| {
+        let mut changed = result.clone();
+        change(&mut changed);
+        common::against_schema(&changed, strict).is_err()
+    };
+    assert!(!refused(|_| {}, true));
+    assert!(refused(|result| result["rows"][0]["ms"] = "soon".into(), false));
+    assert!(refused(|result| result["rows"][0]["mode"] = "by hand".into(), false));
+    assert!(refused(|result| result["rows"][0]["ms_low"] = Value::Null, false));
+    assert!(refused(|result| drop(result["device"].as_object_mut().unwrap().remove("name")), false));
+    assert!(refused(|result| result["picture"]["charts"][0]["lines"][0]["stroke"] = "wavy".into(), false));
+    let added: fn(&mut Value) = |result| result["rows"][0]["more"] = 1.into();
+    assert!(!refused(added, false) && refused(added, true), "fields may be added, and this file names them all");
 }
 
 #[test]

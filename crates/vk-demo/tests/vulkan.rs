@@ -106,3 +106,29 @@ fn an_interrupt_ends_each_command_cleanly_with_a_partial_report() {
         common::interrupts("0");
     }
 }
+
+#[test]
+fn req_82_every_command_writes_what_the_schema_says_on_vulkan() {
+    if !vulkan() {
+        return;
+    }
+    for of in common::SMALL {
+        let result = vk_demo(&format!("{of} --device 0 --format json -q")).json();
+        assert_eq!(common::against_schema(&result, true), Ok(()), "{of}");
+    }
+}
+
+#[test]
+fn req_82_copies_are_timed_by_the_devices_own_clock_too() {
+    if !vulkan() {
+        return;
+    }
+    let result = vk_demo("migrate --device 0 --heap 4MiB --sizes 4MiB --order 5 --iterations 3 --format json -q").json();
+    for row in result["rows"].as_array().unwrap() {
+        let Some(copying) = row["copying_ms"].as_f64() else {
+            assert_ne!(result["device"]["kind"], "software", "lavapipe has a clock: {row}");
+            continue;
+        };
+        assert!(copying > 0.0, "4 MiB cannot be copied in no time: {row}");
+    }
+}

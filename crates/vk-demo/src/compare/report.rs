@@ -142,8 +142,8 @@ fn lines(allocator: Allocator, round: &Round) -> Option<[Line; 2]> {
     let line = |value: &dyn Fn(&Moment) -> f64| {
         let points = round.moments.iter().map(|moment| (moment.step as f64, value(moment)));
         // Beside the title there is no need to say whose they are.
-        let name = allocator.name().trim_start_matches("pgmap-alloc, ").into();
-        Line { name, stroke, points: points.collect() }
+        let name = allocator.name().trim_start_matches("pgmap-alloc, ");
+        Line::new(name, stroke, points.collect())
     };
     Some([line(&|moment| moment.gaps.map_or(f64::NAN, Gaps::scattered_percent)), line(&|moment| moment.refused as f64)])
 }
@@ -220,6 +220,7 @@ impl Outcome for Compared {
             ]);
         }
         report::align_right(&mut table, 1..header.len());
+        let table = report::fitted(table, head.width, &[10, 3, 4, 7]);
         let (heap, largest) = (Bytes(head.heap_bytes), Bytes(self.largest_object_bytes));
         let mut text = format!(
             "{heap} for each, {} steps with objects up to {largest} that fill {} % of it, median of {} rounds\n{table}\n",

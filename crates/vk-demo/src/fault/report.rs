@@ -54,7 +54,7 @@ impl Faulted {
         let policies = [(Policy::Lru, Stroke::Solid), (Policy::Fifo, Stroke::Dashed), (Policy::Random, Stroke::Dotted)];
         let line = |(policy, stroke)| {
             let rows = self.rows.iter().filter(|row| row.policy == policy);
-            Line { name: policy_name(policy), stroke, points: rows.map(|row| (f64::from(row.order), value(row))).collect() }
+            Line::new(policy_name(policy), stroke, rows.map(|row| (f64::from(row.order), value(row))).collect())
         };
         Chart {
             title: title.into(),
@@ -116,6 +116,7 @@ impl Outcome for Faulted {
             ]);
         }
         report::align_right(&mut table, 1..header.len());
+        let table = report::fitted(table, head.width, &[2, 6, 5]);
         let (heap, space) = (Bytes(head.heap_bytes), Bytes(self.space_bytes));
         format!("{:?} trace over {space}, a heap of {heap}\n{table}", self.trace)
     }

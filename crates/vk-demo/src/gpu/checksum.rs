@@ -206,10 +206,10 @@ fn pipeline_layout(device: &Logical, set: vk::DescriptorSetLayout) -> Result<vk:
 }
 
 fn pipeline(device: &Logical, layout: vk::PipelineLayout) -> Result<vk::Pipeline, DeviceError> {
-    let bytes = include_bytes!(concat!(env!("OUT_DIR"), "/checksum.spv"));
+    let bytes = include_bytes!("checksum.spv");
     let words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
     let info = vk::ShaderModuleCreateInfo::default().code(&words);
-    // SAFETY: the words are a module that naga has validated.
+    // SAFETY: the words are a module that naga has made and validated, as a test sees to.
     let module = unsafe { device.raw.create_shader_module(&info, None) }.map_err(call("loading the checksum shader"))?;
     device.own(Owned::Shader(module));
     let stage = vk::PipelineShaderStageCreateInfo::default().stage(vk::ShaderStageFlags::COMPUTE).module(module).name(c"main");
@@ -251,4 +251,32 @@ fn fill(device: &Logical, set: vk::DescriptorSet, binding: u32, (buffer, offset,
         .buffer_info(&buffers);
     // SAFETY: the set is not in use yet; the span lies inside the buffer and within what the device allows.
     unsafe { device.raw.update_descriptor_sets(&[write], &[]) };
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use naga::back::spv;
+    use naga::front::wgsl;
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+    /// The module that is checked in is the one that naga makes of the shader's source. With `VK_DEMO_MAKE_SPIRV=1` it is made anew.
+    #[test]
+    fn req_82_the_spirv_that_is_checked_in_is_that_of_the_source() {
+        let module = wgsl::parse_str(include_str!("checksum.wgsl")).unwrap();
+        let info = Validator::new(ValidationFlags::all(), Capabilities::IMMEDIATES).validate(&module).unwrap();
+        let options = spv::Options { lang_version: (1, 3), ..spv::Options::default() };
+        let pipeline = spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".into() };
+        let words = spv::write_vec(&module, &info, &options, Some(&pipeline)).unwrap();
+        let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+        if std::env::var_os("VK_DEMO_MAKE_SPIRV").is_some_and(|value| value == "1") {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/gpu/checksum.spv");
+            std::fs::write(path, &bytes).unwrap();
+        }
+        assert!(
+            bytes == include_bytes!("checksum.spv"),
+            "checksum.wgsl has changed: VK_DEMO_MAKE_SPIRV=1 cargo test -p vk-demo spirv"
+        );
+    }
 }

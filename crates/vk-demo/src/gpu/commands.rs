@@ -6,6 +6,7 @@ use std::time::Duration;
 use ash::vk;
 
 use super::call;
+use super::clock::Clock;
 use super::logical::Logical;
 use super::views::BufferBinds;
 use crate::device::{DeviceError, Ticket};
@@ -21,6 +22,8 @@ pub(super) struct Commands {
     device: Rc<Logical>,
     timeline: vk::Semaphore,
     slots: Vec<Slot>,
+    /// Where the queue has one.
+    clock: Option<Clock>,
     /// The slot that is recorded into or will be next.
     current: usize,
     recording: bool,
@@ -57,6 +60,7 @@ impl Commands {
         Ok(Commands {
             device: Rc::clone(device),
             timeline: device.timeline()?,
+            clock: device.ticks.map(|ticks| Clock::new(device, ticks, SLOTS)).transpose()?,
             slots: buffers.into_iter().map(|buffer| Slot { buffer, used: Ticket(0) }).collect(),
             current: 0,
             recording: false,
@@ -70,6 +74,19 @@ impl Commands {
     /// The highest ticket known to be reached.
     pub(super) fn known_reached(&self) -> Ticket {
         self.reached
+    }
+
+    /// What all copies that have been waited for took by the device's own clock, where it has one.
+    pub(super) fn copying(&self) -> Option<Duration> {
+        self.clock.as_ref().map(|clock| clock.total)
+    }
+
+    /// Reads the times of submissions that are done.
+    fn read_clock(&mut self) {
+        if let Some(clock) = &mut self.clock {
+            let done = self.slots.iter().enumerate().filter(|(_, slot)| slot.used <= self.reached);
+            done.for_each(|(index, _)| clock.read(index));
+        }
     }
 
     /// The last value submitted.
@@ -106,6 +123,10 @@ impl Commands {
         use vk::PipelineStageFlags as Stage;
         // The host reads what the copies wrote once it has seen the timeline's value.
         self.barrier((Stage::TRANSFER, Access::TRANSFER_WRITE), (Stage::HOST, Access::HOST_READ))?;
+        if let Some(clock) = &mut self.clock {
+            // SAFETY: the command buffer is being recorded, as the barrier saw to, and `recorder` began the slot.
+            unsafe { clock.end(self.current, self.slots[self.current].buffer) };
+        }
         let slot = &mut self.slots[self.current];
         // SAFETY: the command buffer is being recorded, as the barrier saw to.
         unsafe { self.device.raw.end_command_buffer(slot.buffer) }.map_err(call("ending commands"))?;
@@ -210,6 +231,7 @@ impl Commands {
                 Err(other) => return Err(call("waiting for the timeline")(other)),
             }
         }
+        self.read_clock();
         Ok(())
     }
 
@@ -245,6 +267,10 @@ impl Commands {
             // SAFETY: its last submission has been reached, so the device is done with it; its pool allows it to be begun anew.
             unsafe { self.device.raw.begin_command_buffer(buffer, &info) }.map_err(call("beginning commands"))?;
             self.recording = true;
+            if let Some(clock) = &mut self.clock {
+                // SAFETY: the command buffer has just been begun, after its last submission was waited for.
+                unsafe { clock.begin(self.current, buffer) };
+            }
         }
         Ok(buffer)
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use ash::{ext, vk};
 
+use super::clock::Ticks;
 use super::instance::Instance;
 use super::physical::Physical;
 use super::{call, error};
@@ -25,6 +26,8 @@ pub(super) struct Logical {
     pub(super) binding: Option<vk::Queue>,
     /// The families of the queues that touch what is in buffers.
     sharing: Vec<u32>,
+    /// The clock of the queue that copies, where it has one.
+    pub(super) ticks: Option<Ticks>,
     /// Whether memory has priorities.
     prioritised: bool,
     owned: RefCell<Vec<Owned>>,
@@ -45,6 +48,7 @@ pub(super) enum Owned {
     PipelineLayout(vk::PipelineLayout),
     Pipeline(vk::Pipeline),
     DescriptorPool(vk::DescriptorPool),
+    QueryPool(vk::QueryPool),
 }
 
 impl Logical {
@@ -64,7 +68,8 @@ impl Logical {
             .sparse_binding(binding.is_some())
             .sparse_residency_buffer(binding.is_some())
             .sparse_residency_aliased(binding.is_some());
-        let mut timeline = vk::PhysicalDeviceVulkan12Features::default().timeline_semaphore(true);
+        let mut timeline =
+            vk::PhysicalDeviceVulkan12Features::default().timeline_semaphore(true).host_query_reset(physical.ticks.is_some());
         let mut priority = vk::PhysicalDeviceMemoryPriorityFeaturesEXT::default().memory_priority(true);
         let mut extensions = Vec::new();
         let mut info =
@@ -89,6 +94,7 @@ impl Logical {
             binding: binding.map(queue),
             sharing,
             raw,
+            ticks: physical.ticks,
             prioritised,
             owned: RefCell::default(),
             abandoned: Cell::new(false),
@@ -221,6 +227,8 @@ impl Drop for Logical {
                 Owned::Pipeline(pipeline) => unsafe { self.raw.destroy_pipeline(pipeline, None) },
                 // SAFETY: as for the buffer; its sets go with it.
                 Owned::DescriptorPool(pool) => unsafe { self.raw.destroy_descriptor_pool(pool, None) },
+                // SAFETY: as for the buffer.
+                Owned::QueryPool(pool) => unsafe { self.raw.destroy_query_pool(pool, None) },
             }
         }
         // SAFETY: everything made from it is destroyed.

@@ -8,10 +8,12 @@
 //! views      contiguous addresses over scattered folios                  checksum   the device sums its own memory
 //! peers      other allocators on the same device, for `compare`
 //! commands   a ring of command buffers and the one timeline              in_flight  what of the staging memory is in use
+//! clock      how long copies take by the device's own clock
 //! ```
 //! [`Gpu`] puts them together as a [`Device`].
 
 mod checksum;
+mod clock;
 mod commands;
 mod heaps;
 mod in_flight;
@@ -28,6 +30,7 @@ mod staging;
 mod views;
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use ash::vk;
 
@@ -189,11 +192,13 @@ impl Device for Gpu {
     }
 
     fn copy(&mut self, from: &[Piece], to: &[Piece]) -> Result<(), DeviceError> {
+        let start = Instant::now();
         let regions = pieces::regions(from, to, |memory| self.size_of(memory))?;
         let mut copies = Vec::with_capacity(regions.len());
         for region in &regions {
             copies.extend(self.copies(*region)?);
         }
+        self.work.planning += start.elapsed();
         self.commands.order()?;
         for run in copies.chunk_by(|a, b| (a.from, a.to) == (b.from, b.to)) {
             for part in run.chunks(self.regions_per_command) {
@@ -271,7 +276,7 @@ impl Device for Gpu {
     }
 
     fn work(&self) -> Work {
-        self.work
+        Work { copying: self.commands.copying(), ..self.work }
     }
 
     #[cfg(test)]

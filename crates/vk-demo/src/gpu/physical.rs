@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use ash::{ext, vk};
 
+use super::clock::Ticks;
 use super::heaps::Heaps;
 use super::instance::Instance;
 use super::queues::Queues;
@@ -20,6 +21,8 @@ pub(crate) struct Physical {
     pub(super) limits: vk::PhysicalDeviceLimits,
     /// Who does what; a device without roles is unusable.
     pub(super) roles: Roles,
+    /// The clock of the family that copies, where there is one that can be used.
+    pub(super) ticks: Option<Ticks>,
     /// What views need to know, once the device is open and has told.
     pub(super) sparse: Option<Ability>,
     /// Best first within its kind.
@@ -60,7 +63,7 @@ impl Physical {
         let queues = Queues::of(instance, raw);
         let roles = queues.roles(choices.queue).map_err(|why| format!("--queue: {why}"))?;
         let has_priority = has_extension(instance, raw, ext::memory_priority::NAME);
-        let (timeline_semaphore, memory_priority) = features(instance, raw, properties.used, has_priority);
+        let (timeline_semaphore, memory_priority, clock) = features(instance, raw, properties.used, has_priority);
         let unusable = unusable(properties.used, timeline_semaphore, roles, heap.bytes);
         let (kind, rank) = kind(properties.device_type);
         let missing = match (&unusable, roles) {
@@ -68,9 +71,11 @@ impl Physical {
             _ => Some("the device cannot be used"),
         };
         let roles = roles.map(|roles| Roles { binding: roles.binding.filter(|_| missing.is_none()), ..roles });
+        let bits = roles.filter(|_| clock).map_or(0, |roles| queues.clock_bits(roles.copying));
         Ok(Physical {
             instance: Rc::clone(instance),
             raw,
+            ticks: Ticks::new(properties.limits.timestamp_period, bits),
             info: DeviceInfo {
                 name: properties.name,
                 driver: properties.driver,
@@ -163,8 +168,8 @@ fn has_extension(instance: &Instance, raw: vk::PhysicalDevice, name: &CStr) -> b
     offered.iter().any(|offer| offer.extension_name_as_c_str() == Ok(name))
 }
 
-/// Timeline semaphores, and memory priorities where their extension is offered.
-fn features(instance: &Instance, raw: vk::PhysicalDevice, api: u32, has_priority: bool) -> (bool, bool) {
+/// Timeline semaphores, memory priorities where their extension is offered, and clocks that the host can clear.
+fn features(instance: &Instance, raw: vk::PhysicalDevice, api: u32, has_priority: bool) -> (bool, bool, bool) {
     let mut core12 = vk::PhysicalDeviceVulkan12Features::default();
     let mut priority = vk::PhysicalDeviceMemoryPriorityFeaturesEXT::default();
     let mut all = vk::PhysicalDeviceFeatures2::default();
@@ -177,7 +182,7 @@ fn features(instance: &Instance, raw: vk::PhysicalDevice, api: u32, has_priority
     // SAFETY: `raw` came from this instance; each struct in the chain is core in the version that was checked, or its
     // extension is offered.
     unsafe { instance.raw.get_physical_device_features2(raw, &mut all) };
-    (core12.timeline_semaphore == vk::TRUE, priority.memory_priority == vk::TRUE)
+    (core12.timeline_semaphore == vk::TRUE, priority.memory_priority == vk::TRUE, core12.host_query_reset == vk::TRUE)
 }
 
 fn unusable(api: u32, timeline_semaphore: bool, roles: Option<Roles>, heap_bytes: u64) -> Option<String> {

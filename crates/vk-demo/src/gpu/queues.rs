@@ -54,6 +54,11 @@ impl Queues {
         self.families.iter().map(details).collect()
     }
 
+    /// How many bits the clock of a family counts with; 0 where it has none.
+    pub(super) fn clock_bits(&self, family: u32) -> u32 {
+        self.families.get(family as usize).map_or(0, |family| family.timestamp_valid_bits)
+    }
+
     fn copying(&self) -> Option<u32> {
         let engine = self.all().find(|family| self.is_copy_engine(*family));
         engine.or_else(|| self.all().find(|family| self.copies(*family)))

@@ -36,14 +36,56 @@ pub(super) enum Direction {
     DeviceToHost,
 }
 
-/// One timed migration of all bytes.
+/// One timed migration of all bytes, by what the time went to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sample {
-    pub(super) time: Duration,
+    /// Taking folios, or putting them.
     pub(super) allocator: Duration,
-    /// Processor time of the whole program.
+    /// Making lists of regions, and checking them: what this program does for itself. Not in `time`.
+    pub(super) planning: Duration,
+    /// Telling the driver.
+    pub(super) recording: Duration,
+    /// From the submission until the copy was done.
+    pub(super) waiting: Duration,
+    /// What copying took by the device's own clock, where it has one.
+    pub(super) copying: Option<Duration>,
+    /// Processor time of the whole program, planning included.
     pub(super) cpu: Duration,
+    /// Of single folios, where they are waited for one by one.
+    pub(super) latency: Option<Latency>,
     pub(super) work: Work,
+}
+
+impl Sample {
+    /// What a driver would take for it.
+    pub(super) fn time(&self) -> Duration {
+        self.allocator + self.recording + self.waiting
+    }
+}
+
+/// How long one folio took: half of them no longer than the one, 99 of 100 no longer than the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Latency {
+    pub(super) p50: Duration,
+    pub(super) p99: Duration,
+}
+
+impl Latency {
+    fn of(mut folios: Vec<Duration>) -> Option<Latency> {
+        folios.sort_unstable();
+        let at = |percent: usize| folios.get((folios.len() * percent).div_ceil(100).max(1) - 1).copied();
+        Some(Latency { p50: at(50)?, p99: at(99)? })
+    }
+}
+
+/// A clock that says how long it is since it was last asked.
+struct Laps(Instant);
+
+impl Laps {
+    fn lap(&mut self) -> Duration {
+        let before = std::mem::replace(&mut self.0, Instant::now());
+        self.0 - before
+    }
 }
 
 /// One case at work. The first so many bytes of the staging memory are what is sent, the next what comes back.
@@ -82,56 +124,76 @@ impl<'h> Bench<'h, '_> {
     fn up(&mut self) -> Result<(Vec<HeapFolio<'h>>, Sample), Failure> {
         let (bytes, count) = (self.folio_bytes(), self.folios());
         let mut folios = Vec::with_capacity(count as usize);
+        let mut each = Vec::with_capacity(if self.mode == Mode::PerFolio { count as usize } else { 0 });
         let mut sample = Sample::default();
-        let (work, cpu, start) = (self.device.work(), cpu_time(), Instant::now());
+        let (work, cpu, mut laps) = (self.device.work(), cpu_time(), Laps(Instant::now()));
         if self.mode == Mode::PerFolio {
             for index in 0..count {
-                let taking = Instant::now();
+                let before = sample.time();
                 let folio = self.take()?;
-                sample.allocator += taking.elapsed();
-                self.send(&[Piece::staging(index * bytes, bytes)], &[self.heap.piece(&folio)?])?;
+                sample.allocator += laps.lap();
+                let to = [self.heap.piece(&folio)?];
+                self.timed(&[Piece::staging(index * bytes, bytes)], &to, &mut sample, &mut laps)?;
+                each.push(sample.time() - before);
                 folios.push(folio);
             }
         } else {
             for _ in 0..count {
                 folios.push(self.take()?);
             }
-            sample.allocator = start.elapsed();
+            sample.allocator = laps.lap();
             if self.mode == Mode::Merged {
                 folios.sort_unstable_by_key(HeapFolio::offset);
             }
             let to = self.sent(&folios)?;
-            self.send(&[Piece::staging(0, self.bytes)], &to)?;
+            self.timed(&[Piece::staging(0, self.bytes)], &to, &mut sample, &mut laps)?;
         }
-        sample.time = start.elapsed();
-        sample.cpu = cpu_time().saturating_sub(cpu);
-        sample.work = self.device.work().since(work);
-        Ok((folios, sample))
+        Ok((folios, self.sample(sample, each, work, cpu)))
     }
 
     /// Device to host: copies out of the folios and puts them.
     fn down(&mut self, folios: Vec<HeapFolio<'h>>) -> Result<Sample, Failure> {
         let bytes = self.folio_bytes();
+        let mut each = Vec::with_capacity(if self.mode == Mode::PerFolio { folios.len() } else { 0 });
         let mut sample = Sample::default();
-        let (work, cpu, start) = (self.device.work(), cpu_time(), Instant::now());
+        let (work, cpu, mut laps) = (self.device.work(), cpu_time(), Laps(Instant::now()));
         if self.mode == Mode::PerFolio {
             for (index, folio) in (0..).zip(folios) {
-                self.send(&[self.heap.piece(&folio)?], &[Piece::staging(self.bytes + index * bytes, bytes)])?;
-                let putting = Instant::now();
+                let before = sample.time();
+                let from = [self.heap.piece(&folio)?];
+                self.timed(&from, &[Piece::staging(self.bytes + index * bytes, bytes)], &mut sample, &mut laps)?;
                 drop(folio);
-                sample.allocator += putting.elapsed();
+                sample.allocator += laps.lap();
+                each.push(sample.time() - before);
             }
         } else {
             let from = self.sent(&folios)?;
-            self.send(&from, &[Piece::staging(self.bytes, self.bytes)])?;
-            let putting = Instant::now();
+            self.timed(&from, &[Piece::staging(self.bytes, self.bytes)], &mut sample, &mut laps)?;
             drop(folios);
-            sample.allocator = putting.elapsed();
+            sample.allocator = laps.lap();
         }
-        sample.time = start.elapsed();
-        sample.cpu = cpu_time().saturating_sub(cpu);
-        sample.work = self.device.work().since(work);
-        Ok(sample)
+        Ok(self.sample(sample, each, work, cpu))
+    }
+
+    /// Copies, and waits for it. What the clock has shown since it was last asked was planning, and so is what the device needs to
+    /// cut the lists into regions.
+    fn timed(&mut self, from: &[Piece], to: &[Piece], sample: &mut Sample, laps: &mut Laps) -> Result<(), Failure> {
+        sample.planning += laps.lap();
+        let before = self.device.work().planning;
+        self.device.copy(from, to)?;
+        let planned = self.device.work().planning.saturating_sub(before);
+        sample.planning += planned;
+        sample.recording += laps.lap().saturating_sub(planned);
+        let ticket = self.device.submit()?;
+        self.device.wait(ticket)?;
+        sample.waiting += laps.lap();
+        Ok(())
+    }
+
+    /// With what is only known at the end.
+    fn sample(&self, sample: Sample, each: Vec<Duration>, work: Work, cpu: Duration) -> Sample {
+        let (cpu, work) = (cpu_time().saturating_sub(cpu), self.device.work().since(work));
+        Sample { cpu, work, copying: work.copying, latency: Latency::of(each), ..sample }
     }
 
     fn folio_bytes(&self) -> u64 {
@@ -211,4 +273,21 @@ pub(super) fn touch(device: &mut dyn Device) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn req_82_latency_is_of_a_folio_that_there_was() {
+        let of = |times: &[u64]| Latency::of(times.iter().map(|time| Duration::from_nanos(*time)).collect());
+        let is = |p50, p99| Some(Latency { p50: Duration::from_nanos(p50), p99: Duration::from_nanos(p99) });
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[7]), is(7, 7));
+        assert_eq!(of(&[4, 1, 3, 2]), is(2, 4));
+        assert_eq!(of(&(1..=1000).collect::<Vec<_>>()), is(500, 990));
+    }
 }

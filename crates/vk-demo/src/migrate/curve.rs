@@ -1,11 +1,13 @@
-//! The curve: throughput of migration over folio order, for each direction; of one size with its ceiling, or of all sizes.
+//! The curve: throughput of migration over folio order, for each direction; of one size with its ceiling, or of all sizes. Bars show
+//! the middle half of the iterations.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::bench::{Direction, Mode};
-use super::report::{Migrated, Row};
+use super::report::Migrated;
+use super::row::Row;
 use crate::device::DeviceInfo;
 use crate::failure::Failure;
 use crate::picture::{Axis, Chart, Line, Stroke};
@@ -56,7 +58,16 @@ fn sizes(rows: &[Row]) -> Vec<u64> {
 
 /// One scale for all charts, so that they can be compared.
 fn throughput<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> Axis {
-    Axis::decades("GB/s", rows.map(|row| row.gb_per_s))
+    Axis::decades("GB/s", rows.flat_map(|row| [row.gb_per_s_low, row.gb_per_s, row.gb_per_s_high]))
+}
+
+/// The median, and the middle half around it.
+fn point(row: &Row) -> (f64, f64) {
+    (f64::from(row.order), row.gb_per_s)
+}
+
+fn bar(row: &Row) -> (f64, f64, f64) {
+    (f64::from(row.order), row.gb_per_s_low, row.gb_per_s_high)
 }
 
 /// A chart for each direction, with every way to send folios and the ceiling.
@@ -66,15 +77,15 @@ fn of_one_size(rows: &[Row], bytes: u64) -> Vec<Chart> {
         let x = Axis::orders(of_size().filter(|row| row.mode != Mode::Bulk).map(|row| row.order));
         let mine = || of_size().filter(|row| row.direction == direction);
         let curve = |name: &str, mode, stroke| {
-            let points = mine().filter(|row| row.mode == mode).map(|row| (f64::from(row.order), row.gb_per_s));
-            Line { name: name.into(), stroke, points: points.collect() }
+            let shown = || mine().filter(|row| row.mode == mode);
+            Line::new(name, stroke, shown().map(point).collect()).with_bars(shown().map(bar).collect())
         };
         let mut lines = vec![curve("batched", Mode::Batched, Stroke::Dashed), curve("one by one", Mode::PerFolio, Stroke::Solid)];
         let merged = curve("merged", Mode::Merged, Stroke::DotDashed);
         lines.extend((!merged.points.is_empty()).then_some(merged));
         if let Some(bulk) = mine().find(|row| row.mode == Mode::Bulk) {
             let points = [x.from, x.to].map(|order| (order, bulk.gb_per_s)).to_vec();
-            lines.push(Line { name: "bulk copy".into(), stroke: Stroke::Dotted, points });
+            lines.push(Line::new("bulk copy", Stroke::Dotted, points).with_bars(vec![bar(bulk)]));
         }
         Chart { title: format!("Migration of {}, {way}", Bytes(bytes)), x, y: throughput(of_size()), lines }
     };
@@ -88,10 +99,12 @@ fn of_all_sizes(rows: &[Row]) -> Vec<Chart> {
         let line = |(index, bytes): (usize, &u64)| {
             let mine = || rows.iter().filter(|row| (row.direction, row.bytes) == (direction, *bytes));
             let last = mine().filter(|row| row.mode == mode).map(|row| row.order).max();
-            let shown = mine().filter(|row| row.mode == mode || row.mode == Mode::Bulk && last.is_none_or(|last| row.order > last));
-            let mut points: Vec<(f64, f64)> = shown.map(|row| (f64::from(row.order), row.gb_per_s)).collect();
+            let shown =
+                || mine().filter(|row| row.mode == mode || row.mode == Mode::Bulk && last.is_none_or(|last| row.order > last));
+            let mut points: Vec<(f64, f64)> = shown().map(point).collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
-            Line { name: Bytes(*bytes).to_string(), stroke: Stroke::Ranked(index, sizes.len()), points }
+            let line = Line::new(Bytes(*bytes).to_string(), Stroke::Ranked(index, sizes.len()), points);
+            line.with_bars(shown().map(bar).collect())
         };
         Chart {
             title: format!("{how}, {way}"),

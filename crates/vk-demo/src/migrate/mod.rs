@@ -1,12 +1,21 @@
 //! The migration benchmark: the same bytes to the device and back in folios of each order, and in one piece as the ceiling.
 //!
 //! ```text
-//! sizes   how many bytes     bench   there and back, timed     report   the tables     curve   throughput over order and size
+//! sizes   how many bytes       bench   there and back, timed       row   the numbers of a row
+//! report  the tables           curve   throughput over order and size
 //! ```
 //! For each of several sizes, one warm-up, then five iterations by default; in each one the bytes go up and come down, and are
 //! compared with what was sent; in the first and the last the device also sums what it holds. What is timed is what a driver does
-//! for a migration: take the folios, copy, wait (up); copy, wait, put the folios (down). The host's side is the staging memory, as
-//! the device reads system memory directly. *Per folio* waits for each folio's copy before the next is begun, as page faults do;
+//! for a migration: take the folios, record the copy, wait for it (up); record, wait, put the folios (down). Each of the three is
+//! timed by itself, and the copy by the device's own clock where it has one. What this program does for itself, making lists of
+//! regions and checking them, is timed too, and is no part of the migration's time. The host's side is the staging memory, as
+//! the device reads system memory directly.
+//!
+//! A row whose middle half is wider than a fifth of its median varies too much. Where nobody says how often to measure, it is
+//! measured again, with all that is compared with it, until it is steadier; at the most three times as often as the others, and for
+//! no longer than all of them together took. If it is not steady then, it is marked.
+//!
+//! *Per folio* waits for each folio's copy before the next is begun, as page faults do;
 //! *batched* sends all folios in one submission, as a prefetch does. There each folio is a region of its own, even next to its
 //! neighbour: what is measured is the price of the order, not the luck of the placement. *Merged* is the same submission as a good
 //! driver would send it: which folio takes which of the bytes is its choice, so it sorts them by offset and makes one region of
@@ -15,8 +24,12 @@
 mod bench;
 mod curve;
 mod report;
+mod row;
 mod sizes;
 
+use std::time::Instant;
+
+use indicatif::ProgressBar;
 use pgmap_alloc::Order;
 
 use crate::cli::{JobOptions, MigrateOptions};
@@ -43,6 +56,9 @@ const SIZES_UNDER_VALIDATION: usize = 2;
 const MOST_ONE_BY_ONE: u64 = 8192;
 /// The largest order that has rows of its own by default.
 const LAST_ORDER: u32 = 10;
+/// Timed repetitions where nobody says how many, and how many times as many of what varies too much.
+const ITERATIONS: u16 = 5;
+const MOST_TIMES: usize = 3;
 /// Contents are written and compared in steps of this many bytes.
 const STEP: u64 = 1 << 20;
 
@@ -52,6 +68,8 @@ pub(crate) struct Migrate {
     series: Vec<Series>,
     /// Timed repetitions, after one that is not.
     iterations: usize,
+    /// Whether what varies too much is measured longer.
+    longer: bool,
     seed: u64,
 }
 
@@ -126,7 +144,10 @@ impl Job for Migrate {
     fn plan(job: &JobOptions, options: &MigrateOptions, _: &DeviceInfo, layout: &mut Layout) -> Result<Migrate, Failure> {
         let series = series(job, options, layout)?;
         layout.staging = 2 * series.iter().map(|one| one.bytes).max().unwrap_or(PAGE);
-        Ok(Migrate { series, iterations: usize::from(options.iterations), seed: job.seed })
+        let iterations = usize::from(options.iterations.unwrap_or(ITERATIONS));
+        // Under the validation layer times mean little, and more of them no more.
+        let longer = options.iterations.is_none() && !job.device.validate;
+        Ok(Migrate { series, iterations, longer, seed: job.seed })
     }
 
     fn run(&self, device: &mut dyn Device, quiet: bool) -> Result<(Ending, Migrated), Failure> {
@@ -180,7 +201,21 @@ impl Samples {
             Mode::Merged => &mut self.merged,
         }
     }
+
+    /// Whether any row of it varies too much.
+    fn is_restless(&self) -> bool {
+        [&self.bulk, &self.per_folio, &self.batched, &self.merged].into_iter().any(|samples| {
+            (0..2).any(|way| {
+                let seconds: Vec<f64> = samples.iter().map(|sample| sample[way].time().as_secs_f64()).collect();
+                row::varies(&seconds)
+            })
+        })
+    }
 }
+
+/// Modes by turns, so that each stands in turn before and behind its neighbours.
+const TURNS: [[Mode; 4]; 2] =
+    [[Mode::PerFolio, Mode::Merged, Mode::Bulk, Mode::Batched], [Mode::Batched, Mode::Bulk, Mode::Merged, Mode::PerFolio]];
 
 /// Round by round, so that a moment at which the machine is slow does not fall on one row alone. Each series has a bulk copy
 /// of its own in each round, between its batched and its merged one, which stand in turn before and behind it: they are compared
@@ -192,46 +227,74 @@ fn measure(
     measured: &mut Measured,
     quiet: bool,
 ) -> Result<Ending, Failure> {
-    const TURNS: [[Mode; 4]; 2] =
-        [[Mode::PerFolio, Mode::Merged, Mode::Bulk, Mode::Batched], [Mode::Batched, Mode::Bulk, Mode::Merged, Mode::PerFolio]];
-    let cases = |round: usize| {
-        let turns = move |(index, series): (usize, &Series)| {
-            let series = *series;
-            TURNS[round % TURNS.len()].into_iter().filter(move |mode| series.has(*mode)).map(move |mode| (index, mode))
-        };
-        migrate.series.iter().enumerate().flat_map(turns)
-    };
+    let all: Vec<usize> = (0..migrate.series.len()).collect();
     let rounds = migrate.iterations + 1;
-    let bar = progress::bar("migrate", (rounds * cases(0).count()) as u64, quiet);
+    let bar = progress::bar("migrate", (rounds * cases(migrate, &all, 0).count()) as u64, quiet);
     bench::touch(device)?;
     measured.coverage.written_bytes = device.objects().iter().sum();
+    let start = Instant::now();
     for round in 0..rounds {
-        for (case, (index, mode)) in cases(round).enumerate() {
-            if interrupt::wanted() {
-                return Ok(Ending::Interrupted);
-            }
-            let samples = &mut measured.series[index];
-            let Series { bytes, order, .. } = samples.series;
-            let order = if mode == Mode::Bulk { samples.series.bulk() } else { order };
-            // Fresh contents each time, so that bytes left over from before are seen.
-            let pattern = Pattern::new(migrate.seed, case as u64, round as u64);
-            let sums = round == 0 || round == migrate.iterations;
-            let mut bench = Bench { heap, device, bytes, order, mode, sums };
-            let (sample, sum_is_right) = bench.there_and_back(pattern)?;
-            if round > 0 {
-                samples.of(mode).push(sample);
-            }
-            measured.sums += u64::from(sum_is_right.is_some());
-            measured.wrong_sums += u64::from(sum_is_right == Some(false));
-            measured.wrong_words += bench.wrong_words(pattern)?;
-            // Beside what is timed, as much has been written to warm up, and thrown away.
-            measured.coverage.written_bytes += 2 * bytes;
-            measured.coverage.compared_bytes += bytes;
-            bar.inc(1);
+        if !measure_round(heap, device, migrate, measured, (round, &all), &bar)? {
+            return Ok(Ending::Interrupted);
+        }
+    }
+    let (patience, start) = (start.elapsed(), Instant::now());
+    for round in rounds..=MOST_TIMES * migrate.iterations {
+        let restless: Vec<usize> = all.iter().copied().filter(|index| measured.series[*index].is_restless()).collect();
+        if !migrate.longer || restless.is_empty() || start.elapsed() > patience {
+            break;
+        }
+        bar.inc_length(cases(migrate, &restless, round).count() as u64);
+        if !measure_round(heap, device, migrate, measured, (round, &restless), &bar)? {
+            return Ok(Ending::Interrupted);
         }
     }
     bar.finish();
     Ok(Ending::Complete)
+}
+
+/// What is measured of these series in one round, in this order.
+fn cases(migrate: &Migrate, which: &[usize], round: usize) -> impl Iterator<Item = (usize, Mode)> {
+    let turns = move |index: &usize| {
+        let (index, series) = (*index, migrate.series[*index]);
+        TURNS[round % TURNS.len()].into_iter().filter(move |mode| series.has(*mode)).map(move |mode| (index, mode))
+    };
+    which.iter().flat_map(turns)
+}
+
+/// One round of these series; false where Ctrl-C ended it.
+fn measure_round(
+    heap: &Heap,
+    device: &mut dyn Device,
+    migrate: &Migrate,
+    measured: &mut Measured,
+    (round, which): (usize, &[usize]),
+    bar: &ProgressBar,
+) -> Result<bool, Failure> {
+    for (case, (index, mode)) in cases(migrate, which, round).enumerate() {
+        if interrupt::wanted() {
+            return Ok(false);
+        }
+        let samples = &mut measured.series[index];
+        let Series { bytes, order, .. } = samples.series;
+        let order = if mode == Mode::Bulk { samples.series.bulk() } else { order };
+        // Fresh contents each time, so that bytes left over from before are seen.
+        let pattern = Pattern::new(migrate.seed, case as u64, round as u64);
+        let sums = round == 0 || round == migrate.iterations;
+        let mut bench = Bench { heap, device, bytes, order, mode, sums };
+        let (sample, sum_is_right) = bench.there_and_back(pattern)?;
+        if round > 0 {
+            samples.of(mode).push(sample);
+        }
+        measured.sums += u64::from(sum_is_right.is_some());
+        measured.wrong_sums += u64::from(sum_is_right == Some(false));
+        measured.wrong_words += bench.wrong_words(pattern)?;
+        // Beside what is timed, as much has been written to warm up, and thrown away.
+        measured.coverage.written_bytes += 2 * bytes;
+        measured.coverage.compared_bytes += bytes;
+        bar.inc(1);
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -269,6 +332,37 @@ mod tests {
             assert!(planned(&format!("--heap 256MiB {asked}")).iter().all(|one| one.2), "who asks for it has it: {asked}");
         }
         assert_eq!(planned("--heap 256MiB").iter().filter(|one| one.0 == 256 << 20).count(), 11);
+    }
+
+    #[test]
+    fn req_82_what_varies_too_much_is_measured_longer_and_not_for_ever() {
+        let timed = |times: &[u64]| {
+            let sample = |time| [Sample { waiting: std::time::Duration::from_millis(time), ..Sample::default() }; 2];
+            let (migrate, _) = faulty::plan::<Migrate>("--heap 4KiB", &host::describe()).unwrap();
+            let mut measured = Measured::new(&migrate);
+            measured.series[0].batched = times.iter().map(|time| sample(*time)).collect();
+            measured.series[0].is_restless()
+        };
+        assert!(timed(&[10, 10, 13, 13, 10]) && !timed(&[10, 10, 10, 11, 90]), "the middle half is what counts");
+        let most = |arguments: &str| {
+            let (_, migrated) = faulty::run::<Migrate>(arguments, Fault::None).unwrap();
+            // The bulk copies of all orders make one row.
+            migrated.rows.iter().filter(|row| row.mode != Mode::Bulk).map(|row| row.iterations).max()
+        };
+        assert!(most("--heap 64KiB") <= Some(usize::from(ITERATIONS) * MOST_TIMES));
+        assert_eq!(most("--heap 64KiB --iterations 4"), Some(4), "who says how often has it so");
+    }
+
+    #[test]
+    fn req_82_each_part_of_the_time_is_measured() {
+        let (_, migrated) = faulty::run::<Migrate>("--heap 4MiB --sizes 4MiB --order 0 --iterations 1", Fault::None).unwrap();
+        for row in &migrated.rows {
+            assert!(row.planning_ms > 0.0 && row.waiting_ms > 0.0 && row.allocator_ms > 0.0, "nothing takes no time: {row:?}");
+            let parts = row.allocator_ms + row.recording_ms + row.waiting_ms;
+            assert!((parts - row.ms).abs() < 1e-6, "of a single iteration they are all there is: {row:?}");
+            assert_eq!((row.p50_us.is_some(), row.p50_us <= row.p99_us), (row.mode == Mode::PerFolio, true));
+            assert_eq!(row.copying_ms, None, "the host device has no clock of its own");
+        }
     }
 
     fn on_faulty(fault: Fault) -> (Ending, Migrated) {

@@ -1,15 +1,12 @@
 //! The migration table.
 
-use std::time::Duration;
+use serde::Serialize;
 
-use pgmap_alloc::Order;
-use serde::{Deserialize, Serialize};
-
-use super::bench::{Direction, Mode, Sample};
-use super::{Measured, Migrate, Samples, Series, curve};
-use crate::heap::PAGE;
+use super::bench::{Direction, Mode};
+use super::row::{Row, TOO_WIDE, rows};
+use super::{Measured, Migrate, Series, curve};
 use crate::picture::Picture;
-use crate::report::{self, Coverage, Head, Outcome, median};
+use crate::report::{self, Coverage, Head, Outcome};
 use crate::size::Bytes;
 
 /// Characters of the longest bar in the table.
@@ -28,6 +25,7 @@ pub(crate) struct Migrated {
     /// Bytes migrated in each iteration of a row: each of these has rows.
     sizes_bytes: Vec<u64>,
     warm_ups: usize,
+    /// At the least; a row that varies too much may have more.
     iterations: usize,
     wrong_words: u64,
     /// Said in the head.
@@ -49,108 +47,6 @@ struct LeftOut {
     order: u32,
     mode: Mode,
     folios: u64,
-}
-
-/// One size, one order, one mode, one direction.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Row {
-    /// Migrated in each iteration.
-    pub(super) bytes: u64,
-    pub(super) order: u32,
-    pub(super) folio_bytes: u64,
-    pub(super) direction: Direction,
-    pub(super) mode: Mode,
-    /// Median over the iterations.
-    pub(super) ms: f64,
-    pub(super) gb_per_s: f64,
-    /// Coefficient of variation over the iterations; one alone has none.
-    pub(super) cv_percent: Option<f64>,
-    /// Processor time of the whole program in an iteration: threads of a software device count too.
-    pub(super) cpu_ms: f64,
-    /// Throughput beside the bulk copy of the same bytes that was made just before or after, in the same direction: the median
-    /// over the iterations, and what a quarter of them is below and above.
-    pub(super) of_bulk_percent: f64,
-    pub(super) of_bulk_low_percent: f64,
-    pub(super) of_bulk_high_percent: f64,
-    /// Page faults that it stands for: one for each folio that is waited for.
-    pub(super) faults: u64,
-    pub(super) folios: u64,
-    pub(super) regions: u64,
-    pub(super) submits: u64,
-    /// Median time for one folio, everything included.
-    pub(super) us_per_folio: f64,
-    /// The allocator's part of the median's iterations.
-    pub(super) allocator_percent: f64,
-    pub(super) allocator_ns_per_folio: f64,
-}
-
-impl Row {
-    /// None where there are no samples.
-    fn new(bytes: u64, (mode, order): (Mode, Order), direction: Direction, samples: &[Pair]) -> Option<Row> {
-        let first = samples.first()?;
-        let column = |value: fn(&Sample) -> Duration| -> Vec<f64> {
-            samples.iter().map(|(sample, _)| value(sample).as_secs_f64()).collect()
-        };
-        let (seconds, in_allocator) = (column(|sample| sample.time), median(&column(|sample| sample.allocator)));
-        let of_bulk: Vec<f64> =
-            samples.iter().map(|(sample, bulk)| 100.0 * bulk.time.as_secs_f64() / sample.time.as_secs_f64()).collect();
-        let time = median(&seconds);
-        let folio_bytes = order.pages() * PAGE;
-        let folios = bytes / folio_bytes;
-        Some(Row {
-            bytes,
-            order: order.get(),
-            folio_bytes,
-            direction,
-            mode,
-            ms: time * 1e3,
-            gb_per_s: bytes as f64 / time / 1e9,
-            cv_percent: variation(&seconds).map(|variation| variation * 100.0),
-            cpu_ms: median(&column(|sample| sample.cpu)) * 1e3,
-            of_bulk_percent: median(&of_bulk),
-            of_bulk_low_percent: report::quantile(&of_bulk, 0.25),
-            of_bulk_high_percent: report::quantile(&of_bulk, 0.75),
-            faults: if mode == Mode::PerFolio { folios } else { 0 },
-            folios,
-            regions: first.0.work.regions,
-            submits: first.0.work.submits,
-            us_per_folio: time * 1e6 / folios as f64,
-            allocator_percent: 100.0 * in_allocator / time,
-            allocator_ns_per_folio: in_allocator * 1e9 / folios as f64,
-        })
-    }
-}
-
-/// A sample, and the bulk copy beside it.
-type Pair = (Sample, Sample);
-
-/// Size by size, both directions of every mode and order, each beside its bulk copies; those of all orders make one row.
-fn rows(measured: &Measured) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for of_one_size in measured.series.chunk_by(|a, b| a.series.bytes == b.series.bytes) {
-        for (way, (direction, _)) in WAYS.into_iter().enumerate() {
-            let pairs = |samples: &[[Sample; 2]], bulk: &[[Sample; 2]]| -> Vec<Pair> {
-                samples.iter().zip(bulk).map(|(sample, bulk)| (sample[way], bulk[way])).collect()
-            };
-            let Series { bytes, .. } = of_one_size[0].series;
-            let all: Vec<Pair> = of_one_size.iter().flat_map(|samples| pairs(&samples.bulk, &samples.bulk)).collect();
-            rows.extend(Row::new(bytes, (Mode::Bulk, of_one_size[0].series.bulk()), direction, &all));
-            for Samples { series, bulk, per_folio, batched, merged } in of_one_size {
-                for (mode, mine) in [(Mode::PerFolio, per_folio), (Mode::Batched, batched), (Mode::Merged, merged)] {
-                    rows.extend(Row::new(bytes, (mode, series.order), direction, &pairs(mine, bulk)));
-                }
-            }
-        }
-    }
-    rows
-}
-
-/// Standard deviation of a sample over its mean; none of a single value.
-fn variation(values: &[f64]) -> Option<f64> {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt() / mean)
 }
 
 impl Migrated {
@@ -180,55 +76,64 @@ impl Migrated {
         self.rows.iter().filter(move |row| (row.direction, row.bytes) == (direction, bytes))
     }
 
-    /// All that is known of one size, one way.
-    fn table(&self, direction: Direction, bytes: u64) -> comfy_table::Table {
+    /// What there is to say of one size, one way.
+    fn table(&self, direction: Direction, bytes: u64, width: Option<usize>) -> String {
+        // With what is left out first where there is no room for all of it.
+        const SPARE: [usize; 11] = [13, 12, 11, 14, 6, 8, 9, 10, 7, 3, 1];
         let header = [
             "order",
             "folio",
             "mode",
             "ms",
-            "cv %",
             "GB/s",
+            "middle half",
             "",
             "of bulk, %",
             "us/folio",
-            "CPU ms",
-            "faults",
-            "regions",
-            "submits",
+            "p50",
+            "p99",
             "allocator",
+            "recording",
+            "planning",
+            "device",
         ];
         let mut table = report::table(&header);
         let rows = self.rows(direction, bytes);
         let most = rows.clone().map(|row| row.gb_per_s).fold(0.0, f64::max);
+        let some = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
         for row in rows {
             table.add_row([
                 row.order.to_string(),
                 Bytes(row.folio_bytes).to_string(),
                 mode_name(row.mode).to_owned(),
-                format!("{:.2}", row.ms),
-                row.cv_percent.map_or("-".into(), |percent| format!("{percent:.1}")),
+                format!("{:.3}", row.ms),
                 format!("{:.2}", row.gb_per_s),
+                format!("{:.2} to {:.2}{}", row.gb_per_s_low, row.gb_per_s_high, if row.varies { " !" } else { "  " }),
                 "\u{2588}".repeat((row.gb_per_s / most * BAR).round() as usize),
                 format!("{:.0} ({:.0} to {:.0})", row.of_bulk_percent, row.of_bulk_low_percent, row.of_bulk_high_percent),
                 format!("{:.2}", row.us_per_folio),
-                format!("{:.2}", row.cpu_ms),
-                row.faults.to_string(),
-                match row.mode {
-                    Mode::Merged => format!("{} of {}", row.regions, row.folios),
-                    _ => row.regions.to_string(),
-                },
-                row.submits.to_string(),
+                some(row.p50_us),
+                some(row.p99_us),
                 format!("{:.1} %", row.allocator_percent),
+                format!("{:.3}", row.recording_ms),
+                format!("{:.3}", row.planning_ms),
+                some(row.copying_ms),
             ]);
         }
-        report::align_right(&mut table, [0, 1, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13]);
-        table
+        report::align_right(&mut table, [0, 1, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14]);
+        report::fitted(table, width, &SPARE)
     }
 
-    /// GB/s of every size and order one way, so that they can be seen at one glance.
-    fn overview(&self, direction: Direction) -> comfy_table::Table {
-        let columns = self.sizes_bytes.iter().flat_map(|bytes| SENT.map(|mode| (*bytes, mode)));
+    /// GB/s of every size and order one way, so that they can be seen at one glance: in one table where there is room for it.
+    fn overviews(&self, direction: Direction, width: Option<usize>) -> String {
+        let of = |sizes: usize| self.sizes_bytes.chunks(sizes).map(|some| self.overview(direction, some)).collect::<Vec<_>>();
+        let fits = |tables: &Vec<comfy_table::Table>| tables.iter().all(|table| report::fits(table, width));
+        let tables = (1..=self.sizes_bytes.len()).rev().map(of).find(fits).unwrap_or_else(|| of(1));
+        tables.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    fn overview(&self, direction: Direction, sizes: &[u64]) -> comfy_table::Table {
+        let columns = sizes.iter().flat_map(|bytes| SENT.map(|mode| (*bytes, mode)));
         let heads = columns.clone().map(|(bytes, mode)| format!("{}\n{}", Bytes(bytes), mode_name(mode)));
         let header: Vec<String> = ["order", "folio"].map(String::from).into_iter().chain(heads).collect();
         let mut table = report::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
@@ -250,6 +155,20 @@ impl Migrated {
         table.add_row(["bulk".into(), "all".into()].into_iter().chain(columns.clone().map(ceiling)));
         report::align_right(&mut table, 0..header.len());
         table
+    }
+
+    /// How many rows vary too much, although they were measured longer; nothing if none does.
+    fn unsteady(&self) -> String {
+        let unsteady = self.rows.iter().filter(|row| row.varies).count();
+        let most = self.rows.iter().filter(|row| row.mode != Mode::Bulk).map(|row| row.iterations).max().unwrap_or(0);
+        match unsteady {
+            0 => String::new(),
+            _ => format!(
+                "\n! {unsteady} of {} rows vary too much: after up to {most} iterations the middle half is wider than {TOO_WIDE} % of \
+                 the median\n",
+                self.rows.len()
+            ),
+        }
     }
 
     fn sizes(&self) -> String {
@@ -283,7 +202,7 @@ fn mode_name(mode: Mode) -> &'static str {
 }
 
 impl Outcome for Migrated {
-    const SCHEMA: &'static str = "vk-demo/migrate/2";
+    const SCHEMA: &'static str = "vk-demo/migrate/3";
     const RESULTS: &'static [&'static str] = &["gb_per_s", "of_bulk_percent"];
     const SETTINGS: &'static [&'static str] = &["sizes_bytes", "iterations"];
     type Line = Row;
@@ -304,19 +223,23 @@ impl Outcome for Migrated {
         text + &format!("{} leaked pages", self.leaked_pages)
     }
 
-    fn text(&self, _: &Head) -> String {
-        let mut text = format!("{}, median of {} after a warm-up\n", self.sizes(), self.iterations);
+    fn text(&self, head: &Head) -> String {
+        let mut text = format!(
+            "{}, median of {} after a warm-up, without our own planning; p50 and p99 in us, the parts and the device's clock in ms\n",
+            self.sizes(),
+            self.iterations
+        );
         for bytes in &self.sizes_bytes {
             for (direction, name) in WAYS {
-                text += &format!("\n{name}, {}\n{}\n", Bytes(*bytes), self.table(direction, *bytes));
+                text += &format!("\n{name}, {}\n{}\n", Bytes(*bytes), self.table(direction, *bytes, head.width));
             }
         }
         if self.sizes_bytes.len() > 1 {
             for (direction, name) in WAYS {
-                text += &format!("\n{name}, GB/s\n{}\n", self.overview(direction));
+                text += &format!("\n{name}, GB/s\n{}\n", self.overviews(direction, head.width));
             }
         }
-        text + &self.left_out()
+        text + &self.unsteady() + &self.left_out()
     }
 
     fn lines(&self) -> Vec<Row> {
@@ -326,21 +249,27 @@ impl Outcome for Migrated {
     /// The curve of both directions.
     fn picture(&self, _: &Head) -> Picture<'_> {
         let ends = if self.sizes_bytes.len() > 1 { ", each line ends in one folio of everything" } else { "" };
-        let subtitle = format!("{}, median of {}{ends}", self.sizes(), self.iterations);
+        let subtitle = format!("{}, median and middle half of {}{ends}", self.sizes(), self.iterations);
         Picture { title: "What folio order buys for migration".into(), subtitle, map: None, charts: curve::charts(&self.rows) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use pgmap_alloc::Order;
+
     use super::*;
+    use crate::heap::PAGE;
+    use crate::migrate::bench::Sample;
 
     fn samples(milliseconds: [u64; 5]) -> Vec<[Sample; 2]> {
-        milliseconds.map(|time| [Sample { time: Duration::from_millis(time), ..Sample::default() }; 2]).to_vec()
+        milliseconds.map(|time| [Sample { waiting: Duration::from_millis(time), ..Sample::default() }; 2]).to_vec()
     }
 
     fn migrate(series: Vec<Series>) -> Migrate {
-        Migrate { series, iterations: 5, seed: 1 }
+        Migrate { series, iterations: 5, longer: true, seed: 1 }
     }
 
     fn series(order: Order, pages: u64, one_by_one: bool) -> Series {
@@ -380,14 +309,16 @@ mod tests {
         assert_eq!(of(8 * PAGE), [(Mode::Bulk, 4.0), (Mode::Batched, 8.0), (Mode::Merged, 5.0)]);
         assert_eq!(migrated.left_out.iter().map(|row| (row.bytes, row.order, row.folios)).collect::<Vec<_>>(), [(8 * PAGE, 0, 8)]);
         assert!(migrated.left_out().contains("32 KiB at order 0 folio by folio"), "{}", migrated.left_out());
-        let overview = migrated.overview(Direction::DeviceToHost).to_string();
-        assert!(overview.contains("32 KiB") && overview.contains("bulk"), "{overview}");
-    }
-
-    #[test]
-    fn variation_is_that_of_a_sample() {
-        assert_eq!(variation(&[2.0, 2.0, 2.0]), Some(0.0));
-        assert!(variation(&[1.0, 2.0, 3.0]).is_some_and(|variation| (variation - 0.5).abs() < 1e-12));
-        assert_eq!(variation(&[2.0]), None);
+        let overview = migrated.overviews(Direction::DeviceToHost, None);
+        assert!(overview.contains("32 KiB") && overview.contains("bulk") && overview.matches("bulk").count() == 1, "{overview}");
+        assert!(migrated.unsteady().is_empty());
+        for width in [30, 60, 80, 200] {
+            let narrow = [
+                migrated.overviews(Direction::DeviceToHost, Some(width)),
+                migrated.table(Direction::DeviceToHost, 8 * PAGE, Some(width)),
+            ];
+            let widest = narrow.iter().flat_map(|text| text.lines()).map(|line| line.chars().count()).max();
+            assert!(widest <= Some(width.max(50)), "{width}: {}", narrow.join("\n"));
+        }
     }
 }

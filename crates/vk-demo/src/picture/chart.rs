@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
 use svg::node::element::{Circle, Group, Path, Rectangle};
 
 use super::{ink, right};
@@ -17,7 +18,7 @@ const NAME_GAP: f64 = 16.0;
 const NAMES: f64 = 18.0;
 
 /// A frame with lines in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Chart {
     /// What it shows.
     pub(crate) title: String,
@@ -30,7 +31,7 @@ pub(crate) struct Chart {
 }
 
 /// One side of a frame.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Axis {
     /// What is counted, and in what.
     pub(crate) label: String,
@@ -45,7 +46,7 @@ pub(crate) struct Axis {
 }
 
 /// One line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Line {
     /// What it is.
     pub(crate) name: String,
@@ -53,10 +54,13 @@ pub(crate) struct Line {
     pub(crate) stroke: Stroke,
     /// From left to right; points that are no numbers are left out.
     pub(crate) points: Vec<(f64, f64)>,
+    /// Where values vary: where from left to right, and from where to where they do.
+    pub(crate) bars: Vec<(f64, f64, f64)>,
 }
 
 /// How a line is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Stroke {
     /// Dark and whole, with round marks where there are few points.
     Solid,
@@ -128,6 +132,14 @@ impl Axis {
 }
 
 impl Chart {
+    /// Leaves out what is no number, which JSON does not have and which is not drawn.
+    pub(super) fn keep_numbers(&mut self) {
+        for line in &mut self.lines {
+            line.points.retain(|(x, y)| x.is_finite() && y.is_finite());
+            line.bars.retain(|(x, low, high)| x.is_finite() && low.is_finite() && high.is_finite());
+        }
+    }
+
     /// How high the title and the names above its frame are, at this width.
     pub(super) fn top(&self, width: f64) -> f64 {
         let rows = self.name_places(width - RIGHT).last().map_or(0, |(_, row)| *row);
@@ -162,6 +174,16 @@ impl Chart {
 }
 
 impl Line {
+    /// A line of values that do not vary, or of which nobody knows how much they do.
+    pub(crate) fn new(name: impl Into<String>, stroke: Stroke, points: Vec<(f64, f64)>) -> Line {
+        Line { name: name.into(), stroke, points, bars: Vec::new() }
+    }
+
+    /// With bars from the lower to the upper of two values at each place.
+    pub(crate) fn with_bars(self, bars: Vec<(f64, f64, f64)>) -> Line {
+        Line { bars, ..self }
+    }
+
     fn is_marked(&self) -> bool {
         self.points.len() <= MARKED
     }
@@ -219,13 +241,23 @@ impl Frame<'_> {
             // Writing into a string cannot fail.
             let _ = write!(path, "{}{x:.1} {y:.1}", if index == 0 { 'M' } else { 'L' });
         }
-        group = group.add(line.stroke.path(path));
+        group = group.add(line.stroke.path(path)).add(self.bars(line));
         if line.is_marked() {
             for (x, y) in places {
                 group = line.stroke.mark(group, x, y);
             }
         }
         group
+    }
+
+    /// A thin upright with a foot and a head for each bar.
+    fn bars(&self, line: &Line) -> Path {
+        let mut path = String::new();
+        for (x, low, high) in line.bars.iter().filter(|(_, low, high)| low.is_finite() && high.is_finite() && low < high) {
+            let (x, low, high) = (self.across(*x), self.down(*low), self.down(*high));
+            let _ = write!(path, "M{:.1} {low:.1}h6M{:.1} {high:.1}h6M{x:.1} {low:.1}V{high:.1}", x - 3.0, x - 3.0);
+        }
+        Path::new().set("d", path).set("fill", "none").set("stroke", line.stroke.colour()).set("stroke-width", 1.2)
     }
 
     fn across(&self, value: f64) -> f64 {
@@ -293,6 +325,19 @@ fn shape(index: usize, x: f64, y: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn req_82_a_value_that_varies_has_a_bar_from_its_lower_to_its_upper_quarter() {
+        let line = Line::new("a", Stroke::Solid, vec![(0.0, 50.0)]).with_bars(vec![
+            (0.0, 25.0, 75.0),
+            (1.0, f64::NAN, 1.0),
+            (1.0, 5.0, 5.0),
+        ]);
+        let chart = Chart { title: String::new(), x: Axis::percent("x"), y: Axis::percent("y"), lines: vec![line] };
+        let frame = Frame { x: 0.0, y: 0.0, width: 100.0, height: 100.0, chart: &chart };
+        let drawn = frame.bars(&chart.lines[0]).to_string();
+        assert!(drawn.contains("M-3.0 75.0h6M-3.0 25.0h6M0.0 75.0V25.0\""), "one bar, and none where nothing varies: {drawn}");
+    }
 
     #[test]
     fn an_axis_holds_its_values() {

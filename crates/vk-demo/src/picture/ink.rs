@@ -12,15 +12,19 @@ pub(super) const FAINT: &str = "#d8dee4";
 /// Idle memory.
 pub(super) const IDLE: &str = "#f3f4f6";
 
-/// From order 0 to the order of [`DARKEST`]: each step darker than the one before.
+/// From order 0 to the order of [`DARKEST`]: each step darker than the one before. Beyond it the darkest is striped, by one stripe more
+/// for each order.
 const RAMP: [(u8, u8, u8); 6] =
     [(0xf7, 0xd1, 0x3d), (0x9f, 0xd0, 0x44), (0x35, 0xb0, 0x79), (0x25, 0x83, 0x8e), (0x3b, 0x4f, 0x8a), (0x44, 0x01, 0x54)];
 const DARKEST: u32 = 10;
+/// The last order with stripes of its own: a folio of 1 TiB.
+const MOST_STRIPED: u32 = 28;
 
 /// How a state is filled.
 pub(super) fn fill(state: State) -> String {
     match state {
         State::Idle => IDLE.into(),
+        State::Folio(order) if order.get() > DARKEST => format!("url(#order{})", order.get().min(MOST_STRIPED)),
         State::Folio(order) => shade(order.get()),
         State::Pending => "url(#pending)".into(),
         State::Block => "url(#block)".into(),
@@ -58,8 +62,17 @@ pub(super) fn hatches() -> Definitions {
     let stroke = |path: &str, colour: &str| Path::new().set("d", path).set("stroke", colour).set("stroke-width", 1.3);
     let falling = "M0 0L6 6M-1 5L1 7M5 -1L7 1";
     let rising = "M0 6L6 0M-1 1L1 -1M5 7L7 5";
+    let striped = |order: u32| {
+        let side = f64::from(MOST_STRIPED - DARKEST + 1) * 2.0;
+        let ground = Rectangle::new().set("width", side).set("height", side).set("fill", shade(DARKEST));
+        let stripes: String = (1..=order - DARKEST).map(|stripe| format!("M0 {}H{side}", 2 * stripe)).collect();
+        let pattern = Pattern::new().set("id", format!("order{order}")).set("width", side).set("height", side);
+        let stripes = Path::new().set("d", stripes).set("stroke", "#ffffff").set("stroke-width", 0.8);
+        pattern.set("patternUnits", "userSpaceOnUse").add(ground).add(stripes)
+    };
     let dot = Circle::new().set("cx", 3).set("cy", 3).set("r", 1.4).set("fill", "#24292f");
-    Definitions::new()
+    (DARKEST + 1..=MOST_STRIPED)
+        .fold(Definitions::new(), |all, order| all.add(striped(order)))
         .add(pattern("pending", "#ffffff").add(dot))
         .add(pattern("block", "#ffffff").add(stroke(falling, "#24292f")))
         .add(pattern("special", "#ffffff").add(stroke(falling, "#24292f")).add(stroke(rising, "#24292f")))
@@ -78,6 +91,18 @@ mod tests {
     use pgmap_alloc::Order;
 
     use super::*;
+
+    #[test]
+    fn req_82_orders_beyond_the_darkest_are_told_apart_and_have_their_fillings() {
+        let filled = |order: u32| fill(State::Folio(Order::new(order).unwrap()));
+        let all: std::collections::BTreeSet<String> = (0..=MOST_STRIPED).map(filled).collect();
+        assert_eq!(all.len(), MOST_STRIPED as usize + 1);
+        let hatches = hatches().to_string();
+        for order in DARKEST + 1..=MOST_STRIPED {
+            assert!(hatches.contains(&format!("id=\"order{order}\"")) && filled(order) == format!("url(#order{order})"));
+        }
+        assert_eq!(hatches.matches("M0 4H").count(), (MOST_STRIPED - DARKEST - 1) as usize, "one stripe more for each");
+    }
 
     #[test]
     fn each_order_is_darker_than_the_one_before() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ink    colours and hatches, readable in black and white        map     the heat map and its legend
-//! chart  lines over an axis                                      files   --svg and --png
+//! chart  lines over an axis                                      files   --svg and --png     png   pixels, where wanted
 //! ```
 //! `docs/picture.svg` was made by this program; `docs/results/README.md` says with which commands.
 
@@ -11,7 +11,10 @@ mod files;
 mod ink;
 mod map;
 mod over_time;
+#[cfg(feature = "png")]
+mod png;
 
+use serde::{Deserialize, Serialize};
 use svg::Document;
 use svg::node::element::{Rectangle, Text};
 
@@ -40,6 +43,30 @@ pub(crate) struct Picture<'a> {
     pub(crate) map: Option<&'a HeatMap>,
     /// Below it, as many side by side as there is room for.
     pub(crate) charts: Vec<Chart>,
+}
+
+/// What is saved of a picture beside its map, so that it can be drawn anew.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Drawing {
+    title: String,
+    subtitle: String,
+    charts: Vec<Chart>,
+}
+
+impl From<Picture<'_>> for Drawing {
+    fn from(picture: Picture<'_>) -> Drawing {
+        let Picture { title, subtitle, mut charts, .. } = picture;
+        charts.iter_mut().for_each(Chart::keep_numbers);
+        Drawing { title, subtitle, charts }
+    }
+}
+
+impl Drawing {
+    /// The picture that it was saved of, with this map.
+    pub(crate) fn with(self, map: Option<&HeatMap>) -> Picture<'_> {
+        let Drawing { title, subtitle, charts } = self;
+        Picture { title, subtitle, map, charts }
+    }
 }
 
 impl Picture<'_> {
@@ -102,12 +129,15 @@ mod tests {
         let _folio = pgmap.request_folio(Offset::new(512), Order::PMD).unwrap();
         let _block = pgmap.request_block(Offset::new(0), Order::ZERO).unwrap();
         let map = HeatMap::of(&pgmap);
-        let line = Line { name: "a < b".into(), stroke: Stroke::Solid, points: vec![(0.0, 1.0), (1.0, f64::NAN), (1.0, 50.0)] };
+        let line = Line::new("a < b", Stroke::Solid, vec![(0.0, 1.0), (1.0, f64::NAN), (1.0, 50.0)]);
         let chart = Chart { title: "t & u".into(), x: Axis::percent("x"), y: Axis::percent("y"), lines: vec![line] };
         let picture = Picture { title: "<&\">".into(), subtitle: String::new(), map: Some(&map), charts: vec![chart] };
         let text = picture.svg();
-        let tree = resvg::usvg::Tree::from_str(&text, &resvg::usvg::Options::default()).unwrap();
-        assert_eq!(tree.size().width() as f64, WIDTH);
+        #[cfg(feature = "png")]
+        {
+            let tree = resvg::usvg::Tree::from_str(&text, &resvg::usvg::Options::default()).unwrap();
+            assert_eq!(f64::from(tree.size().width()), WIDTH);
+        }
         for shown in ["order 9", "block", "idle", "&lt;&amp;", "a &lt; b"] {
             assert!(text.contains(shown), "{shown} in {text}");
         }

@@ -5,10 +5,8 @@ use crate::report::Timeline;
 
 /// The curve of a run of so many steps.
 pub(crate) fn over_time(timeline: &Timeline, steps: u64) -> Chart {
-    let line = |name: &str, stroke, value: fn(&crate::report::Moment) -> f64| Line {
-        name: name.into(),
-        stroke,
-        points: timeline.moments().iter().map(|moment| (moment.step as f64, value(moment))).collect(),
+    let line = |name: &str, stroke, value: fn(&crate::report::Moment) -> f64| {
+        Line::new(name, stroke, timeline.moments().iter().map(|moment| (moment.step as f64, value(moment))).collect())
     };
     let taken = line("taken", Stroke::Dashed, |moment| moment.taken_percent);
     let scattered = line("idle, but too scattered for 2 MiB", Stroke::Solid, |moment| moment.fragmentation_percent);

@@ -1,37 +1,32 @@
 //! Where the memory stands: one cell for each 2 MiB of the heap, and what is inside each cell.
 
 use pgmap_alloc::{Order, Pgmap, PgmapOps, RunState};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use super::saved_map::SavedMap;
 use crate::heap::PAGE;
 use crate::size::Bytes;
 
 /// Cells in a line of text.
 const WIDTH: usize = 64;
 /// A larger heap gets larger cells instead of more.
-const MOST_CELLS: u64 = 1024;
+pub(super) const MOST_CELLS: u64 = 1024;
 /// Parts of a cell that the picture tells apart: the pages of a cell of 2 MiB.
 pub(crate) const UNITS: usize = 512;
 
 /// The state of every cell, range by range.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "SavedMap", try_from = "SavedMap")]
 pub(crate) struct HeatMap {
     pub(crate) cell_bytes: u64,
     pub(crate) ranges: Vec<Cells>,
     /// Bytes in each state.
-    #[serde(skip)]
     pub(crate) totals: Vec<(State, u64)>,
 }
 
 /// The cells of one range.
 #[derive(Clone, Debug)]
 pub(crate) struct Cells(pub(crate) Vec<Cell>);
-
-impl Serialize for Cells {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0.iter().map(Cell::letter).collect::<String>())
-    }
-}
 
 /// What a page can be, as the picture shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +44,31 @@ pub(crate) enum State {
     Special,
     /// Bad, and never handed out again.
     Retired,
+}
+
+impl State {
+    /// As it is saved: a word, or `o` and the order.
+    pub(super) fn word(self) -> String {
+        match self {
+            State::Idle => "idle".into(),
+            State::Folio(order) => format!("o{}", order.get()),
+            State::Pending => "pending".into(),
+            State::Block => "block".into(),
+            State::Special => "special".into(),
+            State::Retired => "retired".into(),
+        }
+    }
+
+    pub(super) fn of_word(word: &str) -> Option<State> {
+        match word {
+            "idle" => Some(State::Idle),
+            "pending" => Some(State::Pending),
+            "block" => Some(State::Block),
+            "special" => Some(State::Special),
+            "retired" => Some(State::Retired),
+            other => Order::new(other.strip_prefix('o')?.parse().ok()?).ok().map(State::Folio),
+        }
+    }
 }
 
 impl From<RunState> for State {
@@ -135,7 +155,7 @@ impl HeatMap {
 }
 
 /// Calls `each` with the number of every part that a run touches, where in it the run begins, and the pages it has there.
-fn for_each_part(start: u64, pages: u64, part_pages: u64, mut each: impl FnMut(usize, u64, u64)) {
+pub(super) fn for_each_part(start: u64, pages: u64, part_pages: u64, mut each: impl FnMut(usize, u64, u64)) {
     let (mut at, end) = (start, start + pages);
     while at < end {
         let part_end = (at / part_pages + 1) * part_pages;
@@ -145,12 +165,12 @@ fn for_each_part(start: u64, pages: u64, part_pages: u64, mut each: impl FnMut(u
 }
 
 impl Cell {
-    fn new(pages: u64, cell: Order) -> Cell {
+    pub(super) fn new(pages: u64, cell: Order) -> Cell {
         let unit_pages = cell.pages() / UNITS as u64;
         Cell { pages, taken: 0, units: Box::new([Unit::default(); UNITS]), unit_pages, cell }
     }
 
-    fn add(&mut self, state: State, at: u64, pages: u64) {
+    pub(super) fn add(&mut self, state: State, at: u64, pages: u64) {
         if state != State::Idle {
             self.taken += pages;
         }
@@ -181,7 +201,12 @@ impl Cell {
         self.units.iter().any(|unit| wanted(unit.state))
     }
 
-    fn letter(&self) -> char {
+    /// Its pages, as far as they lie in the range, and those of a unit.
+    pub(super) fn pages(&self) -> (u64, u64) {
+        (self.pages, self.unit_pages)
+    }
+
+    pub(super) fn letter(&self) -> char {
         const LEVELS: [char; 7] = ['\u{2581}', '\u{2582}', '\u{2583}', '\u{2584}', '\u{2585}', '\u{2586}', '\u{2587}'];
         let marks = [(State::Retired, 'x'), (State::Block, 'B'), (State::Special, 's'), (State::Pending, 'p')];
         if let Some((_, mark)) = marks.iter().find(|(state, _)| self.holds(|unit| unit == *state)) {

@@ -7,21 +7,24 @@ mod gaps;
 mod heat_map;
 mod output;
 mod saved;
+mod saved_map;
 mod timeline;
 mod used;
 mod whole;
+mod width;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-pub(crate) use baseline::Baseline;
+pub(crate) use baseline::{Baseline, Changes};
 pub(crate) use coverage::Coverage;
 pub(crate) use file::{OpenFile, distinct};
 pub(crate) use gaps::Gaps;
 pub(crate) use heat_map::{Cell, Cells, HeatMap, State, UNITS};
-pub(crate) use output::Output;
+pub(crate) use output::{Output, to_stdout};
 pub(crate) use saved::Saved;
 pub(crate) use timeline::{Moment, Timeline};
 pub(crate) use whole::{Circumstances, Head, Outcome, Report};
+pub(crate) use width::{fits, fitted};
 
 use crate::device::DeviceInfo;
 

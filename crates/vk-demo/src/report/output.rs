@@ -27,6 +27,11 @@ impl Output {
         self.format
     }
 
+    /// Characters in a line of the terminal that it goes to; none where nothing limits it.
+    pub(crate) fn width(&self) -> Option<usize> {
+        self.file.is_none().then(super::width::of_terminal).flatten()
+    }
+
     /// Writes a result in the form that was asked for. Changes against a baseline stand below a table; beside the other forms,
     /// which programs read, they go to the standard error.
     pub(crate) fn result(
@@ -72,16 +77,16 @@ impl Output {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match &mut self.file {
             Some(open) => open.replace(bytes),
-            None => to_stdout(bytes).map_err(|error| Failure::Output(error.to_string())),
+            None => to_stdout(bytes),
         }
     }
 }
 
-/// A reader that has gone away has seen what it wanted.
-fn to_stdout(bytes: &[u8]) -> io::Result<()> {
+/// Writes to the standard output. A reader that has gone away has seen what it wanted.
+pub(crate) fn to_stdout(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        other => other.map_err(|error| Failure::Output(error.to_string())),
     }
 }

@@ -1,4 +1,4 @@
-//! A result that was saved as JSON, read again: for `--baseline` and `--curve`.
+//! A result that was saved as JSON, read again: for `--baseline`, `--curve` and `draw`.
 
 use std::path::Path;
 
@@ -21,16 +21,23 @@ struct Head {
 impl Saved {
     /// Reads a file and checks its schema; nothing has been run yet.
     pub(crate) fn read(path: &Path, schema: &str) -> Result<Saved, Failure> {
+        Saved::read_if(path, &format!("{schema:?} is"), |found| found == schema)
+    }
+
+    /// The same for any schema of this program.
+    pub(crate) fn read_any(path: &Path) -> Result<Saved, Failure> {
+        Saved::read_if(path, "one of vk-demo is", |found| found.starts_with("vk-demo/"))
+    }
+
+    fn read_if(path: &Path, wanted: &str, is_good: impl Fn(&str) -> bool) -> Result<Saved, Failure> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| Failure::Usage(format!("{name} cannot be read: {error}")))?;
         let head: Result<Head, _> = serde_json::from_str(&text);
         let head = head.map_err(|error| Failure::Usage(format!("{name} is no result of vk-demo: {error}")))?;
         match head.schema {
-            Some(found) if found == schema => Ok(Saved { text, name }),
-            Some(found) => Err(Failure::Usage(format!("{name} has the schema {found:?}, and {schema:?} is needed here"))),
-            None => {
-                Err(Failure::Usage(format!("{name} is no result of vk-demo: it names no schema, and {schema:?} is needed here")))
-            }
+            Some(found) if is_good(&found) => Ok(Saved { text, name }),
+            Some(found) => Err(Failure::Usage(format!("{name} has the schema {found:?}, and {wanted} needed here"))),
+            None => Err(Failure::Usage(format!("{name} is no result of vk-demo: it names no schema, and {wanted} needed here"))),
         }
     }
 

@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::used::Used;
-use super::{Baseline, Coverage, Output, headline};
+use super::{Baseline, Changes, Coverage, Output, headline};
 use crate::device::{DeviceInfo, Kind, Layout};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::gpu::Messages;
-use crate::picture::Picture;
+use crate::picture::{Drawing, Picture};
 
 /// Fields of every result that should be the same in a baseline.
 const SETTINGS: [&str; 5] = ["version", "device.name", "device.driver", "seed", "heap_bytes"];
@@ -67,6 +67,9 @@ pub(crate) struct Head {
     pub(crate) validation_messages: u64,
     seed: u64,
     pub(crate) heap_bytes: u64,
+    /// Characters in a line of what shows the result; none where nothing limits it.
+    #[serde(skip)]
+    pub(crate) width: Option<usize>,
 }
 
 /// What a command ran on, and how.
@@ -78,6 +81,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) messages: Option<&'a Messages>,
     /// Why the host device was used although nobody asked for it.
     pub(crate) no_vulkan: Option<String>,
+    /// Characters in a line of what shows the result; none where nothing limits it.
+    pub(crate) width: Option<usize>,
 }
 
 /// A result as it is written.
@@ -87,12 +92,14 @@ pub(crate) struct Report<T> {
     pub(crate) head: Head,
     #[serde(flatten)]
     pub(crate) outcome: T,
+    /// To be drawn anew.
+    picture: Drawing,
 }
 
 impl<T: Outcome> Report<T> {
     /// Puts both together.
     pub(crate) fn new(circumstances: Circumstances<'_>, ended: Ending, outcome: T) -> Report<T> {
-        let Circumstances { device, layout, seed, messages, no_vulkan } = circumstances;
+        let Circumstances { device, layout, seed, messages, no_vulkan, width } = circumstances;
         let coverage = outcome.coverage();
         let no_sums = device.roles.is_some_and(|roles| roles.summing.is_none());
         let no_sums = no_sums.then(|| "no queue of this device computes, so it did not sum what it holds".to_owned());
@@ -110,28 +117,24 @@ impl<T: Outcome> Report<T> {
             validation_messages: messages.map_or(0, Messages::count),
             seed,
             heap_bytes: layout.objects.iter().sum(),
+            width,
         };
-        Report { head, outcome }
+        let picture = picture(&head, &outcome).into();
+        Report { head, outcome, picture }
     }
 
-    /// Writes it in the form that was asked for, beside what a baseline says.
-    pub(crate) fn write(&self, output: &mut Output, baseline: Option<&Baseline>) -> Result<(), Failure> {
+    /// Writes it in the form that was asked for, beside what a baseline says, which is returned.
+    pub(crate) fn write(&self, output: &mut Output, baseline: Option<&Baseline>) -> Result<Option<Changes>, Failure> {
         let settings = [&SETTINGS, T::SETTINGS].concat();
-        let changes = baseline.map(|baseline| baseline.changes(self, T::RESULTS, &settings)).transpose()?;
+        let changes = baseline.map(|baseline| baseline.changes(self, T::RESULTS, &settings, self.head.width)).transpose()?;
         let lines: Vec<_> = self.outcome.lines().into_iter().map(|line| (self.head.line(), line)).collect();
-        output.result(changes.as_deref(), || self.text(), self, &lines)
+        output.result(changes.as_ref().map(|changes| changes.text.as_str()), || self.text(), self, &lines)?;
+        Ok(changes)
     }
 
     /// The result as a picture, as SVG.
     pub(crate) fn picture(&self) -> String {
-        let mut picture = self.outcome.picture(&self.head);
-        let (device, subtitle) = (&self.head.device, picture.subtitle);
-        let verified = match self.head.verified {
-            true if self.head.coverage.is_everything() => "every byte verified",
-            _ => self.head.word(),
-        };
-        picture.subtitle = format!("{subtitle}; {} ({}), {verified}, seed {}", device.name, device.kind.words(), self.head.seed);
-        picture.svg()
+        picture(&self.head, &self.outcome).svg()
     }
 
     fn text(&self) -> String {
@@ -151,6 +154,21 @@ impl<T: Outcome> Report<T> {
         }
         text
     }
+}
+
+/// What the work shows, with what every result says below its title.
+fn picture<'a, T: Outcome>(head: &Head, outcome: &'a T) -> Picture<'a> {
+    let mut picture = outcome.picture(head);
+    let verified = match head.verified {
+        true if head.coverage.is_everything() => "every byte verified",
+        _ => head.word(),
+    };
+    let device = match head.device.kind {
+        Kind::Host => Kind::Host.words().to_owned(),
+        kind => format!("{} ({})", head.device.name, kind.words()),
+    };
+    picture.subtitle = format!("{}; {device}, {verified}, seed {}", picture.subtitle, head.seed);
+    picture
 }
 
 impl Head {

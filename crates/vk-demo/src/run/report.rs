@@ -202,7 +202,7 @@ impl Outcome for Ran {
         };
         let (sparse, sparse_more) = self.sparse.row();
         let times = format!("{:.2} s device, {:.2} s host,\n{:.2} s checking", seconds.device, seconds.host, seconds.checking);
-        let table = report::facts([
+        let facts = report::facts([
             ("heap", Bytes(head.heap_bytes).to_string(), objects),
             ("buffers", Bytes(self.buffers_bytes).to_string(), format!("{} at {}x", self.buffers, self.oversub)),
             ("uses", (did.hits + did.faults).to_string(), format!("{} hits, {} faults", did.hits, did.faults)),
@@ -217,6 +217,7 @@ impl Outcome for Ran {
             ("manager", format!("{:.2} ms", seconds.manager * 1e3), format!("{:.2} % of the time", self.manager_percent)),
             ("folios", self.folios_by_order.iter().sum::<u64>().to_string(), report::by_order(&self.folios_by_order)),
         ]);
+        let table = report::fitted(facts, head.width, &[]);
         let note = self.sparse.shortcoming().map_or(String::new(), |note| format!("\n{note}"));
         format!("{table}\n\n{}{note}", self.heat_map.text())
     }

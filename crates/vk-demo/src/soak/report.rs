@@ -129,7 +129,7 @@ impl Outcome for Soaked {
             "{} charges, {} allocations, {} copies, {} fences",
             injected.charge, injected.allocate, injected.copy, injected.fence
         );
-        let table = report::facts([
+        let facts = report::facts([
             ("heap", Bytes(head.heap_bytes).to_string(), String::new()),
             ("operations", found.ops.to_string(), format!("{} refused as they should be", found.refused)),
             ("injected", self.injections().to_string(), steps),
@@ -142,6 +142,7 @@ impl Outcome for Soaked {
             ("compared", Bytes(found.checked_bytes).to_string(), format!("{} written", Bytes(found.coverage.written_bytes))),
             ("time", format!("{:.2} s", self.seconds), String::new()),
         ]);
+        let table = report::fitted(facts, head.width, &[]);
         format!("{table}\n\n{}", found.problems.join("\n"))
     }
 

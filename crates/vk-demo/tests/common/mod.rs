@@ -48,6 +48,48 @@ pub fn on_host(arguments: &str) -> Ran {
     vk_demo(&format!("{arguments} --device host"))
 }
 
+/// What there is to say against a result by the JSON Schema of the project; with `strict`, a field that it does not name counts too.
+pub fn against_schema(result: &Value, strict: bool) -> Result<(), String> {
+    let mut schema: Value = serde_json::from_str(include_str!("../../../../docs/vk-demo.schema.json")).expect("the schema is JSON");
+    if strict {
+        close(&mut schema);
+    }
+    let named = result["schema"].as_str().expect("a result names its schema");
+    let command = named.split('/').nth(1).expect("its name has three parts");
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("http://vk-demo/schema.json", schema).expect("a schema");
+    // As a whole it only says that none of all commands wrote this.
+    for part in [format!("#/$defs/{command}"), String::new()] {
+        let index = compiler.compile(&format!("http://vk-demo/schema.json{part}"), &mut schemas).expect("a good schema");
+        schemas.validate(result, index).map_err(|error| format!("{error:#}"))?;
+    }
+    Ok(())
+}
+
+/// No object may have fields that are not named.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(close);
+            if fields.contains_key("properties") && fields.get("type").is_some_and(|of| of.is_string() || of.is_array()) {
+                fields.insert("additionalProperties".into(), false.into());
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// A small result of every command that runs on a device.
+pub const SMALL: [&str; 6] = [
+    "run --heap 8MiB --ops 100",
+    "migrate --heap 64KiB --iterations 2",
+    "migrate --heap 4KiB --iterations 1",
+    "soak --heap 1MiB --ops 300 --inject",
+    "fault --heap 64KiB --order 1 --accesses 99",
+    "compare --heap 4MiB --ops 99",
+];
+
 /// Whether a test goes ahead; one that does not says so, or fails where Vulkan is required.
 pub fn here(what: &str, there: bool, why: &str) -> bool {
     if !there {
