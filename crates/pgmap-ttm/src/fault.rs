@@ -98,7 +98,9 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
         if self.objects[key].is_shared(&runs) {
             return Err(Failure::Busy);
         }
-        let ask = Ask { key, place, runs: &runs, shape: Shape::OneFolio };
+        // One page fits anywhere: the lists know who goes.
+        let shape = if run.end - run.start == 1 { Shape::Scattered { largest: Order::ZERO } } else { Shape::OneFolio };
+        let ask = Ask { key, place, runs: &runs, shape };
         let new = match evicting {
             true => self.allocate_evicting(&ask, Shut::default())?,
             false => self.try_allocate(&ask).map_err(|refused| refused.why)?,

@@ -333,7 +333,8 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
                     continue;
                 }
                 let pages = if object.rank().index() == 0 { 0 } else { object.resident_in(memory) };
-                tolls.insert(key, Toll { low_share, rank: object.rank(), pages });
+                let used = object.ages.get(&memory).copied().unwrap_or(0);
+                tolls.insert(key, Toll { low_share, rank: object.rank(), pages, used });
             }
             cells.extend(pieces.map(|p| Cell { span: p.first..p.first + p.pages, holder: (!gone).then_some(key) }));
         }

@@ -1,10 +1,10 @@
 //! Where a run could be made free: every window of a stretch that others could be moved out of, the cheapest first.
 //!
-//! A window has a price: whether anyone in it has a low share, the highest rank of those in it, and then how many pages they have
-//! to move. So a window is taken from objects of low priority before one is taken from objects of high priority, whatever their
+//! A window has a price: whether anyone in it has a low share, the highest rank of those in it, how many pages they have to move, how
+//! many they are, and last how lately one of them was used. So a window is taken from objects of low priority before one is taken from objects of high priority, whatever their
 //! number, as in the lists.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::bo::Rank;
@@ -37,6 +37,8 @@ pub(crate) struct Toll {
     pub(crate) rank: Rank,
     /// Pages to copy.
     pub(crate) pages: u64,
+    /// When it was used last.
+    pub(crate) used: u64,
 }
 
 /// What it takes to empty a window; the order is that of preference.
@@ -47,6 +49,8 @@ pub(crate) struct Price {
     rank: usize,
     pages: u64,
     objects: usize,
+    /// When the last of them was used.
+    used: u64,
 }
 
 /// What those in a window add up to, as it slides along.
@@ -57,6 +61,8 @@ struct Sum {
     low_shares: usize,
     ranks: [usize; Rank::LEVELS],
     pages: u64,
+    /// When each was used last, and by which key.
+    used: BTreeSet<(u64, usize)>,
 }
 
 impl Sum {
@@ -68,6 +74,7 @@ impl Sum {
             self.low_shares += usize::from(toll.low_share);
             self.ranks[toll.rank.index()] += 1;
             self.pages += toll.pages;
+            self.used.insert((toll.used, key));
         }
     }
 
@@ -80,12 +87,14 @@ impl Sum {
             self.low_shares -= usize::from(toll.low_share);
             self.ranks[toll.rank.index()] -= 1;
             self.pages -= toll.pages;
+            self.used.remove(&(toll.used, key));
         }
     }
 
     fn price(&self) -> Price {
         let rank = self.ranks.iter().rposition(|objects| *objects > 0).map_or(0, |rank| rank + 1);
-        Price { low_share: self.low_shares > 0, rank, pages: self.pages, objects: self.cells.len() }
+        let used = self.used.last().map_or(0, |(used, _)| *used);
+        Price { low_share: self.low_shares > 0, rank, pages: self.pages, objects: self.cells.len(), used }
     }
 }
 
@@ -138,7 +147,16 @@ mod tests {
     use crate::bo::{Keeping, Priority};
 
     fn toll(priority: Priority, pages: u64) -> Toll {
-        Toll { low_share: false, rank: Rank::of(priority, Keeping::Needed), pages }
+        Toll { low_share: false, rank: Rank::of(priority, Keeping::Needed), pages, used: 0 }
+    }
+
+    #[test]
+    fn req_54_of_windows_that_cost_the_same_the_one_used_least_lately_is_emptied() {
+        let cells: Vec<Cell> = (0..4).map(|key| Cell { span: key as u64 * 4..key as u64 * 4 + 4, holder: Some(key) }).collect();
+        let used = [7, 3, 9, 5];
+        let tolls = (0..4).map(|key| (key, Toll { used: used[key], ..toll(Priority::Normal, 4) })).collect();
+        let order: Vec<u64> = cheapest(&cells, 4, true, &tolls).into_iter().map(|(_, first)| first / 4).collect();
+        assert_eq!(order, [1, 3, 0, 2]);
     }
 
     /// Against the slowest search there is: every start, every cell.

@@ -110,6 +110,9 @@ fn race_within<S: Send + Sync + 'static, A: 'static, B: 'static>(
     });
 }
 
+/// Words of a model's thread.
+const STACK: usize = 1 << 16;
+
 fn model(threads: impl Fn() + Send + Sync + 'static) {
     model_within(3, threads);
 }
@@ -119,5 +122,10 @@ fn model_within(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) 
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = 20_000;
-    builder.check(threads);
+    // A pool is made on the stack, and that of the model's own thread is small.
+    let threads = std::sync::Arc::new(threads);
+    builder.check(move || {
+        let threads = threads.clone();
+        thread::Builder::new().stack_size(STACK).spawn(move || threads()).unwrap().join().unwrap();
+    });
 }
