@@ -30,7 +30,9 @@ impl<M: Mover, O: PgmapOps<Data = usize>> Manager<'_, M, O> {
     /// counted. The answer holds until something changes, and as far as a plan can tell: the mover may still refuse. The errors are
     /// those of [`validate`](Manager::validate), but for its copies. O(objects that leave); a run, or a refusal, costs
     /// O(n log n) in the objects and free gaps of the memory type.
-    pub fn cost_of(&self, bo: Bo, placement: &Placement) -> Result<Cost, ValidateError> {
+    pub fn cost_of(&mut self, bo: Bo, placement: &Placement) -> Result<Cost, ValidateError> {
+        // What others held and have put is free for a validation.
+        self.reap();
         let key = self.find(bo)?;
         self.check_placement(key, placement)?;
         let job = Job { key, part: Part::Misplaced, places: placement.places(), shut: Shut::default() };
