@@ -103,7 +103,7 @@ impl Finds {
         // Relaxed: a hint.
         let vain = self.of(quarry, level).map_or(0, |find| find.vain.load(Ordering::Relaxed));
         // One for each time at first, then one for each few times.
-        FEW.checked_shr(vain as u32).filter(|&few| few > 0).unwrap_or(u32::from(vain % u64::from(FEW) == 0))
+        FEW.checked_shr(vain as u32).filter(|&few| few > 0).unwrap_or(u32::from(vain.is_multiple_of(u64::from(FEW))))
     }
 
     fn set_vain(&self, quarry: Quarry, level: u32, vain: bool) {

@@ -100,7 +100,7 @@ fn first(word: u64, class: u8) -> Option<u32> {
 const fn from(word: u64, least: u8) -> u64 {
     let high = word & ONES << 3;
     // The top bit of each class says whether its other three are as many as those of `least`.
-    let enough = (word & ONES * 7 | ONES << 3) - ONES * (least & 7) as u64;
+    let enough = ((word & (ONES * 7)) | (ONES << 3)) - ONES * (least & 7) as u64;
     let found = if least < 8 { high | enough } else { high & enough };
     // Of each four bits the topmost, moved together.
     let mut found = found >> 3 & ONES;
